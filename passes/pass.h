@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * Passes: one file, one public function each, named in passes.def. A pass rewrites a module in place and says in its
+ * file's first comment what it requires, produces and breaks.
+ */
+#ifndef PINION_PASS_H
+#define PINION_PASS_H
+
+#include "../ir/ir.h"
+
+typedef struct target target; /* targets/target.h; NULL where a pass runs without one */
+
+typedef struct pass_context {
+  compilation *compilation;
+  const target *target;
+  int changes; /* a pass counts what it rewrote: for --timing, remarks and tests */
+} pass_context;
+
+typedef status pass_function(pass_context *context, MlirModule module);
+
+typedef struct pass_info {
+  const char *name;
+  pass_function *run;
+  bool required;       /* cannot be disabled */
+  unsigned levels;     /* ops that may be present afterwards: module_verify's bit set */
+  const char *summary; /* one line for `pinion passes` */
+} pass_info;
+
+extern const pass_info pass_table[];
+extern const int pass_table_count;
+const pass_info *pass_find(const char *name); /* NULL if there is none */
+
+typedef struct pipeline_options {
+  const char *passes;          /* comma-separated names; NULL: the default pipeline */
+  const char *const *disabled; /* --disable-pass, borrowed */
+  int disabled_count;
+  const char *dump_after;  /* a pass's name, "all", or NULL */
+  const char *dump_folder; /* NULL: dumps go to stderr */
+  bool timing;
+  const target *target;
+} pipeline_options;
+
+/* Runs a pipeline under MLIR's pass manager, verifying after each pass. */
+status pipeline_run(compilation *c, MlirModule module, const pipeline_options *options);
+
+/* Names of the default pipeline for a target, in order, NULL-terminated. */
+const char *const *pipeline_default(void);
+
+#define PASS(name, function, required, levels, summary) pass_function function;
+#include "passes.def"
+#undef PASS
+
+#endif

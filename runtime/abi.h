@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * The contract between the compiler, the artifact it writes and the runtime that runs it.
+ *
+ * An artifact's model.c is a handful of const tables of the types below: kernels, buffers, launches and
+ * stages, tied together by one `pinion_model_desc`. The runtime and the kernels read nothing else. The same
+ * tables serve every target; only what a kernel *is* (a C function, a symbol in a cubin) differs.
+ *
+ * Every launch describes its work in one way: an iteration space `size[rank]`, and for each argument a
+ * stride in elements along each dimension of that space (0 where the argument does not depend on it).
+ * Transposes, slices and broadcasts are strides; no kernel has a shape convention of its own beyond the
+ * meaning of the dimensions listed at `pinion_family`.
+ *
+ * Plain C11 that NVRTC accepts too (it is put in front of every GPU kernel): no includes of libc there.
+ */
+#ifndef PINION_ABI_H
+#define PINION_ABI_H
+
+#if !defined(__CUDACC_RTC__) && !defined(__HIPCC_RTC__)
+#include <stddef.h>
+#include <stdint.h>
+#endif
+
+#define PINION_ABI_VERSION 1
+
+#define PINION_MAX_RANK 8    /* dimensions of an iteration space, and of a tensor */
+#define PINION_MAX_ARGS 16   /* arguments of one kernel: results first, then operands */
+#define PINION_ROW_ALIGN 16  /* bytes: rows of arena and weight buffers are padded to it */
+#define PINION_BASE_ALIGN 256 /* bytes: start of every buffer in the arena and in weights.bin */
+
+/* X(name, C storage type, bytes): element types. `bool` is one byte, 0 or 1; bf16 and f16 are their bits. */
+#define PINION_DTYPES(X)                                                                                     \
+  X(f32, float, 4)                                                                                           \
+  X(f64, double, 8)                                                                                          \
+  X(bf16, uint16_t, 2)                                                                                       \
+  X(f16, uint16_t, 2)                                                                                        \
+  X(i64, int64_t, 8)                                                                                         \
+  X(i32, int32_t, 4)                                                                                         \
+  X(i16, int16_t, 2)                                                                                         \
+  X(i8, int8_t, 1)                                                                                           \
+  X(u64, uint64_t, 8)                                                                                        \
+  X(u32, uint32_t, 4)                                                                                        \
+  X(u16, uint16_t, 2)                                                                                        \
+  X(u8, uint8_t, 1)                                                                                          \
+  X(bool, uint8_t, 1)
+
+typedef enum pinion_dtype {
+#define PINION_DTYPE_ENUM(name, type, bytes) PINION_DTYPE_##name,
+  PINION_DTYPES(PINION_DTYPE_ENUM)
+#undef PINION_DTYPE_ENUM
+      PINION_DTYPE_COUNT
+} pinion_dtype;
+
+/*
+ * Kernel families and the dimensions of their iteration spaces. Arguments are results, then operands, in the
+ * order given. `x...` stands for the extra operands of the scalar body (bias, residual, mask, ...).
+ *
+ *   pointwise  [d0 .. dr)            r...; x...         r = body(x...)
+ *   gemm       [b0 b1 m n k]         r...; a, b, x...   acc = sum_k a[b0,b1,m,k] * b[b0,b1,n,k]; r = body(acc, x...)
+ *                                    a packed b has all-zero strides: its layout is the target's atom
+ *   softmax    [o0 .. oj row]        y; x               y = exp(x - max) / sum over row
+ *   reduce     [o0 .. oj r0 .. ri]   y; x               the last `integer[0]` dimensions are reduced
+ *   cumsum     [o0 .. oj row]        y; x               integer[0] = 1: exclusive. Reverse is a negative stride
+ *   norm       [o0 .. oj row]        y; x, scale?, bias?  layer or RMS; scalar[0] = epsilon
+ *   attention  [b g h q k d e]       y; q, k, v, mask?  y[..q,e] = softmax_k(scale * q.k + mask) . v; g: K/V head,
+ *                                    h: query head within its group; scalar[0] = scale; integer[0] = 1: causal,
+ *                                    integer[1] = how many keys precede the first query
+ *   gather     [o.. i n..]           y; x, index        y[o,i,n] = x[o,index[i],n]; integer[0] = size of the
+ *                                    gathered axis, integer[1] = the dimension of the space along which x's
+ *                                    stride is multiplied by the index instead of the coordinate.
+ *                                    An index below 0 counts from the end; one out of range is clamped.
+ *   im2col     [b oy ox c ky kx]     y; x               x[b,c,iy,ix] or 0 outside, iy = oy*integer[0] + ky*integer[2]
+ *                                    - integer[4], ix = ox*integer[1] + kx*integer[3] - integer[5]; integer[6..7] = input
+ *                                    height and width; x's strides along oy, ox are those of its rows and columns
+ *   rope       [b h s i]             y; x, cos, sin     i < half: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin);
+ *                                    integer[0], integer[1] = distance in elements of the pair's partner in x and y
+ */
+typedef enum pinion_family {
+  PINION_FAMILY_POINTWISE,
+  PINION_FAMILY_GEMM,
+  PINION_FAMILY_SOFTMAX,
+  PINION_FAMILY_REDUCE,
+  PINION_FAMILY_CUMSUM,
+  PINION_FAMILY_NORM,
+  PINION_FAMILY_ATTENTION,
+  PINION_FAMILY_GATHER,
+  PINION_FAMILY_IM2COL,
+  PINION_FAMILY_ROPE,
+  PINION_FAMILY_COUNT
+} pinion_family;
+
+/* What a kernel is told besides its pointers. Constant for the life of the artifact. */
+typedef struct pinion_params {
+  int32_t rank;
+  int32_t arg_count;
+  int64_t size[PINION_MAX_RANK];
+  int64_t stride[PINION_MAX_ARGS][PINION_MAX_RANK]; /* elements */
+  int64_t integer[8];                               /* meaning per family, above */
+  double scalar[2];
+} pinion_params;
+
+#if !defined(__CUDACC_RTC__) && !defined(__HIPCC_RTC__)
+
+typedef enum pinion_space {
+  PINION_SPACE_INPUT,   /* bound by the caller: dense rows, no padding */
+  PINION_SPACE_OUTPUT,  /* the same */
+  PINION_SPACE_ARENA,   /* offset into the instance's arena */
+  PINION_SPACE_WEIGHTS, /* offset into weights.bin; read only */
+  PINION_SPACE_COUNT
+} pinion_space;
+
+typedef struct pinion_buffer_desc {
+  const char *name; /* for people: the input's name, or the value's; never NULL */
+  pinion_space space;
+  pinion_dtype dtype;
+  int32_t rank;
+  int64_t dims[PINION_MAX_RANK];
+  int64_t pitch;   /* elements from one row (last dimension) to the next */
+  uint64_t offset; /* bytes within the space; the index of the input or output for those */
+  uint64_t bytes;  /* pitch included */
+} pinion_buffer_desc;
+
+/* One argument: address = buffer's address + offset + step * step_stride. */
+typedef struct pinion_arg {
+  uint32_t buffer;
+  int64_t offset;      /* bytes */
+  int64_t step_stride; /* bytes; 0 outside a repeated stage */
+} pinion_arg;
+
+/* What one worker is given for one block of a launch on the cpu target. */
+typedef struct pinion_cpu_block {
+  void *const *args;
+  const pinion_params *params;
+  uint32_t block; /* 0 <= block < grid */
+  uint32_t grid;
+  void *scratch;  /* the worker's own, `scratch_bytes` of the launch, 64-byte aligned; undefined content */
+} pinion_cpu_block;
+
+typedef void pinion_cpu_kernel(const pinion_cpu_block *block);
+
+typedef struct pinion_kernel_desc {
+  const char *name;         /* symbol in its blob, or the C function's name */
+  const char *blob;         /* file below the artifact's kernels/ folder; NULL on cpu */
+  pinion_cpu_kernel *entry; /* cpu only, else NULL */
+} pinion_kernel_desc;
+
+typedef struct pinion_launch_desc {
+  uint32_t kernel;
+  uint32_t grid[3];  /* cpu: grid[0] blocks, the others 1 */
+  uint32_t block[3]; /* threads; cpu: 1 */
+  uint32_t dynamic_shared_bytes; /* GPU; on cpu: scratch bytes per worker */
+  uint32_t first_arg, arg_count; /* into args[] */
+  const pinion_params *params;
+  uint32_t first_dependency, dependency_count; /* into dependencies[]: launches of the same table that must be done
+                                                  before this one starts (within a repeated stage: of the same step) */
+} pinion_launch_desc;
+
+/* Launches first .. first + count, run `repeat` times in a row; `step` counts from 0. */
+typedef struct pinion_stage_desc {
+  const char *name; /* "vision", "prefix", "step", ... */
+  uint32_t first_launch, launch_count;
+  uint32_t repeat;
+} pinion_stage_desc;
+
+typedef struct pinion_model_desc {
+  uint32_t abi_version; /* PINION_ABI_VERSION of the compiler that wrote it */
+  const char *name;
+  const char *target; /* "cpu", "sm_90", ... */
+  const char *device; /* which runtime/device_*.c: "cpu", "cuda", "hip" */
+  int32_t compute_capability; /* cuda: 90; else 0 */
+  int32_t minimum_driver;     /* cuda: 13000 for 13.0; else 0 */
+  uint64_t arena_bytes;
+  uint64_t weights_bytes;
+  uint8_t weights_hash[32]; /* SHA-256 of weights.bin; checked by `pinion inspect --check` only */
+  const pinion_buffer_desc *buffers;
+  const pinion_kernel_desc *kernels;
+  const pinion_arg *args;
+  const pinion_launch_desc *launches;
+  const uint32_t *dependencies;
+  const pinion_stage_desc *stages;
+  const uint32_t *inputs;  /* buffer indices, in the model's order */
+  const uint32_t *outputs; /* the same */
+  uint32_t buffer_count, kernel_count, arg_count, launch_count, dependency_count, stage_count, input_count, output_count;
+} pinion_model_desc;
+
+/*
+ * The one symbol that libmodel exports besides the API in pinion.h and the typed entry points in model.h. Tools that
+ * dlopen an artifact call it.
+ */
+const pinion_model_desc *pinion_model_description(void);
+
+/* weights.bin begins with this header, padded to PINION_BASE_ALIGN; buffer offsets count from the file's start. */
+typedef struct pinion_weights_header {
+  char magic[8]; /* "PINIONW\0" */
+  uint32_t abi_version;
+  uint32_t reserved;
+  uint64_t bytes; /* of the whole file */
+  char target[16];
+} pinion_weights_header;
+
+static inline size_t pinion_dtype_size(pinion_dtype dtype) {
+  static const uint8_t sizes[] = {
+#define PINION_DTYPE_SIZE(name, type, bytes) bytes,
+      PINION_DTYPES(PINION_DTYPE_SIZE)
+#undef PINION_DTYPE_SIZE
+  };
+  return (unsigned)dtype < PINION_DTYPE_COUNT ? sizes[dtype] : 0;
+}
+
+#endif
+#endif

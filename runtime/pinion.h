@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * Pinion's runtime API: load a compiled policy, bind its inputs and outputs, run it.
+ *
+ *   pinion_model *model;                       // device, kernels, weights: shared
+ *   pinion_instance *policy;                   // arena and captured program: one per concurrent call
+ *   pinion_model_open(pinion_model_description(), "artifact", NULL, &model);
+ *   pinion_instance_create(model, &policy);
+ *   pinion_set_input(policy, "state", state, sizeof state);
+ *   pinion_run(policy, NULL);
+ *   pinion_get_output(policy, "actions", actions, sizeof actions);
+ *
+ * No function prints, exits or aborts. Each fallible one returns a status; `pinion_last_error` says it in words. After
+ * PINION_DEVICE_LOST every call on the model returns it; every other error leaves the handle usable. A model may be
+ * used from several threads; an instance from one at a time.
+ */
+#ifndef PINION_H
+#define PINION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "abi.h"
+
+typedef enum pinion_status {
+  PINION_OK = 0,
+  PINION_INVALID_ARGUMENT, /* a NULL, an unknown name, a wrong size */
+  PINION_BAD_ARTIFACT,     /* damaged, truncated, another schema version, or built for another target */
+  PINION_NO_DEVICE,        /* no driver, no such device, another compute capability, a driver too old */
+  PINION_OUT_OF_MEMORY,
+  PINION_NOT_PREPARED,     /* a call that needs pinion_prepare first */
+  PINION_DEVICE_ERROR,     /* the device refused a call; the handle stays usable */
+  PINION_DEVICE_LOST,      /* the device's context is poisoned; only close works */
+} pinion_status;
+
+typedef struct pinion_model pinion_model;
+typedef struct pinion_instance pinion_instance;
+
+typedef struct pinion_options {
+  int32_t device_index;  /* which GPU; 0 is the first */
+  int32_t thread_count;  /* cpu: worker threads; 0: PINION_THREADS from the environment, else one per core */
+  const char *weights;   /* path of weights.bin; NULL: in the artifact's folder */
+} pinion_options;
+
+/* A short name: "ok", "bad artifact", ... */
+const char *pinion_status_name(pinion_status status);
+
+/* What went wrong last on this model or its instances, in this thread; "" if nothing. Also after a failed
+   pinion_model_open, with model NULL. Borrowed until the next call in this thread. */
+const char *pinion_last_error(const pinion_model *model);
+
+/* Opens the device, loads kernels, maps weights. `directory` is the artifact's folder; `options` may be NULL. The
+   description is borrowed for the model's life. On failure *out_model is NULL. */
+pinion_status pinion_model_open(const pinion_model_desc *description, const char *directory, const pinion_options *options,
+                                pinion_model **out_model);
+/* Frees the model; its instances must be destroyed before. NULL is allowed. */
+void pinion_model_close(pinion_model *model);
+
+pinion_status pinion_instance_create(pinion_model *model, pinion_instance **out_instance);
+void pinion_instance_destroy(pinion_instance *instance); /* NULL is allowed */
+
+/* Index of an input or output by name, or -1. */
+int32_t pinion_input_index(const pinion_model *model, const char *name);
+int32_t pinion_output_index(const pinion_model *model, const char *name);
+/* Borrowed descriptions (name, element type, shape, bytes; rows are dense); NULL if the index is out of range. */
+const pinion_buffer_desc *pinion_input_description(const pinion_model *model, int32_t index);
+const pinion_buffer_desc *pinion_output_description(const pinion_model *model, int32_t index);
+
+/* Uses the caller's device memory (host memory on cpu) for an input or output, in place. Before pinion_prepare; the
+   caller keeps it alive until the instance is destroyed. `bytes` must be the description's; the address aligned to its
+   element. What is not bound gets memory of the instance's own. */
+pinion_status pinion_bind_input(pinion_instance *instance, const char *name, void *address, size_t bytes);
+pinion_status pinion_bind_output(pinion_instance *instance, const char *name, void *address, size_t bytes);
+
+/* Allocates what is left to allocate and captures the launch table once. pinion_run calls it if the caller did not. */
+pinion_status pinion_prepare(pinion_instance *instance);
+
+/* Copies an input from, or an output to, host memory. Waits. `bytes` must be the description's. */
+pinion_status pinion_set_input(pinion_instance *instance, const char *name, const void *host, size_t bytes);
+pinion_status pinion_get_output(pinion_instance *instance, const char *name, void *host, size_t bytes);
+
+/* Replays the captured call on `stream` (CUstream / hipStream_t; NULL: the model's own, and then it waits for the
+   result). Allocates nothing. */
+pinion_status pinion_run(pinion_instance *instance, void *stream);
+/* Waits for everything on `stream`. */
+pinion_status pinion_synchronize(pinion_instance *instance, void *stream);
+
+/* For tools. Copies a buffer of the table (any space) to host memory as it is after the last run or launch. */
+pinion_status pinion_read_buffer(pinion_instance *instance, uint32_t buffer, void *host, size_t bytes);
+/* Runs one launch of the table alone, as step `step` of its stage. */
+pinion_status pinion_run_launch(pinion_instance *instance, uint32_t launch, uint32_t step, double *out_microseconds);
+/* Times `count` replays by the device's clock (GPU events; the monotonic clock on cpu). */
+pinion_status pinion_time_replays(pinion_instance *instance, uint32_t count, double *out_microseconds);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

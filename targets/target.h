@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * What a target says about itself: one const struct, and the list of them. Nothing outside targets/ asks for a target by
+ * name; it asks the struct.
+ */
+#ifndef PINION_TARGET_H
+#define PINION_TARGET_H
+
+#include "../ir/body.h"
+
+/* One launch as code generation sees it: what to compute, on which types; no tile chosen yet. */
+typedef struct kernel_problem {
+  pinion_family family;
+  char kind[16];           /* reduce: sum mean max ..; norm: layer rms; else "" */
+  int result_count;        /* the first arguments */
+  pinion_params params;
+  pinion_dtype dtypes[PINION_MAX_ARGS];
+  bool packed_b;           /* gemm: operand b is in the target's packed layout */
+  bool has_body;
+  body body;               /* pointwise, gemm */
+} kernel_problem;
+
+/* The answer: which source, specialised how, launched how. */
+typedef struct kernel_choice {
+  const char *source;  /* file in the target's folder, "gemm.c" */
+  text defines;        /* `#define NAME value` lines, and the body's function, put before the source; owned */
+  const char *tile;    /* the row's name, for people; NULL where the family has no tiles */
+  uint32_t grid[3], block[3];
+  uint32_t dynamic_shared_bytes; /* cpu: scratch bytes per worker */
+  double cost;         /* microseconds by the cost model; 0 unknown */
+} kernel_choice;
+
+/* One weight matrix b[n, k] on its way into weights.bin. Element (n, k) of the source lies at
+   data + (n * stride_n + k * stride_k) * size of dtype. */
+typedef struct pack_request {
+  const void *data;
+  int64_t n, k, stride_n, stride_k; /* strides in elements */
+  pinion_dtype dtype;               /* of source and result */
+} pack_request;
+
+/* A kernel compiled or to be compiled with the artifact. */
+typedef struct kernel_blob {
+  void *data;  /* owned (free); NULL if the artifact's own build compiles the source (cpu) */
+  size_t bytes;
+} kernel_blob;
+
+struct target {
+  const char *name;          /* "sm_90" */
+  const char *summary;       /* one line for `pinion targets` */
+  const char *device;        /* runtime/device_<device>.c */
+  int compute_capability;    /* cuda, else 0 */
+  int minimum_driver;        /* cuda: CUDA driver version, else 0 */
+  const char *source_suffix; /* ".c", ".cu" */
+  const char *blob_suffix;   /* ".cubin"; NULL: the artifact's build compiles sources */
+
+  /* The prelude put in front of every kernel: pn_exp and the rest, loads and stores per dtype. A file in the folder. */
+  const char *prelude;
+
+  /* Picks source, tile and grid for a problem. `tile` forces a row by name (the tuner), or is NULL. Fails with a
+     reason in *out_why (static or in the arena) when no form is legal: then the problem is unsupported. */
+  bool (*choose)(arena *a, const kernel_problem *problem, const char *tile, kernel_choice *out_choice, const char **out_why);
+
+  /* Names of the tiles that are legal for a problem, best first by the cost model; returns how many. */
+  int (*candidates)(const kernel_problem *problem, const char **out_tiles, int capacity);
+
+  /* Bytes of a packed b[n, k], and the packing itself; NULL functions: the target packs nothing. */
+  int64_t (*packed_bytes)(int64_t n, int64_t k, pinion_dtype dtype);
+  void (*pack)(const pack_request *request, void *out_packed);
+
+  /* Source text to blob; NULL: the artifact's build compiles it. Diagnoses with the compiler's log. */
+  status (*compile)(diagnostics *d, const char *name, const char *source, kernel_blob *out_blob);
+};
+
+extern const struct target *const target_table[]; /* NULL-terminated */
+const struct target *target_find(const char *name);
+
+/* The text of a file under targets/NAME/ or runtime/, embedded into the compiler when it was built, so that one binary is
+   enough. NULL if there is none. */
+const char *embedded_file(const char *path, size_t *out_bytes);
+/* The n-th embedded path, or NULL past the end: what the artifact writer walks to copy the runtime. */
+const char *embedded_path(int n);
+
+#endif
