@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A traced policy to an ONNX file, by either of PyTorch's exporters."""
+
+import os
+import warnings
+
+import onnx
+import torch
+
+from .cases import input_names
+
+OPSETS = {"torchscript": range(14, 21), "dynamo": range(18, 24)}
+LARGEST_SINGLE_FILE = 2**31 - 2**24  # protobuf's limit, less room for the graph
+
+
+class ExportError(Exception):
+    pass
+
+
+def check_request(exporter, opset):
+    if opset not in OPSETS[exporter]:
+        span = OPSETS[exporter]
+        raise ExportError(f"the {exporter} exporter writes opsets {span[0]} to {span[-1]}, not {opset}")
+
+
+def remove_if_there(path):
+    if os.path.exists(path):
+        os.remove(path)
+
+
+def export(sampler, case, cameras, path, exporter, opset, external_data=None):
+    """Writes path, and path + '.data' where the data is external (None: only where it must be)."""
+    check_request(exporter, opset)
+    weight_bytes = sum(value.numel() * value.element_size() for value in sampler.parameters())
+    if external_data is None:
+        external_data = weight_bytes > LARGEST_SINGLE_FILE
+    remove_if_there(path + ".data")
+    if exporter == "dynamo":
+        export_dynamo(sampler, case, cameras, path, opset, external_data)
+    else:
+        export_torchscript(sampler, case, cameras, path, opset, external_data)
+
+
+def export_dynamo(sampler, case, cameras, path, opset, external_data):
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            sampler,
+            tuple(case.values()),
+            dynamo=True,
+            opset_version=opset,
+            input_names=input_names(cameras),
+            output_names=["actions"],
+            verbose=False,
+        )
+        program.save(path, external_data=external_data)
+
+
+def export_torchscript(sampler, case, cameras, path, opset, external_data):
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            sampler,
+            tuple(case.values()),
+            path,
+            dynamo=False,
+            opset_version=opset,
+            input_names=input_names(cameras),
+            output_names=["actions"],
+            do_constant_folding=True,
+        )
+    if external_data:
+        onnx.save(
+            onnx.load(path),
+            path,
+            save_as_external_data=True,
+            all_tensors_to_one_file=True,
+            location=os.path.basename(path) + ".data",
+            size_threshold=1024,
+        )
