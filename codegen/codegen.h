@@ -10,10 +10,20 @@ typedef struct artifact_options {
   const char *folder;      /* -o; written to a temporary sibling and renamed */
   const char *model_name;  /* C identifier used in model.h; from the input's file name */
   const struct target *target;
-  const char *tuning_file; /* sorted text: shape -> tile; NULL: the target's committed one, else the cost model */
+  const char *tuning_file; /* as below; NULL: the target's committed one (targets/NAME/NAME.tuning), else the cost model */
 } artifact_options;
 
 /* Writes the artifact. The module must be at launch level, planned. */
 status artifact_write(compilation *c, MlirModule module, const artifact_options *options);
+
+/*
+ * A problem's key in a tuning file, e.g. `gemm packed f32 f32 bf16 1x1x788x2048x2048`: family, kind (if any), `packed`,
+ * element types of all arguments, `body` if it has one, sizes. Appends to `out`.
+ *
+ * A tuning file is lines `KEY | TILE | MICROSECONDS | DEVICE | TOOLCHAIN`, sorted by byte; blank lines and lines that
+ * begin with # are skipped, and only the first two fields mean anything to the compiler. A tile that the target no longer
+ * has, or that is not legal for the problem, is passed over with a warning.
+ */
+void kernel_problem_key(const kernel_problem *problem, text *out);
 
 #endif

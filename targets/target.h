@@ -8,6 +8,36 @@
 
 #include "../ir/body.h"
 
+/*
+ * What a kernel's source finds in front of it.
+ *
+ * A kernel instance is, in this order: the defines below; the target's own (`kernel_choice.defines`); the prelude; the
+ * body function, where there is one; the family's source. On a target that compiles sources itself (`compile`) that is
+ * one text, with runtime/abi.h in front of it all; else the prelude and abi.h are `#include`d by kernels/NAME.c (the
+ * prelude is copied beside it, without its `.in`; abi.h is "../runtime/abi.h"). Instances with equal text are one kernel.
+ *
+ *   PN_KERNEL                name of the kernel function to define. cpu: void PN_KERNEL(const pinion_cpu_block *block)
+ *   PN_RANK                  params.rank
+ *   PN_RESULTS, PN_OPERANDS  how many arguments are results, and operands (a gemm's a and b included)
+ *   PN_T<i>                  element type of argument i, results first, as a token: f32, bf16, bool, ..; to be pasted, so
+ *                            no source may include stdbool.h
+ *   PN_C<i>                  compute type of argument i: float (f32 bf16 f16), double (f64), int64_t (integers, bool)
+ *   PN_ARG_TYPES(X)          X(i, type token) for each argument
+ *   PN_KIND_<kind>           1: the kind of a reduce (PN_KIND_sum) or a norm (PN_KIND_layer, PN_KIND_rms)
+ *   PN_PACKED_B              1: a gemm's b is in the target's packed layout
+ *   PN_HAS_BODY              1: the launch has a body; a gemm without one stores the accumulator
+ *   PN_BODY_OPERANDS(X)      X(j, i, type token): input x<j> of the body is loaded from argument i. In a gemm x0 is the
+ *                            accumulator, and not in the list
+ *   PN_BODY_RESULTS(X)       X(j, i, type token): result r<j> of the body is stored to argument i
+ *   PN_BODY_ARGUMENTS        what pn_body is called with: `x0, x1, .., &r0, ..`; so a pointwise element is
+ *
+ *     #define LOAD(j, i, type) const PN_C##i x##j = pn_load_##type(...);     (declare x<j> as PN_C<i>)
+ *     #define RESULT(j, i, type) PN_C##i r##j;
+ *     PN_BODY_OPERANDS(LOAD) PN_BODY_RESULTS(RESULT) pn_body(PN_BODY_ARGUMENTS);
+ *
+ *   pn_body                  static inline void pn_body(..) of body_emit_c (ir/body.h), where PN_HAS_BODY
+ */
+
 /* One launch as code generation sees it: what to compute, on which types; no tile chosen yet. */
 typedef struct kernel_problem {
   pinion_family family;
@@ -22,8 +52,8 @@ typedef struct kernel_problem {
 
 /* The answer: which source, specialised how, launched how. */
 typedef struct kernel_choice {
-  const char *source;  /* file in the target's folder, "gemm.c" */
-  text defines;        /* `#define NAME value` lines, and the body's function, put before the source; owned */
+  const char *source;  /* embedded file in the target's folder: "gemm.c.in", "gemm.cu" */
+  text defines;        /* `#define NAME value` lines of the target's own, put before the prelude; owned */
   const char *tile;    /* the row's name, for people; NULL where the family has no tiles */
   uint32_t grid[3], block[3];
   uint32_t dynamic_shared_bytes; /* cpu: scratch bytes per worker */
@@ -53,7 +83,8 @@ struct target {
   const char *source_suffix; /* ".c", ".cu" */
   const char *blob_suffix;   /* ".cubin"; NULL: the artifact's build compiles sources */
 
-  /* The prelude put in front of every kernel: pn_exp and the rest, loads and stores per dtype. A file in the folder. */
+  /* The prelude put in front of every kernel: pn_exp and the rest, loads and stores per dtype. An embedded file in the
+     target's folder: "prelude.h.in", "prelude.cuh". */
   const char *prelude;
 
   /* Picks source, tile and grid for a problem. `tile` forces a row by name (the tuner), or is NULL. Fails with a
