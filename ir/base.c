@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+#define _GNU_SOURCE /* asprintf-free, but mmap, nftw and realpath are POSIX */
+#include "base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Arena ---- */
+
+enum { ARENA_CHUNK_BYTES = 1 << 20 };
+
+typedef struct arena_chunk {
+  struct arena_chunk *next;
+  size_t used, size;
+  max_align_t data[];
+} arena_chunk;
+
+struct arena {
+  arena_chunk *chunks; /* the head is the one being filled */
+};
+
+static void *allocate_or_end(size_t bytes) {
+  void *memory = calloc(1, bytes);
+  if (!memory) {
+    fprintf(stderr, "pinion: out of memory: %zu bytes refused\n", bytes);
+    exit(STATUS_FAILED);
+  }
+  return memory;
+}
+
+arena *arena_create(void) {
+  return allocate_or_end(sizeof(arena));
+}
+
+void arena_destroy(arena *a) {
+  if (!a) return;
+  for (arena_chunk *chunk = a->chunks, *next; chunk; chunk = next) {
+    next = chunk->next;
+    free(chunk);
+  }
+  free(a);
+}
+
+void *arena_alloc(arena *a, size_t bytes) {
+  size_t aligned = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+  arena_chunk *head = a->chunks;
+  if (head && head->size - head->used >= aligned) {
+    void *result = (char *)head->data + head->used;
+    head->used += aligned;
+    return result;
+  }
+  size_t size = aligned > ARENA_CHUNK_BYTES / 4 ? aligned : ARENA_CHUNK_BYTES;
+  arena_chunk *chunk = allocate_or_end(sizeof(arena_chunk) + size);
+  chunk->size = size;
+  chunk->used = aligned;
+  if (head && size == aligned) { /* a large one of its own: keep filling the head */
+    chunk->next = head->next;
+    head->next = chunk;
+  } else {
+    chunk->next = head;
+    a->chunks = chunk;
+  }
+  return chunk->data;
+}
+
+void *arena_copy(arena *a, const void *data, size_t bytes) {
+  void *copy = arena_alloc(a, bytes);
+  if (bytes) memcpy(copy, data, bytes);
+  return copy;
+}
+
+char *arena_string(arena *a, const char *data, size_t length) {
+  char *copy = arena_alloc(a, length + 1);
+  if (length) memcpy(copy, data, length);
+  return copy;
+}
+
+char *arena_format(arena *a, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(NULL, 0, format, arguments);
+  va_end(arguments);
+  char *result = arena_alloc(a, (size_t)length + 1);
+  va_start(arguments, format);
+  vsnprintf(result, (size_t)length + 1, format, arguments);
+  va_end(arguments);
+  return result;
+}
+
+void *arena_grow(arena *a, void *items, size_t count, size_t *capacity, size_t element_bytes) {
+  if (count < *capacity) return items;
+  size_t larger = *capacity ? *capacity * 2 : 16;
+  void *moved = arena_alloc(a, larger * element_bytes);
+  if (count) memcpy(moved, items, count * element_bytes);
+  *capacity = larger;
+  return moved;
+}
+
+/* ---- Text ---- */
+
+static void text_reserve(text *t, size_t more) {
+  if (t->length + more + 1 <= t->capacity) return;
+  size_t capacity = t->capacity ? t->capacity : 256;
+  while (capacity < t->length + more + 1) capacity *= 2;
+  char *data = realloc(t->data, capacity);
+  if (!data) {
+    fprintf(stderr, "pinion: out of memory: %zu bytes refused\n", capacity);
+    exit(STATUS_FAILED);
+  }
+  t->data = data;
+  t->capacity = capacity;
+}
+
+void text_append_bytes(text *t, const char *data, size_t length) {
+  text_reserve(t, length);
+  if (length) memcpy(t->data + t->length, data, length);
+  t->length += length;
+  t->data[t->length] = 0;
+}
+
+void text_append(text *t, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(NULL, 0, format, arguments);
+  va_end(arguments);
+  text_reserve(t, (size_t)length);
+  va_start(arguments, format);
+  vsnprintf(t->data + t->length, (size_t)length + 1, format, arguments);
+  va_end(arguments);
+  t->length += (size_t)length;
+}
+
+void text_free(text *t) {
+  free(t->data);
+  *t = (text){0};
+}
+
+/* ---- Diagnostics ---- */
+
+status diagnose(diagnostics *d, status code, const char *node, const char *op_type, const char *format, ...) {
+  FILE *stream = d->stream ? d->stream : stderr;
+  d->error_count++;
+  fprintf(stream, "%s: ", d->file ? d->file : "pinion");
+  if (node) fprintf(stream, "node '%s'%s", node, op_type ? " " : ": ");
+  if (op_type) fprintf(stream, "(%s): ", op_type);
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(stream, format, arguments);
+  va_end(arguments);
+  fputc('\n', stream);
+  return code;
+}
+
+/* ---- Files ---- */
+
+status file_map(diagnostics *d, const char *path, mapped_file *out_file) {
+  *out_file = (mapped_file){0};
+  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0)
+    return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "cannot open '%s': %s", path, strerror(errno));
+  struct stat info;
+  status result = STATUS_OK;
+  if (fstat(descriptor, &info) || !S_ISREG(info.st_mode)) {
+    result = diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "'%s' is not a regular file", path);
+  } else if (info.st_size > 0) {
+    void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (bytes == MAP_FAILED)
+      result = diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "cannot map '%s': %s", path, strerror(errno));
+    else
+      *out_file = (mapped_file){.bytes = bytes, .size = (size_t)info.st_size};
+  }
+  close(descriptor);
+  if (result == STATUS_OK) out_file->path = strdup(path);
+  return result;
+}
+
+void file_unmap(mapped_file *file) {
+  if (file->bytes) munmap((void *)file->bytes, file->size);
+  free((void *)file->path);
+  *file = (mapped_file){0};
+}
+
+status file_write(diagnostics *d, const char *path, const void *data, size_t bytes) {
+  FILE *stream = fopen(path, "wb");
+  bool written = stream && fwrite(data, 1, bytes, stream) == bytes;
+  if (stream && fclose(stream)) written = false;
+  if (!written) return diagnose(d, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", path, strerror(errno));
+  return STATUS_OK;
+}
+
+bool file_exists(const char *path) {
+  return access(path, F_OK) == 0;
+}
+
+status folder_create(diagnostics *d, const char *path) {
+  char *copy = strdup(path);
+  for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    mkdir(copy, 0777); /* the last one tells whether it worked */
+    *slash = '/';
+  }
+  struct stat info;
+  mkdir(copy, 0777);
+  bool made = stat(copy, &info) == 0 && S_ISDIR(info.st_mode);
+  free(copy);
+  return made ? STATUS_OK : diagnose(d, STATUS_FAILED, NULL, NULL, "cannot create the folder '%s': %s", path, strerror(errno));
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *where) {
+  (void)info, (void)type, (void)where;
+  remove(path);
+  return 0;
+}
+
+void folder_remove(const char *path) {
+  nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+char *path_join(arena *a, const char *folder, const char *name) {
+  size_t length = strlen(folder);
+  return arena_format(a, "%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name);
+}
+
+char *path_folder(arena *a, const char *path) {
+  const char *slash = strrchr(path, '/');
+  if (!slash) return arena_string(a, ".", 1);
+  return arena_string(a, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* ---- SHA-256 (FIPS 180-4) ---- */
+
+static uint32_t rotate_right(uint32_t value, int count) {
+  return value >> count | value << (32 - count);
+}
+
+static void sha256_block(sha256 *s, const uint8_t *block) {
+  static const uint32_t k[64] = {
+      0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
+      0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
+      0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
+      0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3,
+      0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f,
+      0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+  uint32_t w[64];
+  for (int i = 0; i < 16; i++)
+    w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+  for (int i = 16; i < 64; i++) {
+    uint32_t a = w[i - 15], b = w[i - 2];
+    uint32_t small0 = rotate_right(a, 7) ^ rotate_right(a, 18) ^ a >> 3;
+    uint32_t small1 = rotate_right(b, 17) ^ rotate_right(b, 19) ^ b >> 10;
+    w[i] = w[i - 16] + small0 + w[i - 7] + small1;
+  }
+  uint32_t v[8]; /* a b c d e f g h of the standard */
+  memcpy(v, s->state, sizeof v);
+  for (int i = 0; i < 64; i++) {
+    uint32_t sum1 = rotate_right(v[4], 6) ^ rotate_right(v[4], 11) ^ rotate_right(v[4], 25);
+    uint32_t choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
+    uint32_t t1 = v[7] + sum1 + choose + k[i] + w[i];
+    uint32_t sum0 = rotate_right(v[0], 2) ^ rotate_right(v[0], 13) ^ rotate_right(v[0], 22);
+    uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
+    memmove(v + 1, v, 7 * sizeof v[0]);
+    v[4] += t1;
+    v[0] = t1 + sum0 + majority;
+  }
+  for (int i = 0; i < 8; i++) s->state[i] += v[i];
+}
+
+void sha256_begin(sha256 *s) {
+  *s = (sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+}
+
+void sha256_add(sha256 *s, const void *data, size_t bytes) {
+  const uint8_t *from = data;
+  while (bytes) {
+    size_t filled = s->length % 64, take = 64 - filled < bytes ? 64 - filled : bytes;
+    if (filled == 0 && take == 64) {
+      sha256_block(s, from);
+    } else {
+      memcpy(s->block + filled, from, take);
+      if (filled + take == 64) sha256_block(s, s->block);
+    }
+    s->length += take;
+    from += take;
+    bytes -= take;
+  }
+}
+
+void sha256_end(sha256 *s, uint8_t out_digest[32]) {
+  uint64_t bits = s->length * 8;
+  uint8_t padding[72] = {0x80};
+  size_t filled = s->length % 64, count = (filled < 56 ? 56 : 120) - filled;
+  for (int i = 0; i < 8; i++) padding[count + (size_t)i] = (uint8_t)(bits >> (56 - 8 * i));
+  sha256_add(s, padding, count + 8);
+  for (int i = 0; i < 32; i++) out_digest[i] = (uint8_t)(s->state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void sha256_hex(const uint8_t digest[32], char out_hex[65]) {
+  for (int i = 0; i < 32; i++) snprintf(out_hex + 2 * i, 3, "%02x", digest[i]);
+}
