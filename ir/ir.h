@@ -113,6 +113,9 @@ typedef struct builder {
   MlirLocation location;
 } builder;
 
+/* The first name in a location ("NODE@MODULE.PATH"), through fused ones; empty if there is none. Borrowed. */
+MlirStringRef location_name(MlirLocation location);
+
 /* A builder that inserts before `op`, with op's location. */
 builder builder_before(compilation *c, MlirOperation op);
 
@@ -155,7 +158,8 @@ MlirOperation module_function(MlirModule module, const char *name); /* null if t
 MlirBlock function_body(MlirOperation function);
 MlirOperation block_terminator(MlirBlock block);
 
-/* Parses IR text; diagnoses (STATUS_BAD_INPUT). `path` names it in messages, and is where its blobs lie beside. */
+/* Parses IR text; diagnoses (STATUS_BAD_INPUT). Weights of the model are looked for in the folder that the module's attribute
+   `pinion.folder` names (else in path's folder), blobs beside `path`. */
 status module_parse(compilation *c, const char *path, MlirModule *out_module);
 /* Prints with locations, in the form that module_parse reads. Blobs that the module refers to are written into
    `blob_folder` unless it is NULL. */

@@ -17,7 +17,7 @@ typedef struct weight_source {
 } weight_source;
 
 struct weight_store {
-  char *folder;
+  char *folder, *blob_folder;
   weight_source **sources; /* pointers, so that names and data stay where they are */
   size_t count, capacity;
 };
@@ -26,7 +26,9 @@ static const char blob_prefix[] = "sha256-";
 
 weight_store *weight_store_create(void) {
   weight_store *store = calloc(1, sizeof *store);
-  if (store) store->folder = strdup(".");
+  if (!store) return NULL;
+  store->folder = strdup(".");
+  store->blob_folder = strdup(".");
   return store;
 }
 
@@ -40,12 +42,22 @@ void weight_store_destroy(weight_store *store) {
   }
   free(store->sources);
   free(store->folder);
+  free(store->blob_folder);
   free(store);
 }
 
 void weight_store_set_folder(weight_store *store, const char *folder) {
   free(store->folder);
   store->folder = strdup(folder);
+}
+
+const char *weight_store_folder(const weight_store *store) {
+  return store->folder;
+}
+
+void weight_store_set_blob_folder(weight_store *store, const char *folder) {
+  free(store->blob_folder);
+  store->blob_folder = strdup(folder);
 }
 
 static weight_source *find_source(const weight_store *store, const char *name) {
@@ -99,21 +111,24 @@ static bool name_is_inside(const char *name) {
 
 static status map_source(weight_store *store, diagnostics *d, const char *file, weight_source **out_source) {
   if (!name_is_inside(file))
-    return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "external data '%s' lies outside the model's folder; use a relative path below it",
-                    file);
-  size_t length = strlen(store->folder) + strlen(file) + 2;
+    return diagnose(d, STATUS_BAD_INPUT, NULL, NULL,
+                    "external data '%s' lies outside the model's folder; use a relative path below it", file);
+  bool is_blob = !strncmp(file, blob_prefix, sizeof blob_prefix - 1);
+  const char *folder = is_blob ? store->blob_folder : store->folder;
+  size_t length = strlen(folder) + strlen(file) + 2;
   char *path = malloc(length);
-  snprintf(path, length, "%s/%s", store->folder, file);
+  snprintf(path, length, "%s/%s", folder, file);
   mapped_file mapping;
   status result = file_map(d, path, &mapping);
   free(path);
   if (result != STATUS_OK) return result;
-  if (!strncmp(file, blob_prefix, sizeof blob_prefix - 1)) {
+  if (is_blob) {
     char name[80];
     blob_name(mapping.bytes, mapping.size, name);
     if (strcmp(name, file)) {
       file_unmap(&mapping);
-      return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "'%s' does not hold what its name says; write the dump again", file);
+      return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "'%s' does not hold what its name says; write the dump again",
+                      file);
     }
   }
   *out_source = add_source(store, file);
@@ -121,7 +136,8 @@ static status map_source(weight_store *store, diagnostics *d, const char *file, 
   return STATUS_OK;
 }
 
-status weight_store_read(weight_store *store, diagnostics *d, const char *file, uint64_t offset, uint64_t bytes, const void **out_data) {
+status weight_store_read(weight_store *store, diagnostics *d, const char *file, uint64_t offset, uint64_t bytes,
+                         const void **out_data) {
   weight_source *source = find_source(store, file);
   if (!source) {
     status result = map_source(store, d, file, &source);

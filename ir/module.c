@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* Compilations and modules: create, parse, print, verify. */
+#define _GNU_SOURCE
+#include "dialect.h"
+#include "shapes.h"
+
+#include <mlir-c/Diagnostics.h>
+#include <mlir-c/Dialect/Func.h>
+#include <mlir-c/Dialect/IRDL.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Compilation ---- */
+
+static void append_string(MlirStringRef part, void *user) {
+  text_append_bytes(user, part.data, part.length);
+}
+
+static MlirLogicalResult report_diagnostic(MlirDiagnostic diagnostic, void *user) {
+  diagnostics *d = user;
+  if (mlirDiagnosticGetSeverity(diagnostic) != MlirDiagnosticError) return mlirLogicalResultSuccess();
+  text message = {0}, where = {0};
+  mlirDiagnosticPrint(diagnostic, append_string, &message);
+  mlirLocationPrint(mlirDiagnosticGetLocation(diagnostic), append_string, &where);
+  diagnose(d, STATUS_FAILED, NULL, NULL, "%s: %s", where.data ? where.data : "", message.data ? message.data : "");
+  text_free(&message);
+  text_free(&where);
+  return mlirLogicalResultSuccess();
+}
+
+static status load_dialect(compilation *c) {
+  text irdl = dialect_irdl();
+  MlirModule module = mlirModuleCreateParse(c->context, mlirStringRefCreate(irdl.data, irdl.length));
+  text_free(&irdl);
+  bool loaded = !mlirModuleIsNull(module) && mlirLogicalResultIsSuccess(mlirLoadIRDLDialects(module));
+  if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
+  return loaded ? STATUS_OK : diagnose(&c->diagnostics, STATUS_FAILED, NULL, NULL, "the pinion dialect does not load");
+}
+
+status compilation_create(compilation *out_c) {
+  *out_c = (compilation){.context = mlirContextCreate(), .arena = arena_create(), .weights = weight_store_create()};
+  MlirContext context = out_c->context;
+  mlirContextEnableMultithreading(context, false); /* passes share one arena */
+  mlirContextAttachDiagnosticHandler(context, report_diagnostic, &out_c->diagnostics, NULL);
+  mlirDialectHandleRegisterDialect(mlirGetDialectHandle__irdl__(), context);
+  mlirDialectHandleLoadDialect(mlirGetDialectHandle__irdl__(), context);
+  mlirDialectHandleLoadDialect(mlirGetDialectHandle__func__(), context);
+  return load_dialect(out_c);
+}
+
+void compilation_destroy(compilation *c) {
+  mlirContextDestroy(c->context);
+  weight_store_destroy(c->weights);
+  arena_destroy(c->arena);
+  *c = (compilation){0};
+}
+
+/* ---- Functions and blocks ---- */
+
+MlirOperation module_function(MlirModule module, const char *name) {
+  MlirStringRef wanted = mlirStringRefCreateFromCString(name);
+  for (MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op)) {
+    MlirAttribute symbol = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("sym_name"));
+    if (!mlirAttributeIsNull(symbol) && mlirStringRefEqual(mlirStringAttrGetValue(symbol), wanted)) return op;
+  }
+  return (MlirOperation){NULL};
+}
+
+MlirBlock function_body(MlirOperation function) {
+  return mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
+}
+
+MlirOperation block_terminator(MlirBlock block) {
+  return mlirBlockGetTerminator(block);
+}
+
+/* ---- Text ---- */
+
+static const char folder_attribute[] = "pinion.folder";
+
+status module_parse(compilation *c, const char *path, MlirModule *out_module) {
+  *out_module = (MlirModule){NULL};
+  mapped_file file;
+  status result = file_map(&c->diagnostics, path, &file);
+  if (result != STATUS_OK) return result;
+  char *source = arena_string(c->arena, (const char *)file.bytes, file.size);
+  MlirOperation op = mlirOperationCreateParse(c->context, mlirStringRefCreate(source, file.size),
+                                              mlirStringRefCreateFromCString(path));
+  file_unmap(&file);
+  if (mlirOperationIsNull(op))
+    return diagnose(&c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "'%s' is not IR that parses", path);
+  MlirModule module = mlirModuleFromOperation(op);
+  if (mlirModuleIsNull(module)) {
+    mlirOperationDestroy(op);
+    return diagnose(&c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "'%s' is not a module", path);
+  }
+  char *folder = path_folder(c->arena, path);
+  weight_store_set_blob_folder(c->weights, folder);
+  MlirStringRef model = attr_str(op, folder_attribute);
+  weight_store_set_folder(c->weights, model.length ? arena_string(c->arena, model.data, model.length) : folder);
+  *out_module = module;
+  return STATUS_OK;
+}
+
+typedef struct blob_writer {
+  compilation *c;
+  const char *folder;
+  status result;
+} blob_writer;
+
+static MlirWalkResult write_blob(MlirOperation op, void *user) {
+  blob_writer *writer = user;
+  if (op_kind_of(op) != OP_weight) return MlirWalkResultAdvance;
+  MlirStringRef file = attr_str(op, "file");
+  char *name = arena_string(writer->c->arena, file.data, file.length);
+  writer->result = weight_store_write(writer->c->weights, &writer->c->diagnostics, name, writer->folder);
+  return writer->result == STATUS_OK ? MlirWalkResultAdvance : MlirWalkResultInterrupt;
+}
+
+static void write_stream(MlirStringRef part, void *user) {
+  fwrite(part.data, 1, part.length, user);
+}
+
+status module_print(compilation *c, MlirModule module, FILE *stream, const char *blob_folder) {
+  MlirOperation op = mlirModuleGetOperation(module);
+  if (!attr_str(op, folder_attribute).length) {
+    char *absolute = realpath(weight_store_folder(c->weights), NULL);
+    if (absolute)
+      mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString(folder_attribute),
+                                      make_str(c->context, absolute));
+    free(absolute);
+  }
+  MlirOpPrintingFlags flags = mlirOpPrintingFlagsCreate();
+  mlirOpPrintingFlagsEnableDebugInfo(flags, true, false);
+  mlirOperationPrintWithFlags(op, flags, write_stream, stream);
+  mlirOpPrintingFlagsDestroy(flags);
+  fputc('\n', stream);
+  blob_writer writer = {c, blob_folder, STATUS_OK};
+  if (blob_folder) mlirOperationWalk(op, write_blob, &writer, MlirWalkPreOrder);
+  return writer.result;
+}
+
+/* ---- Verification ---- */
+
+typedef struct verifier {
+  compilation *c;
+  unsigned levels;
+  status result;
+} verifier;
+
+static void violation(verifier *v, MlirOperation op, const char *what) {
+  MlirStringRef name = location_name(mlirOperationGetLocation(op));
+  const char *node = name.length ? arena_string(v->c->arena, name.data, name.length) : NULL;
+  v->result = diagnose(&v->c->diagnostics, STATUS_FAILED, node, op_name(op_kind_of(op)), "%s", what);
+}
+
+static bool attribute_has_type(MlirAttribute attribute, const char *type) {
+  if (!strcmp(type, "i64")) return mlirAttributeIsAInteger(attribute);
+  if (!strcmp(type, "f64")) return mlirAttributeIsAFloat(attribute);
+  if (!strcmp(type, "bool")) return mlirAttributeIsABool(attribute);
+  if (!strcmp(type, "str")) return mlirAttributeIsAString(attribute);
+  if (!strcmp(type, "i64s")) return mlirAttributeIsADenseI64Array(attribute);
+  if (!strcmp(type, "elements")) return mlirAttributeIsADenseElements(attribute);
+  if (!strcmp(type, "symbol")) return mlirAttributeIsAFlatSymbolRef(attribute);
+  return mlirAttributeIsAArray(attribute); /* strs, array */
+}
+
+static bool check_attributes(verifier *v, MlirOperation op, const op_info *info) {
+  for (int i = 0; i < info->attribute_count; i++) {
+    const op_field *field = &info->attributes[i];
+    MlirAttribute attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(field->name));
+    bool absent = mlirAttributeIsNull(attribute);
+    if (absent && field->arity == FIELD_OPTIONAL) continue;
+    if (!absent && attribute_has_type(attribute, field->type)) continue;
+    violation(v, op, arena_format(v->c->arena, "attribute '%s' must be of kind %s", field->name, field->type));
+    return false;
+  }
+  return true;
+}
+
+/* Operands in the table's order with places for absent optional ones, as a shape rule wants them. */
+static int spread_operands(verifier *v, MlirOperation op, const op_info *info, tensor_type **out_types,
+                           bool **out_present) {
+  intptr_t total = mlirOperationGetNumOperands(op);
+  int capacity = (int)total + info->operand_count, count = 0;
+  tensor_type *types = arena_alloc(v->c->arena, (size_t)(capacity + 1) * sizeof *types);
+  bool *present = arena_alloc(v->c->arena, (size_t)capacity + 1);
+  for (int i = 0; i < info->operand_count; i++) {
+    intptr_t start, found;
+    op_operand_range(op, info->operands[i].name, &start, &found);
+    if (start < 0 || found < 0 || start + found > total) return -1;
+    if (found == 0 && info->operands[i].arity != FIELD_VARIADIC) count++;
+    for (intptr_t k = 0; k < found; k++, count++) {
+      if (!value_type(mlirOperationGetOperand(op, start + k), &types[count])) return -1;
+      present[count] = true;
+    }
+  }
+  *out_types = types;
+  *out_present = present;
+  return count;
+}
+
+static void check_shapes(verifier *v, MlirOperation op, op_kind kind, const op_info *info) {
+  tensor_type *operands = NULL;
+  bool *present = NULL;
+  int operand_count = spread_operands(v, op, info, &operands, &present);
+  int result_count = (int)mlirOperationGetNumResults(op);
+  tensor_type *declared = arena_alloc(v->c->arena, (size_t)(2 * result_count + 1) * sizeof *declared);
+  for (int i = 0; i < result_count; i++)
+    if (!value_type(mlirOperationGetResult(op, i), &declared[i])) operand_count = -1;
+  if (operand_count < 0) {
+    violation(v, op, "operands and results must be static tensors of rank 8 at most");
+    return;
+  }
+  intptr_t attribute_count = mlirOperationGetNumAttributes(op);
+  MlirNamedAttribute *attributes = arena_alloc(v->c->arena, (size_t)(attribute_count + 1) * sizeof *attributes);
+  for (intptr_t i = 0; i < attribute_count; i++) attributes[i] = mlirOperationGetAttribute(op, i);
+  shape_query query = {.arena = v->c->arena,
+                       .operand_count = operand_count,
+                       .operands = operands,
+                       .present = present,
+                       .attribute_count = (int)attribute_count,
+                       .attributes = attributes,
+                       .declared_count = result_count,
+                       .declared = declared};
+  const char *why = "";
+  if (!shape_rule_of(kind)(&query, declared + result_count, &why)) violation(v, op, why);
+}
+
+static MlirWalkResult verify_op(MlirOperation op, void *user) {
+  verifier *v = user;
+  op_kind kind = op_kind_of(op);
+  if (kind == OP_NONE) return MlirWalkResultAdvance;
+  const op_info *info = op_info_of(kind);
+  if (!(v->levels & 1u << info->level))
+    violation(v, op, "no op of this level may be left here");
+  else if (check_attributes(v, op, info))
+    check_shapes(v, op, kind, info);
+  return MlirWalkResultAdvance;
+}
+
+status module_verify(compilation *c, MlirModule module, unsigned levels) {
+  MlirOperation op = mlirModuleGetOperation(module);
+  if (!mlirOperationVerify(op)) return STATUS_FAILED;
+  verifier v = {c, levels, STATUS_OK};
+  arena *lasting = c->arena;
+  c->arena = arena_create(); /* what is gathered here is needed here only */
+  mlirOperationWalk(op, verify_op, &v, MlirWalkPreOrder);
+  arena_destroy(c->arena);
+  c->arena = lasting;
+  return v.result;
+}
