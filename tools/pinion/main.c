@@ -21,8 +21,9 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 static void print_usage(FILE *stream) {
   fprintf(stream, "usage: pinion COMMAND [FLAGS] ...\n\n");
   for (int i = 0; i < COMMAND_COUNT; i++) fprintf(stream, "  %-9s %s\n", commands[i].name, commands[i].summary);
-  fprintf(stream, "\n`pinion COMMAND --help` explains a command. Exit status: 0 done, 1 failed, 2 usage, 3 bad input file,\n"
-                  "4 unsupported op, 5 verification mismatch, 6 wrong or missing device.\n");
+  fprintf(stream,
+          "\n`pinion COMMAND --help` explains a command. Exit status: 0 done, 1 failed, 2 usage, 3 bad input file,\n"
+          "4 unsupported op, 5 verification mismatch, 6 wrong or missing device.\n");
 }
 
 int main(int argc, char **argv) {
