@@ -63,8 +63,8 @@ PLANS = {
     "pi05_small": Plan("pi05", "dynamo", 20, steps=4, external=True, seed=3),
     "pi05_torchscript": Plan("pi05", "torchscript", 17, steps=2, size=TINY, seed=3),
     "pi05_opset23_batch2": Plan("pi05", "dynamo", 23, steps=3, batch=2, size=TINY, seed=3),
-    "pi05_bf16": Plan("pi05", "dynamo", 18, dtype="bf16", steps=4, size=BF16_SIZE, seed=3),
-    "pi05_bf16_torchscript": Plan("pi05", "torchscript", 17, dtype="bf16", steps=2, size=BF16_SIZE, seed=3),
+    "pi05_bf16": Plan("pi05", "dynamo", 18, dtype="bf16", steps=4, size=BF16_SIZE, seed=4),
+    "pi05_bf16_torchscript": Plan("pi05", "torchscript", 17, dtype="bf16", steps=2, size=BF16_SIZE, seed=4),
 }
 
 

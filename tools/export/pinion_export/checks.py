@@ -35,12 +35,8 @@ def run(sampler, case):
 
 
 def in_float64(sampler):
-    """A float64 copy with the constants the export will hold: a bf16 embedding scale stays rounded."""
-    wide = copy.deepcopy(sampler)
-    for module in wide.modules():
-        if hasattr(module, "embed_scale"):
-            module.embed_scale = module.embed_scale.to(module.weight.dtype)
-    return wide.double()
+    """A float64 copy. What bf16 has rounded (weights, the embedding's scale, rotary frequencies) stays so."""
+    return copy.deepcopy(sampler).double()
 
 
 @torch.no_grad()

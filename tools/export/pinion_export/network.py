@@ -10,6 +10,7 @@ Pi0.5 (arXiv 2504.16054).
 
 import math
 
+import numpy
 import torch
 from torch import nn
 from torch.nn import functional
@@ -34,10 +35,14 @@ def additive_mask(may_see):
 
 
 def sinusoidal_embedding(time, width):
-    """time [B] -> [B,width]: sines, then cosines, of periods spaced evenly in the logarithm."""
-    fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=time.device)
+    """time [B] -> [B,width]: sines, then cosines, of periods spaced evenly in the logarithm.
+
+    The frequencies are one float64 constant. Spelled as Python numbers times a float64 tensor, as in the
+    originals, dynamo rounds pi and the shortest period to float32, and the exported actions are off by 3e-6.
+    """
+    fraction = numpy.linspace(0.0, 1.0, width // 2)
     period = SHORTEST_PERIOD * (LONGEST_PERIOD / SHORTEST_PERIOD) ** fraction
-    angle = (1.0 / period * 2 * math.pi)[None, :] * time[:, None]
+    angle = torch.from_numpy(2 * math.pi / period).to(time.device)[None, :] * time[:, None].to(torch.float64)
     return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
 
 
@@ -338,9 +343,11 @@ class Policy(nn.Module):
             self.action_time_mlp_out = nn.Linear(width, width)
 
     def use_bfloat16(self):
-        for name, parameter in self.paligemma_with_expert.named_parameters():
-            if not any(part in name for part in self.KEPT_IN_FLOAT32):
-                parameter.data = parameter.data.to(torch.bfloat16)
+        """As the originals do it: all of it, rotary frequencies included, and then some parameters back."""
+        towers = self.paligemma_with_expert.to(torch.bfloat16)
+        for name, parameter in towers.named_parameters():
+            if any(part in name for part in self.KEPT_IN_FLOAT32):
+                parameter.data = parameter.data.to(torch.float32)
 
     def embed_prefix(self, images, image_masks, tokens, token_mask):
         """-> embeddings [B,N,width], their validity [B,N], and zeros [B,N]: one block that sees itself."""

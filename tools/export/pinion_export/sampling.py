@@ -6,6 +6,8 @@ with copy.deepcopy, and may be wrapped in torch.compile. The loop here counts st
 caches below copy nothing.
 """
 
+import inspect
+
 import numpy
 import torch
 from torch import nn
@@ -36,6 +38,9 @@ class PrefixView:
         past_key, past_value = self.layers[layer_index]
         return torch.cat([past_key, key], dim=2), torch.cat([past_value, value], dim=2)
 
+    def __deepcopy__(self, memo):  # some releases of openpi copy the cache for each step
+        return self
+
     def __getitem__(self, layer_index):
         return self.layers[layer_index]
 
@@ -59,6 +64,8 @@ class Sampler(nn.Module):
         self.steps = steps
         self.make_attention_mask = make_attention_mask  # both in the policy's own spelling
         self.additive_mask = additive_mask
+        # lerobot's Pi0.5 step takes no state at all
+        self.takes_state = "state" in inspect.signature(policy.denoise_step).parameters
 
     def forward(self, *inputs):
         images, masks = inputs[: self.camera_count], inputs[self.camera_count : 2 * self.camera_count]
@@ -77,10 +84,11 @@ class Sampler(nn.Module):
     def denoise(self, state, valid, cache, noise):
         times, delta = step_times(self.steps)
         actions = noise
+        state_if_taken = {"state": state} if self.takes_state else {}
         for time in times:
             timestep = torch.tensor(time, dtype=torch.float32, device=noise.device).expand(noise.shape[0])
             velocity = self.policy.denoise_step(
-                state=state, prefix_pad_masks=valid, past_key_values=cache, x_t=actions, timestep=timestep
+                prefix_pad_masks=valid, past_key_values=cache, x_t=actions, timestep=timestep, **state_if_taken
             )
             actions = actions + delta * velocity
         return actions

@@ -47,6 +47,10 @@ def randomise(policy, seed, significant_bits=None):
         parameter.copy_(values)
 
 
+# Parameters of the originals that no action depends on.
+UNUSED = (".lm_head.", "vision_tower.head.", "vision_model.head.")
+
+
 class CheckpointError(Exception):
     pass
 
@@ -83,7 +87,7 @@ def load(policy, state, origin):
         given[embedding] = given[tied]
     missing, misshapen = [], []
     for name, parameter in policy.named_parameters():
-        if ".lm_head." in name:  # no output of the policy uses it
+        if any(part in name for part in UNUSED):
             continue
         value = given.get(name_in_policy(name))
         if value is None:
