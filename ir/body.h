@@ -6,10 +6,15 @@
  *
  *   body = ["add x0 x1", "cast.bf16 v0", "mul v1 x2", "yield v2"]
  *
- * x0, x1, .. are the operands (in a gemm x0 is the f32 accumulator), v0, v1, .. the earlier instructions' results, and a
- * literal is written `0.5` or `-3`, typed like the other operand. Operations are the kinds of pinion.unary and
- * pinion.binary, `select c a b`, and `cast.TYPE a`; `const.TYPE LITERAL` makes a typed literal. Arithmetic on bf16 and f16
- * is done in f32 and is *not* rounded until a cast or a store. The last instruction is `yield`, one operand per result.
+ * x0, x1, .. are the operands (in a gemm x0 is the accumulator: f64 for f64 operands, else f32), v0, v1, .. the earlier
+ * instructions' results, and a literal is written `0.5`, `-3`, `inf` or `nan`, typed like the operand beside it.
+ * Operations are the kinds of pinion.unary and pinion.binary (ir/scalar.def), `select c a b`, and `cast.TYPE a`;
+ * `const.TYPE LITERAL` makes a typed literal, which `yield`, `cast` and an op without another operand need. The last
+ * instruction is `yield`, one operand per result.
+ *
+ * Types. Arithmetic on bf16 and f16 is done in f32 and is *not* rounded until a cast or a store, so its result is f32,
+ * and f32, bf16 and f16 mix. Nothing else mixes without a cast. A result may be stored in any type that is computed
+ * alike: f32, bf16 and f16 for each other, f64, or the very same integer type.
  */
 #ifndef PINION_IR_BODY_H
 #define PINION_IR_BODY_H
@@ -43,21 +48,32 @@ typedef struct body {
   pinion_dtype result_dtypes[PINION_MAX_ARGS];
 } body;
 
-/* Parses a body attribute for inputs of the given types, inferring every instruction's type; on failure returns false and
-   leaves a sentence in `out_why` (borrowed, static or in the arena). */
+/* Parses a body attribute for inputs of the given types, inferring every instruction's type; on failure returns false
+   and leaves a sentence in `out_why` (borrowed, static or in the arena). */
 bool body_parse(arena *a, MlirAttribute attribute, int input_count, const pinion_dtype *input_dtypes, body *out_body,
                 const char **out_why);
 MlirAttribute body_attribute(MlirContext context, const body *b);
 
-/* y = operation(operands) for one element, as the reference interpreter computes it (float64 in, float64 out; integers are
-   exact up to 2^53). `dtype` is the operands'. */
+/* Can a value of type `from` be stored as `to` (above)? */
+bool body_can_store(pinion_dtype from, pinion_dtype to);
+
+/* y = operation(operands) for one element, as the reference interpreter computes it (float64 in, float64 out; integers
+   are exact up to 2^53). `dtype` is the operands' (of `select`: of the two values); `cast` is "cast.TYPE" here. NaN for
+   an operation that does not exist. */
 double body_scalar(const char *operation, pinion_dtype dtype, const double *operands);
 
 /* C text of the body as a static inline function of the name given:
-     static inline void NAME(T0 x0, T1 x1, .., R0 *r0, ..)
-   with compute types float (f32 bf16 f16), double (f64) and int64_t (integers and bool); operations other than C's own are
-   calls of pn_exp, pn_tanh, pn_erf, pn_sigmoid, pn_gelu_tanh, ..., which the target's prelude supplies (PN_DEVICE is the
-   prelude's function qualifier). A cast to bf16 or f16 is pn_round_bf16(x), pn_round_f16(x). Appends to `out`. */
+     static inline PN_DEVICE void NAME(T0 x0, T1 x1, .., R0 *r0, ..)
+   with compute types float (f32 bf16 f16), double (f64) and int64_t (integers and bool). Branch-free: a loop around it
+   vectorises. The target's prelude supplies PN_DEVICE (the function qualifier, may be empty), PN_INFINITY and PN_NAN
+   (float constants), the fixed-width integer types, and
+
+     float pn_exp(float)  and likewise log sqrt rsqrt tanh erf sigmoid sin cos floor ceil round silu gelu_tanh gelu_erf,
+                          pow and mod (of two; mod is C's fmod); the same on double with suffix _f64: pn_exp_f64
+     float pn_round_bf16(float), pn_round_f16(float)    the nearest bf16 or f16 value, ties to even
+     int64_t pn_pow_i64(int64_t, int64_t)               modulo 2^64; a negative exponent gives the truncated reciprocal
+
+   Everything else is C's own operators. Appends to `out`. */
 void body_emit_c(const body *b, const char *name, text *out);
 
 #endif
