@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A whole model, end to end: compile a fixture, run every case, hold the errors against PyTorch's own.
+
+    check_fixture.py FIXTURE --pinion=build/pinion --work=DIR [--target=cpu] [--compile-flag=...] [--seeds=N]
+
+The error of a case is the relative L2 of (actions - noise) against the float64 evaluation that lies in the fixture. Limits:
+float32: at most twice PyTorch's own float32 error of that case, never above 1e-5; bf16: at most 1.5 times PyTorch's own bf16
+error, 1.25 times in the geometric mean over the cases, cosine at least 0.999. Prints a line a case and exits 1 beyond a limit.
+"""
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools", "export"))
+from unpack_fixture import unpack  # noqa: E402
+
+FLOAT32_RATIO, FLOAT32_CEILING = 2.0, 1e-5
+BF16_RATIO, BF16_MEAN_RATIO, BF16_COSINE = 1.5, 1.25, 0.999
+
+
+def run(command):
+    started = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\nexited with {done.returncode}:\n{done.stdout}")
+    return time.perf_counter() - started
+
+
+def error_and_cosine(actions, reference, noise):
+    moved, wanted = (np.asarray(x, np.float64).ravel() - np.asarray(noise, np.float64).ravel() for x in (actions, reference))
+    if not np.all(np.isfinite(moved)):
+        return math.inf, 0.0
+    norm = np.linalg.norm(wanted)
+    cosine = float(moved @ wanted / (np.linalg.norm(moved) * norm)) if np.any(moved) else 0.0
+    return float(np.linalg.norm(moved - wanted) / norm), cosine
+
+
+def check_case(options, fixture, case, artifact):
+    """Returns (our error over PyTorch's own, whether the case is within its limits)."""
+    folder = os.path.join(options.work, "cases", str(case["seed"]))
+    outputs = os.path.join(options.work, "outputs", str(case["seed"]))
+    run([options.pinion, "run", artifact, f"--inputs={folder}/inputs", f"--outputs={outputs}", *options.run_flag])
+    name = fixture["outputs"][0]["name"]
+    loaded = [np.load(os.path.join(f, name + ".npy")) for f in (outputs, os.path.join(folder, "reference"))]
+    error, cosine = error_and_cosine(*loaded, np.load(os.path.join(folder, "inputs", "noise.npy")))
+    reduced = options.precision == "bf16" or (fixture["dtype"] == "bf16" and options.precision != "float32")
+    own = case["pytorch_bf16_error" if reduced else "pytorch_float32_error"]
+    if reduced:
+        good = error <= BF16_RATIO * own and cosine >= BF16_COSINE
+    else:
+        good = error <= min(FLOAT32_RATIO * own, FLOAT32_CEILING)
+    print(f"  seed {case['seed']}: error {error:.3e}, PyTorch's own {own:.3e}, ratio {error / own:.2f}, cosine {cosine:.7f}"
+          f"{'' if good else '   BEYOND THE LIMIT'}", flush=True)
+    return error / own, good, reduced
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fixture", metavar="FIXTURE")
+    parser.add_argument("--pinion", required=True)
+    parser.add_argument("--work", required=True, help="folder to unpack, compile and run in")
+    parser.add_argument("--target", default="cpu")
+    parser.add_argument("--precision", default="as-exported", choices=("as-exported", "float32", "bf16"))
+    parser.add_argument("--artifact", help="an artifact compiled before, instead of compiling")
+    parser.add_argument("--compile-flag", action="append", default=[], help="passed to pinion compile")
+    parser.add_argument("--run-flag", action="append", default=[], help="passed to pinion run")
+    parser.add_argument("--seeds", type=int, default=0, help="only the first N cases")
+    options = parser.parse_args()
+
+    options.work = os.path.abspath(options.work)
+    shutil.rmtree(options.work, ignore_errors=True)
+    unpack(options.fixture, options.work)
+    with open(os.path.join(options.work, "fixture.json")) as file:
+        fixture = json.load(file)
+    artifact = options.artifact
+    if artifact is None:
+        artifact = os.path.join(options.work, "artifact")
+        seconds = run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), f"--target={options.target}",
+                       f"--precision={options.precision}", "-o", artifact, *options.compile_flag])
+        print(f"{fixture['name']} ({options.target}, {options.precision}): compiled in {seconds:.1f} s")
+    cases = fixture["cases"][: options.seeds or None]
+    results = [check_case(options, fixture, case, artifact) for case in cases]
+    mean = math.exp(sum(math.log(max(ratio, 1e-30)) for ratio, _, _ in results) / len(results))
+    good = all(within for _, within, _ in results) and not (results[0][2] and mean > BF16_MEAN_RATIO)
+    print(f"{fixture['name']} ({options.target}, {options.precision}): {len(results)} cases, error / PyTorch's own: geometric mean {mean:.2f}, "
+          f"largest {max(r[0] for r in results):.2f}: {'within the limits' if good else 'BEYOND THE LIMITS'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Whole models, end to end on the cpu target: every committed fixture, every case.
+find_program(PINION_PYTHON python3 HINTS ${CMAKE_SOURCE_DIR}/.venv/bin NO_DEFAULT_PATH)
+find_program(PINION_PYTHON python3)
+file(GLOB fixtures CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fixtures/*/fixture.json)
+foreach(description IN LISTS fixtures)
+  get_filename_component(folder ${description} DIRECTORY)
+  get_filename_component(fixture ${folder} NAME)
+  add_test(NAME models.${fixture}
+    COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_fixture.py ${folder} --pinion=$<TARGET_FILE:pinion>
+            --work=${CMAKE_BINARY_DIR}/tests/models/${fixture} --run-flag=--threads=1)
+  set_tests_properties(models.${fixture} PROPERTIES LABELS models)
+endforeach()

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""An artifact's latency on the cpu target beside ONNX Runtime's on the same model, same threads, same run.
+
+    bench_model_ort.py MODEL.onnx ARTIFACT --inputs=FOLDER [--pinion=build/pinion] [--threads=2] [--rounds=7]
+
+The two take turns, so that a slow moment of the machine meets both; the medians and their ratio are printed, after the largest
+difference of the outputs. A benchmark, not a test: it never fails on a figure.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+import onnxruntime
+
+
+def load_folder(folder):
+    return {name[:-4]: np.load(os.path.join(folder, name)) for name in sorted(os.listdir(folder)) if name.endswith(".npy")}
+
+
+def ort_session(model, threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def ort_window(session, feed, seconds=0.5):
+    """Milliseconds of one call: the median of a window."""
+    times, started = [], time.perf_counter()
+    while time.perf_counter() - started < seconds or len(times) < 3:
+        begin = time.perf_counter()
+        session.run(None, feed)
+        times.append((time.perf_counter() - begin) * 1e3)
+    return statistics.median(times)
+
+
+def pinion_window(options, result):
+    """The same of the artifact, by `pinion bench`: wall clock of a whole run, inputs already in place."""
+    subprocess.run([options.pinion, "bench", options.artifact, f"--threads={options.threads}", f"--save={result}"],
+                   check=True, stdout=subprocess.DEVNULL)
+    with open(result) as file:
+        return json.load(file)["wall_ms"]["p50"]
+
+
+def difference(options, session, feed):
+    with tempfile.TemporaryDirectory() as outputs:
+        subprocess.run([options.pinion, "run", options.artifact, f"--inputs={options.inputs}", f"--outputs={outputs}"],
+                       check=True, stdout=subprocess.DEVNULL)
+        ours = load_folder(outputs)
+    theirs = dict(zip((o.name for o in session.get_outputs()), session.run(None, feed)))
+    return {name: float(np.linalg.norm(ours[name] - value) / np.linalg.norm(value)) for name, value in theirs.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("artifact")
+    parser.add_argument("--inputs", required=True)
+    parser.add_argument("--pinion", default="build/pinion")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    session = ort_session(options.model, options.threads)
+    wanted = {i.name for i in session.get_inputs()}
+    feed = {name: value for name, value in load_folder(options.inputs).items() if name in wanted}
+    print(f"ONNX Runtime {onnxruntime.__version__}, {options.threads} threads; outputs differ by (relative L2)", difference(options, session, feed))
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(options.rounds):
+            rounds.append((ort_window(session, feed), pinion_window(options, os.path.join(folder, "bench.json"))))
+    theirs, ours = (statistics.median(column) for column in zip(*rounds))
+    print(f"ONNX Runtime {theirs:.3f} ms, Pinion {ours:.3f} ms: {theirs / ours:.2f} times as fast")
+
+
+if __name__ == "__main__":
+    main()
