@@ -82,23 +82,16 @@ static const char folder_attribute[] = "pinion.folder";
 
 status module_parse(compilation *c, const char *path, MlirModule *out_module) {
   *out_module = (MlirModule){NULL};
-  mapped_file file;
+  mapped_file file; /* mapped only to say what is wrong with a path: MLIR reads the file itself */
   status result = file_map(&c->diagnostics, path, &file);
   if (result != STATUS_OK) return result;
-  char *source = arena_string(c->arena, (const char *)file.bytes, file.size);
-  MlirOperation op = mlirOperationCreateParse(c->context, mlirStringRefCreate(source, file.size),
-                                              mlirStringRefCreateFromCString(path));
   file_unmap(&file);
-  if (mlirOperationIsNull(op))
+  MlirModule module = mlirModuleCreateParseFromFile(c->context, mlirStringRefCreateFromCString(path));
+  if (mlirModuleIsNull(module))
     return diagnose(&c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "'%s' is not IR that parses", path);
-  MlirModule module = mlirModuleFromOperation(op);
-  if (mlirModuleIsNull(module)) {
-    mlirOperationDestroy(op);
-    return diagnose(&c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "'%s' is not a module", path);
-  }
   char *folder = path_folder(c->arena, path);
   weight_store_set_blob_folder(c->weights, folder);
-  MlirStringRef model = attr_str(op, folder_attribute);
+  MlirStringRef model = attr_str(mlirModuleGetOperation(module), folder_attribute);
   weight_store_set_folder(c->weights, model.length ? arena_string(c->arena, model.data, model.length) : folder);
   *out_module = module;
   return STATUS_OK;
