@@ -74,6 +74,14 @@ typedef struct kernel_blob {
   size_t bytes;
 } kernel_blob;
 
+struct target;
+/* Appends the defines above (the target's own come from its choice). `name` is PN_KERNEL. */
+void kernel_problem_defines(const kernel_problem *problem, const char *name, text *out);
+
+/* Appends a whole instance as described above: what kernels/NAME holds, or what the target compiles. */
+void kernel_instance_source(const struct target *target, const kernel_problem *problem, const kernel_choice *choice,
+                            const char *name, text *out);
+
 struct target {
   const char *name;          /* "sm_90" */
   const char *summary;       /* one line for `pinion targets` */

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * The cpu target: kernels are C, compiled by the artifact's own build, so that the vector width is that of the machine
+ * that builds. What is decided here holds for any of them: which form of a family, how large its cache blocks, how many
+ * blocks the pool shares. Thread counts are unknown: grids follow from the work.
+ */
+#include "../target.h"
+#include "tiles.h"
+
+#include <string.h>
+
+/* What one thread of a present machine does in a microsecond, roughly; only ratios and orders of magnitude matter. */
+enum {
+  BYTES_PER_MICROSECOND = 8000,
+  TRANSCENDENTALS_PER_MICROSECOND = 800,
+  MICROSECONDS_PER_BLOCK = 4, /* handing a block to another thread costs about one */
+  BLOCKS_AT_MOST = 64,
+};
+
+static bool is_float(pinion_dtype dtype) {
+  return dtype == PINION_DTYPE_f32 || dtype == PINION_DTYPE_f64 || dtype == PINION_DTYPE_bf16 ||
+         dtype == PINION_DTYPE_f16;
+}
+
+/* Elements of dimensions first .. end. */
+static int64_t elements_of(const pinion_params *params, int first, int end) {
+  int64_t elements = 1;
+  for (int d = first; d < end; d++) elements *= params->size[d];
+  return elements;
+}
+
+/* Blocks for work of so many microseconds that falls into `parts`. One block needs no second thread. */
+static uint32_t grid_for(double microseconds, int64_t parts) {
+  double blocks = microseconds / MICROSECONDS_PER_BLOCK;
+  if (blocks > BLOCKS_AT_MOST) blocks = BLOCKS_AT_MOST;
+  if (blocks > (double)parts) blocks = (double)parts;
+  return blocks < 1 ? 1 : (uint32_t)blocks;
+}
+
+static int64_t widest_element(const kernel_problem *problem) {
+  int64_t bytes = 0;
+  for (int i = 0; i < problem->params.arg_count; i++)
+    if ((int64_t)pinion_dtype_size(problem->dtypes[i]) > bytes) bytes = (int64_t)pinion_dtype_size(problem->dtypes[i]);
+  return bytes;
+}
+
+/* ---- The families other than gemm ---- */
+
+static bool is_transcendental(const char *operation) {
+  static const char *const names[] = {"exp", "log",  "tanh",      "erf",      "sigmoid", "sin",
+                                      "cos", "silu", "gelu_tanh", "gelu_erf", "pow",     "mod"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (!strcmp(operation, names[i])) return true;
+  return false;
+}
+
+static double body_microseconds(const kernel_problem *problem, int64_t elements) {
+  double bytes = 0, calls = 0;
+  for (int i = 0; i < problem->params.arg_count; i++) bytes += (double)pinion_dtype_size(problem->dtypes[i]);
+  for (int i = 0; problem->has_body && i < problem->body.instruction_count; i++)
+    calls += is_transcendental(problem->body.instructions[i].operation);
+  return (double)elements * (bytes / BYTES_PER_MICROSECOND + calls / TRANSCENDENTALS_PER_MICROSECOND);
+}
+
+/* What a family needs of its types, and how much scratch a worker needs. */
+typedef struct family_form {
+  const char *source;
+  bool one_float_type;  /* all arguments but indices and masks are floats computed with alike */
+  int outer_dimensions; /* whose elements blocks share: that many, or counted from the end if negative */
+  int rows_of_scratch;  /* innermost rows, as wide as a double */
+  double cost;          /* microseconds per thousand elements of the space, beside moving the bytes */
+} family_form;
+
+static const family_form forms[PINION_FAMILY_COUNT] = {
+    [PINION_FAMILY_POINTWISE] = {"pointwise.c.in", false, PINION_MAX_RANK, 0, 0},
+    [PINION_FAMILY_SOFTMAX] = {"softmax.c.in", true, -1, 2, 1.2},
+    [PINION_FAMILY_REDUCE] = {"reduce.c.in", false, 0, 0, 0.1},
+    [PINION_FAMILY_CUMSUM] = {"cumsum.c.in", false, -1, 0, 1.5},
+    [PINION_FAMILY_NORM] = {"norm.c.in", true, -1, 4, 0.2},
+    [PINION_FAMILY_ATTENTION] = {"attention.c.in", true, 4, 0, 0.1},
+    [PINION_FAMILY_GATHER] = {"gather.c.in", false, -1, 0, 0.3},
+    [PINION_FAMILY_IM2COL] = {"im2col.c.in", false, -1, 0, 1},
+    [PINION_FAMILY_ROPE] = {"rope.c.in", true, -1, 0, 0.5},
+};
+
+/* NULL, or why the family's form cannot compute the problem. */
+static const char *refuse_types(const kernel_problem *problem, const family_form *form) {
+  const bool has_mask = problem->family == PINION_FAMILY_ATTENTION && problem->params.arg_count == 5;
+  const int checked = problem->params.arg_count - (has_mask && problem->dtypes[4] == PINION_DTYPE_bool);
+  if (problem->family == PINION_FAMILY_POINTWISE && !problem->has_body) return "a pointwise launch needs a body";
+  if (!form->one_float_type) return NULL;
+  for (int i = 0; i < checked; i++) {
+    if (!is_float(problem->dtypes[i])) return "this family computes on floating-point types only";
+    if ((problem->dtypes[i] == PINION_DTYPE_f64) != (problem->dtypes[0] == PINION_DTYPE_f64))
+      return "float64 mixed with narrower floats within one launch; cast first";
+  }
+  return NULL;
+}
+
+static int64_t shared_parts(const kernel_problem *problem, const family_form *form) {
+  const pinion_params *params = &problem->params;
+  if (problem->family == PINION_FAMILY_REDUCE) return elements_of(params, 0, params->rank - (int)params->integer[0]);
+  const int outer = form->outer_dimensions < 0 ? params->rank + form->outer_dimensions : form->outer_dimensions;
+  return elements_of(params, 0, outer < params->rank ? outer : params->rank);
+}
+
+/* attention.c.in: ATTENTION_QUERIES queries at a time: their q, scores and sums, and one row of k and v. */
+static int64_t attention_scratch(const pinion_params *params, int64_t element_bytes) {
+  const int64_t keys = params->size[4], depth = params->size[5], value = params->size[6];
+  return (ATTENTION_QUERIES * (keys + depth + value) + keys + depth + 2 * value + 64) * element_bytes;
+}
+
+static bool choose_simple(const kernel_problem *problem, kernel_choice *out_choice, const char **out_why) {
+  const family_form *form = &forms[problem->family];
+  const pinion_params *params = &problem->params;
+  const int64_t elements = elements_of(params, 0, params->rank);
+  *out_why = refuse_types(problem, form);
+  if (*out_why) return false;
+  out_choice->source = form->source;
+  out_choice->cost = body_microseconds(problem, elements) + form->cost * (double)elements / 1000;
+  if (form->rows_of_scratch)
+    out_choice->dynamic_shared_bytes = (uint32_t)(form->rows_of_scratch * params->size[params->rank - 1] * 8);
+  if (problem->family == PINION_FAMILY_ATTENTION) {
+    text_append(&out_choice->defines, "#define PN_QUERIES %d\n", ATTENTION_QUERIES);
+    out_choice->dynamic_shared_bytes = (uint32_t)attention_scratch(params, widest_element(problem) > 4 ? 8 : 4);
+  }
+  out_choice->grid[0] = grid_for(out_choice->cost, shared_parts(problem, form));
+  return true;
+}
+
+/* ---- gemm ---- */
+
+static bool computes_in_float(pinion_dtype dtype) {
+  return is_float(dtype) && dtype != PINION_DTYPE_f64;
+}
+
+const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem) {
+  const int a = problem->result_count, b = a + 1;
+  if (!tile->rows) return NULL; /* the plain form */
+  if (!computes_in_float(problem->dtypes[a]) || !computes_in_float(problem->dtypes[b]))
+    return "blocked tiles multiply f32, bf16 and f16 in float32 only";
+  for (int i = 0; i < problem->params.arg_count; i++)
+    if (problem->dtypes[i] == PINION_DTYPE_f64 && i < problem->result_count)
+      return "blocked tiles accumulate in float32: a float64 result deserves the plain form";
+  return NULL;
+}
+
+int64_t cpu_tile_scratch(const cpu_tile *tile) {
+  if (!tile->rows) return 0;
+  const int64_t rows = tile->rows + CPU_MICRO_ROWS; /* the last sliver is padded */
+  return 4 * (rows * tile->depth + rows * tile->columns + CPU_ATOM * tile->depth) + 3 * 64;
+}
+
+static int64_t split_evenly(int64_t extent, int64_t at_most) {
+  return (extent + at_most - 1) / at_most;
+}
+
+/*
+ * Microseconds on one thread: the multiplications at the micro-kernel's rate, A packed once per block of columns, B
+ * brought from memory once per block of rows, C through the cache once per block of depth.
+ */
+double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem) {
+  const int64_t *size = problem->params.size;
+  const double batch = (double)(size[0] * size[1]), m = (double)size[2], n = (double)size[3], k = (double)size[4];
+  if (!tile->rows) return batch * m * n * k / 800;
+  const double rows = (double)split_evenly(size[2], tile->rows), depths = (double)split_evenly(size[4], tile->depth);
+  const double columns = (double)split_evenly(size[3], tile->columns);
+  const double padded_n = (double)(split_evenly(size[3], CPU_ATOM) * CPU_ATOM);
+  const double multiply = m * padded_n * k / 35000;
+  const double pack = tile->packs_a ? m * k * columns / 1000 : m > 64 ? m * k * columns / 1000 : 0;
+  const double stream = n * k * rows * (double)pinion_dtype_size(problem->dtypes[problem->result_count + 1]) / 16000;
+  const double accumulate = m * n * depths / 4000;
+  return batch * (multiply + pack + stream + accumulate + columns * rows * 0.1);
+}
+
+static const cpu_tile *best_tile(const kernel_problem *problem) {
+  const cpu_tile *best = NULL;
+  for (int i = 0; i < cpu_tile_count; i++) {
+    const cpu_tile *tile = &cpu_tiles[i];
+    if (cpu_tile_refusal(tile, problem)) continue;
+    if (!best || cpu_tile_cost(tile, problem) < cpu_tile_cost(best, problem)) best = tile;
+  }
+  return best;
+}
+
+static const cpu_tile *find_tile(const char *name) {
+  for (int i = 0; i < cpu_tile_count; i++)
+    if (!strcmp(cpu_tiles[i].name, name)) return &cpu_tiles[i];
+  return NULL;
+}
+
+static bool choose_gemm(arena *a, const kernel_problem *problem, const char *name, kernel_choice *out_choice,
+                        const char **out_why) {
+  const int64_t *size = problem->params.size;
+  const cpu_tile *tile = name ? find_tile(name) : best_tile(problem);
+  if (!tile) {
+    *out_why = arena_format(a, "the cpu target has no gemm tile '%s'", name ? name : "");
+    return false;
+  }
+  *out_why = cpu_tile_refusal(tile, problem);
+  if (*out_why) return false;
+  out_choice->tile = tile->name;
+  out_choice->source = tile->rows ? "gemm.c.in" : "gemm_plain.c.in";
+  out_choice->cost = cpu_tile_cost(tile, problem) + body_microseconds(problem, elements_of(&problem->params, 0, 4));
+  out_choice->dynamic_shared_bytes = (uint32_t)cpu_tile_scratch(tile);
+  text_append(&out_choice->defines, "#define PN_ATOM %d\n", CPU_ATOM);
+  if (tile->rows)
+    text_append(
+        &out_choice->defines,
+        "#define PN_BLOCK_ROWS %d\n#define PN_BLOCK_COLUMNS %d\n#define PN_BLOCK_DEPTH %d\n#define PN_PACKS_A %d\n"
+        "#define PN_MICRO_ROWS_MAXIMUM %d\n",
+        tile->rows, tile->columns, tile->depth, tile->packs_a, CPU_MICRO_ROWS);
+  const int64_t parts =
+      size[0] * size[1] * (tile->rows ? split_evenly(size[2], tile->rows) * split_evenly(size[3], CPU_ATOM) : size[2]);
+  out_choice->grid[0] = grid_for(out_choice->cost, parts);
+  return true;
+}
+
+/* ---- The struct ---- */
+
+static bool cpu_choose(arena *a, const kernel_problem *problem, const char *tile, kernel_choice *out_choice,
+                       const char **out_why) {
+  memset(out_choice, 0, sizeof *out_choice);
+  for (int i = 0; i < 3; i++) out_choice->grid[i] = out_choice->block[i] = 1;
+  if (problem->family == PINION_FAMILY_GEMM) return choose_gemm(a, problem, tile, out_choice, out_why);
+  return choose_simple(problem, out_choice, out_why);
+}
+
+static int cpu_candidates(const kernel_problem *problem, const char **out_tiles, int capacity) {
+  double costs[16];
+  int count = 0;
+  if (problem->family != PINION_FAMILY_GEMM) return 0;
+  if (capacity > 16) capacity = 16;
+  for (int i = 0; i < cpu_tile_count; i++) {
+    if (cpu_tile_refusal(&cpu_tiles[i], problem)) continue;
+    const double cost = cpu_tile_cost(&cpu_tiles[i], problem);
+    int at = count < capacity ? count++ : count - 1; /* insertion by cost; the dearest falls off a full list */
+    if (at == capacity - 1 && count == capacity && at > 0 && costs[at - 1] <= cost && out_tiles[at]) continue;
+    for (; at > 0 && costs[at - 1] > cost; at--) {
+      costs[at] = costs[at - 1];
+      out_tiles[at] = out_tiles[at - 1];
+    }
+    costs[at] = cost;
+    out_tiles[at] = cpu_tiles[i].name;
+  }
+  return count;
+}
+
+/* The atom: CPU_ATOM columns of n, all of k; panels [n / 16][k][16], the last one padded with zeros. */
+static int64_t cpu_packed_bytes(int64_t n, int64_t k, pinion_dtype dtype) {
+  return split_evenly(n, CPU_ATOM) * CPU_ATOM * k * (int64_t)pinion_dtype_size(dtype);
+}
+
+static void cpu_pack(const pack_request *request, void *out_packed) {
+  const size_t bytes = pinion_dtype_size(request->dtype);
+  char *to = out_packed;
+  for (int64_t panel = 0; panel < request->n; panel += CPU_ATOM)
+    for (int64_t k = 0; k < request->k; k++)
+      for (int64_t n = panel; n < panel + CPU_ATOM; n++, to += bytes) {
+        const char *from =
+            (const char *)request->data + (n * request->stride_n + k * request->stride_k) * (int64_t)bytes;
+        if (n < request->n)
+          memcpy(to, from, bytes);
+        else
+          memset(to, 0, bytes);
+      }
+}
+
+extern const struct target target_cpu;
+const struct target target_cpu = {
+    .name = "cpu",
+    .summary = "any machine with a C compiler: x86-64 and aarch64, vector extensions, a thread pool",
+    .device = "cpu",
+    .source_suffix = ".c",
+    .prelude = "prelude.h.in",
+    .choose = cpu_choose,
+    .candidates = cpu_candidates,
+    .packed_bytes = cpu_packed_bytes,
+    .pack = cpu_pack,
+};

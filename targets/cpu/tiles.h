@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * Tiles of the cpu's gemm. A row is how one block of a launch is cut for the caches; the micro-kernel's own tile
+ * follows from the vector registers of the machine that compiles (gemm.c.in), so any row is legal on any machine, and
+ * the cost model or the tuner says which is good.
+ */
+#ifndef PINION_TARGETS_CPU_TILES_H
+#define PINION_TARGETS_CPU_TILES_H
+
+#include "../target.h"
+
+#define CPU_ATOM 16         /* columns of n in one packed panel: a cache line of floats */
+#define CPU_MICRO_ROWS 14   /* most rows that a micro-kernel holds in registers, on any machine */
+#define ATTENTION_QUERIES 8 /* that share one pass over the keys */
+
+typedef struct cpu_tile {
+  const char *name;
+  int rows;     /* of A (and C) in a block: with `depth` they fill half of a level-2 cache; 0: the plain form */
+  int columns;  /* of C in a block at most */
+  int depth;    /* of k in one pass: 16 columns of B at that depth fill half of a level-1 cache */
+  bool packs_a; /* into slivers of the micro-kernel's height; else it is read where it lies, if its rows are contiguous
+                 */
+} cpu_tile;
+
+extern const cpu_tile cpu_tiles[];
+extern const int cpu_tile_count;
+
+/* NULL, or why the tile cannot compute the problem. Static. */
+const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem);
+/* Bytes of scratch that a worker needs: packed A, C in float32, one panel of B. */
+int64_t cpu_tile_scratch(const cpu_tile *tile);
+/* Microseconds on one thread, by the model. */
+double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem);
+
+#endif
