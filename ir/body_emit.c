@@ -64,8 +64,8 @@ static const char *real_template(scalar_kind kind) {
   case SCALAR_sub: return "$a - $b";
   case SCALAR_mul: return "$a * $b";
   case SCALAR_div: return "$a / $b";
-  case SCALAR_min: return "($a < $b) | ($a != $a) ? $a : $b";
-  case SCALAR_max: return "($a > $b) | ($a != $a) ? $a : $b";
+  case SCALAR_min: return "(($a < $b) | ($a != $a)) ? $a : $b";
+  case SCALAR_max: return "(($a > $b) | ($a != $a)) ? $a : $b";
   case SCALAR_eq: return "$a == $b";
   case SCALAR_ne: return "$a != $b";
   case SCALAR_lt: return "$a < $b";
