@@ -164,7 +164,8 @@ typedef struct pinion_launch_desc {
                                                   before this one starts (within a repeated stage: of the same step) */
 } pinion_launch_desc;
 
-/* Launches first .. first + count, run `repeat` times in a row; `step` counts from 0. */
+/* Launches first .. first + count, run `repeat` times in a row; `step` counts from 0. Stages follow one another through
+   the launch table and cover it. */
 typedef struct pinion_stage_desc {
   const char *name; /* "vision", "prefix", "step", ... */
   uint32_t first_launch, launch_count;

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# The runtime is no part of the compiler: its tests link its sources with an artifact written by hand.
+set(runtime_common ${CMAKE_SOURCE_DIR}/runtime/pinion.c ${CMAKE_SOURCE_DIR}/runtime/description.c)
+set(runtime_cpu ${CMAKE_SOURCE_DIR}/runtime/device_cpu.c ${CMAKE_SOURCE_DIR}/runtime/thread_pool.c)
+set(runtime_example ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/model.c ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/weights.c)
+
+function(add_runtime_test name)
+  add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/runtime/${name}.c ${ARGN})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${CMOCKA_LIBRARY} Threads::Threads)
+  add_test(NAME runtime.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endfunction()
+
+if(CMOCKA_LIBRARY)
+  add_runtime_test(test_runtime ${runtime_common} ${runtime_cpu} ${runtime_example})
+  # The test counts the runtime's allocations, and fails them one after another.
+  target_link_options(test_runtime PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=aligned_alloc -Wl,--wrap=free)
+  add_runtime_test(test_description ${runtime_common} ${runtime_cpu} ${runtime_example})
+  add_runtime_test(test_device_errors ${runtime_common} ${runtime_example})
+  add_runtime_test(test_thread_pool ${CMAKE_SOURCE_DIR}/runtime/thread_pool.c)
+endif()
