@@ -108,6 +108,12 @@ typedef struct pinion_params {
   double scalar[2];
 } pinion_params;
 
+/* GPU kernels take two parameters by value: this, and pinion_params. One address per argument of the launch, results
+   first; the rest is NULL. */
+typedef struct pinion_pointers {
+  void *pointer[PINION_MAX_ARGS];
+} pinion_pointers;
+
 #if !defined(__CUDACC_RTC__) && !defined(__HIPCC_RTC__)
 
 typedef enum pinion_space {

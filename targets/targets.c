@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-extern const struct target target_cpu;
+extern const struct target target_cpu, target_sm_90;
 
-const struct target *const target_table[] = {&target_cpu, NULL};
+const struct target *const target_table[] = {&target_cpu, &target_sm_90, NULL};
 
 const struct target *target_find(const char *name) {
   for (int i = 0; target_table[i]; i++)

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * What every CUDA kernel of Pinion finds in front of it: element loads and stores, the scalar functions that a body may
+ * call, coordinates of the iteration space, reductions over the threads of a row. Header-free, for NVRTC.
+ *
+ * A kernel is launched with two parameters by value: the addresses of its arguments and the launch's params
+ * (runtime/abi.h declares both types). It must work for any strides; grids are capped, so every kernel loops over its
+ * work.
+ */
+#define PN_DEVICE __device__
+#define PN_INLINE static __device__ __forceinline__
+#define PN_ENTRY(threads)                                                                                              \
+  extern "C" __global__ void __launch_bounds__(threads)                                                                \
+      PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params)
+#define PN_INFINITY __int_as_float(0x7f800000)
+#define PN_NAN __int_as_float(0x7fffffff)
+#define PN_PASTE_(a, b) a##b
+#define PN_PASTE(a, b) PN_PASTE_(a, b)
+
+/* Counts points of the iteration space. The target defines PN_WIDE_INDEX for spaces of 2^31 points and more: 64-bit
+   division is several times slower. */
+#ifdef PN_WIDE_INDEX
+typedef uint64_t pn_index;
+#else
+typedef uint32_t pn_index;
+#endif
+
+/* ---- Rounding: to nearest even; a NaN stays one ---- */
+PN_INLINE uint16_t pn_bits_bf16(float x) {
+  uint16_t bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+}
+PN_INLINE float pn_value_bf16(uint16_t bits) {
+  return __uint_as_float((uint32_t)bits << 16);
+}
+PN_INLINE uint16_t pn_bits_f16(float x) {
+  uint16_t bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+}
+PN_INLINE float pn_value_f16(uint16_t bits) {
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+  return x;
+}
+PN_INLINE float pn_round_bf16(float x) {
+  return pn_value_bf16(pn_bits_bf16(x));
+}
+PN_INLINE float pn_round_f16(float x) {
+  return pn_value_f16(pn_bits_f16(x));
+}
+
+/* ---- Elements: pn_load_TYPE gives the compute type, pn_store_TYPE takes any ---- */
+#define PN_ELEMENT(name, storage, compute)                                                                             \
+  PN_INLINE compute pn_load_##name(const void *base, int64_t index) {                                                  \
+    return (compute)((const storage *)base)[index];                                                                    \
+  }                                                                                                                    \
+  template <typename value_type> PN_INLINE void pn_store_##name(void *base, int64_t index, value_type value) {         \
+    ((storage *)base)[index] = (storage)value;                                                                         \
+  }
+#define PN_HALF_ELEMENT(name)                                                                                          \
+  PN_INLINE float pn_load_##name(const void *base, int64_t index) {                                                    \
+    return pn_value_##name(((const uint16_t *)base)[index]);                                                           \
+  }                                                                                                                    \
+  PN_INLINE void pn_store_##name(void *base, int64_t index, float value) {                                             \
+    ((uint16_t *)base)[index] = pn_bits_##name(value);                                                                 \
+  }
+PN_ELEMENT(f32, float, float)
+PN_ELEMENT(f64, double, double)
+PN_HALF_ELEMENT(bf16)
+PN_HALF_ELEMENT(f16)
+PN_ELEMENT(i64, int64_t, int64_t)
+PN_ELEMENT(i32, int32_t, int64_t)
+PN_ELEMENT(i16, int16_t, int64_t)
+PN_ELEMENT(i8, int8_t, int64_t)
+PN_ELEMENT(u64, uint64_t, int64_t)
+PN_ELEMENT(u32, uint32_t, int64_t)
+PN_ELEMENT(u16, uint16_t, int64_t)
+PN_ELEMENT(u8, uint8_t, int64_t)
+PN_INLINE int64_t pn_load_bool(const void *base, int64_t index) {
+  return ((const uint8_t *)base)[index] != 0;
+}
+template <typename value_type> PN_INLINE void pn_store_bool(void *base, int64_t index, value_type value) {
+  ((uint8_t *)base)[index] = value != 0;
+}
+/* Of argument i, which must be a literal number. */
+#define PN_LOAD(i, index) PN_PASTE(pn_load_, PN_T##i)(arguments.pointer[i], index)
+#define PN_STORE(i, index, value) PN_PASTE(pn_store_, PN_T##i)(arguments.pointer[i], index, value)
+
+/* ---- Scalar functions that bodies call: float, and float64 as NAME_f64 ---- */
+#define PN_UNARY(name, float_value, double_value)                                                                      \
+  PN_INLINE float pn_##name(float x) {                                                                                 \
+    return float_value;                                                                                                \
+  }                                                                                                                    \
+  PN_INLINE double pn_##name##_f64(double x) {                                                                         \
+    return double_value;                                                                                               \
+  }
+PN_UNARY(exp, expf(x), exp(x))
+PN_UNARY(log, logf(x), log(x))
+PN_UNARY(sqrt, sqrtf(x), sqrt(x))
+PN_UNARY(rsqrt, 1.0f / sqrtf(x), 1.0 / sqrt(x))
+PN_UNARY(tanh, tanhf(x), tanh(x))
+PN_UNARY(erf, erff(x), erf(x))
+PN_UNARY(sin, sinf(x), sin(x))
+PN_UNARY(cos, cosf(x), cos(x))
+PN_UNARY(floor, floorf(x), floor(x))
+PN_UNARY(ceil, ceilf(x), ceil(x))
+PN_UNARY(round, rintf(x), rint(x))
+PN_UNARY(sigmoid, 1.0f / (1.0f + expf(-x)), 1.0 / (1.0 + exp(-x)))
+PN_UNARY(silu, x / (1.0f + expf(-x)), x / (1.0 + exp(-x)))
+/* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+PN_UNARY(gelu_tanh, 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x))),
+         0.5 * x * (1.0 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))))
+/* 0.5 x (1 + erf(x / sqrt(2))) */
+PN_UNARY(gelu_erf, 0.5f * x * (1.0f + erff(x * 0.7071067811865476f)), 0.5 * x * (1.0 + erf(x * 0.7071067811865476)))
+PN_INLINE float pn_pow(float x, float y) {
+  return powf(x, y);
+}
+PN_INLINE double pn_pow_f64(double x, double y) {
+  return pow(x, y);
+}
+PN_INLINE float pn_mod(float x, float y) {
+  return fmodf(x, y);
+}
+PN_INLINE double pn_mod_f64(double x, double y) {
+  return fmod(x, y);
+}
+/* By squaring, modulo 2^64; a negative exponent is the truncated reciprocal, and 0 for 0. */
+PN_INLINE int64_t pn_pow_i64(int64_t x, int64_t y) {
+  if (y < 0) return x == 1 ? 1 : x == -1 ? (y % 2 ? -1 : 1) : 0;
+  uint64_t power = 1, base = (uint64_t)x;
+  for (; y; y >>= 1, base *= base)
+    if (y & 1) power *= base;
+  return (int64_t)power;
+}
+
+/* ---- What accumulators need, whatever their type; a NaN on either side is the result ---- */
+PN_INLINE double pn_exp(double x) {
+  return exp(x);
+}
+PN_INLINE double pn_rsqrt(double x) {
+  return 1.0 / sqrt(x);
+}
+template <typename value_type> PN_INLINE value_type pn_min(value_type x, value_type y) {
+  return x < y || x != x ? x : y;
+}
+template <typename value_type> PN_INLINE value_type pn_max(value_type x, value_type y) {
+  return x > y || x != x ? x : y;
+}
+PN_INLINE float pn_div(float x, float y) {
+  return x / y;
+}
+PN_INLINE double pn_div(double x, double y) {
+  return x / y;
+}
+PN_INLINE int64_t pn_div(int64_t x, int64_t y) {
+  return y ? x / y : 0;
+}
+
+/* ---- Coordinates ---- */
+
+/* Points of dimensions first .. end. */
+PN_INLINE pn_index pn_points(const pinion_params *params, int first, int end) {
+  pn_index points = 1;
+  for (int d = first; d < end; d++) points *= (pn_index)params->size[d];
+  return points;
+}
+
+/* Coordinates of point `linear` of dimensions first .. end, the last fastest, into at[first .. end). */
+PN_INLINE void pn_coordinates(const pinion_params *params, int first, int end, pn_index linear, pn_index *at) {
+#pragma unroll
+  for (int d = end - 1; d >= first; d--) {
+    pn_index size = (pn_index)params->size[d];
+    pn_index rest = linear / size;
+    at[d] = linear - rest * size;
+    linear = rest;
+  }
+}
+
+/* Element index of `argument` at at[first .. end), counted from where those coordinates are 0. */
+PN_INLINE int64_t pn_offset(const pinion_params *params, int argument, int first, int end, const pn_index *at) {
+  int64_t offset = 0;
+#pragma unroll
+  for (int d = first; d < end; d++) offset += (int64_t)at[d] * params->stride[argument][d];
+  return offset;
+}
+
+/* ---- The body, at the coordinates that the kernel calls `at`. Gemm sets x0 before. ---- */
+#define PN_BODY_LOAD(j, i, type)                                                                                       \
+  const PN_C##i x##j = pn_load_##type(arguments.pointer[i], pn_offset(&params, i, 0, PN_RANK, at));
+#define PN_BODY_DECLARE(j, i, type) PN_C##i r##j;
+#define PN_BODY_STORE(j, i, type) pn_store_##type(arguments.pointer[i], pn_offset(&params, i, 0, PN_RANK, at), r##j);
+#define PN_RUN_BODY                                                                                                    \
+  PN_BODY_OPERANDS(PN_BODY_LOAD)                                                                                       \
+  PN_BODY_RESULTS(PN_BODY_DECLARE)                                                                                     \
+  pn_body(PN_BODY_ARGUMENTS);                                                                                          \
+  PN_BODY_RESULTS(PN_BODY_STORE)
+
+/* A gemm's epilogue: its accumulator goes through the body, or straight to the result. */
+#ifdef PN_HAS_BODY
+#define PN_STORE_ACCUMULATOR(value)                                                                                    \
+  const auto x0 = value;                                                                                               \
+  PN_RUN_BODY
+#else
+#define PN_STORE_ACCUMULATOR(value) PN_STORE(0, pn_offset(&params, 0, 0, PN_RANK, at), value);
+#endif
+
+/* ---- Rows: PN_ROW_THREADS neighbouring threads (32, or the whole block of 256) share one. Every reduction gives all
+   of them the result, and every thread of the block must take part. ---- */
+#ifdef PN_ROW_THREADS
+#define PN_ROWS_PER_BLOCK (256 / PN_ROW_THREADS)
+template <typename value_type> PN_INLINE value_type pn_shuffle_xor(value_type value, int lanes) {
+  return __shfl_xor_sync(0xffffffffu, value, lanes);
+}
+#define PN_ROW_REDUCTION(name, combined)                                                                               \
+  template <typename value_type> PN_INLINE value_type pn_row_##name(value_type x) {                                    \
+    for (int lanes = 16; lanes; lanes >>= 1) {                                                                         \
+      const value_type y = pn_shuffle_xor(x, lanes);                                                                   \
+      x = combined;                                                                                                    \
+    }                                                                                                                  \
+    if (PN_ROW_THREADS > 32) {                                                                                         \
+      __shared__ value_type of_warp[8];                                                                                \
+      __syncthreads(); /* the array may still be read for the reduction before */                                      \
+      if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;                                                        \
+      __syncthreads();                                                                                                 \
+      x = of_warp[0];                                                                                                  \
+      for (int warp = 1; warp < 8; warp++) {                                                                           \
+        const value_type y = of_warp[warp];                                                                            \
+        x = combined;                                                                                                  \
+      }                                                                                                                \
+    }                                                                                                                  \
+    return x;                                                                                                          \
+  }
+PN_ROW_REDUCTION(sum, x + y)
+PN_ROW_REDUCTION(prod, x *y)
+PN_ROW_REDUCTION(max, pn_max(x, y))
+PN_ROW_REDUCTION(min, pn_min(x, y))
+#endif
+
+/* ---- Packed weights, [n/64][k/P] atoms of 64 rows x 128 bytes, P = 128 / element bytes; target_sm_90.c has the
+ * picture ---- */
+PN_INLINE int64_t pn_packed_index(int64_t n, int64_t k, int64_t k_size, int element_bytes) {
+  const int per_row = 128 / element_bytes, per_chunk = 16 / element_bytes;
+  const int64_t atom = n / 64 * ((k_size + per_row - 1) / per_row) + k / per_row;
+  const int row = (int)(n % 64), column = (int)(k % per_row);
+  const int chunk = column / per_chunk ^ (row & 7);
+  return (atom * 64 + row) * per_row + chunk * per_chunk + column % per_chunk;
+}

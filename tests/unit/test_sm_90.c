@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* The sm_90 target's decisions that need no GPU and no compiler: packing, which tile, why not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "targets/nvidia/nvrtc.h"
+#include "targets/target.h"
+
+static const struct target *sm_90(void) {
+  const struct target *target = target_find("sm_90");
+  assert_non_null(target);
+  return target;
+}
+
+/* Where wgmma's 128-byte swizzle puts byte `column` of row `row`: bits 4 to 6 of the address, xor bits 7 to 9. */
+static size_t swizzled_address(size_t row, size_t column) {
+  size_t address = row * 128 + column;
+  return address ^ ((address >> 7 & 7) << 4);
+}
+
+/* A source whose element (n, k) holds n * 4096 + k + 1, in 2, 4 or 8 bytes; transposed if asked. */
+static void check_packing(int64_t n, int64_t k, pinion_dtype dtype, bool transposed) {
+  size_t size = pinion_dtype_size(dtype), row_elements = 128 / size;
+  size_t atoms_n = (size_t)(n + 63) / 64, atoms_k = ((size_t)k + row_elements - 1) / row_elements;
+  size_t bytes = (size_t)sm_90()->packed_bytes(n, k, dtype);
+  assert_int_equal(bytes, atoms_n * atoms_k * 8192);
+  uint8_t *source = calloc((size_t)(n * k), size), *packed = malloc(bytes), *expected = calloc(bytes, 1);
+  int64_t stride_n = transposed ? 1 : k, stride_k = transposed ? n : 1;
+  for (int64_t row = 0; row < n; row++)
+    for (int64_t column = 0; column < k; column++) {
+      uint64_t value = (uint64_t)(row * 4096 + column + 1);
+      memcpy(source + (size_t)(row * stride_n + column * stride_k) * size, &value, size);
+      size_t atom = (size_t)row / 64 * atoms_k + (size_t)column / row_elements;
+      size_t inside = swizzled_address((size_t)row % 64, (size_t)column % row_elements * size);
+      memcpy(expected + atom * 8192 + inside, &value, size);
+    }
+  memset(packed, 0xee, bytes);
+  pack_request request = {.data = source, .n = n, .k = k, .stride_n = stride_n, .stride_k = stride_k, .dtype = dtype};
+  sm_90()->pack(&request, packed);
+  assert_memory_equal(packed, expected, bytes);
+  free(source);
+  free(packed);
+  free(expected);
+}
+
+static void packing_is_swizzled_atoms_padded_with_zeros(void **state) {
+  (void)state;
+  const int64_t sizes[][2] = {{64, 64}, {1, 1}, {65, 63}, {64, 65}, {130, 200}, {7, 33}, {128, 32}};
+  const pinion_dtype dtypes[] = {PINION_DTYPE_bf16, PINION_DTYPE_f16, PINION_DTYPE_f32, PINION_DTYPE_f64};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
+      check_packing(sizes[i][0], sizes[i][1], dtypes[d], false);
+      check_packing(sizes[i][0], sizes[i][1], dtypes[d], true);
+    }
+}
+
+static kernel_problem gemm_problem(pinion_dtype a, pinion_dtype b, int64_t m, int64_t n, int64_t k) {
+  kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1};
+  problem.params = (pinion_params){.rank = 5,
+                                   .arg_count = 3,
+                                   .size = {1, 1, m, n, k},
+                                   .stride = {{0, 0, n, 1, 0}, {0, 0, k, 0, 1}, {0, 0, 0, k, 1}}};
+  problem.dtypes[0] = PINION_DTYPE_f32;
+  problem.dtypes[1] = a;
+  problem.dtypes[2] = b;
+  return problem;
+}
+
+/* The name of the tile chosen, or NULL with *out_why. */
+static const char *chosen_tile(const kernel_problem *problem, const char *tile, const char **out_why,
+                               char out_source[32]) {
+  arena *a = arena_create();
+  static char why[256];
+  kernel_choice choice;
+  bool chosen = sm_90()->choose(a, problem, tile, &choice, out_why);
+  if (chosen) {
+    strcpy(out_source, choice.source);
+    text_free(&choice.defines);
+  } else {
+    snprintf(why, sizeof why, "%s", *out_why);
+    *out_why = why;
+  }
+  arena_destroy(a);
+  return chosen ? choice.tile : NULL;
+}
+
+static void float32_never_loses_bits_on_tensor_cores(void **state) {
+  (void)state;
+  const pinion_dtype mixed[][2] = {{PINION_DTYPE_f32, PINION_DTYPE_f32},
+                                   {PINION_DTYPE_f32, PINION_DTYPE_bf16},
+                                   {PINION_DTYPE_bf16, PINION_DTYPE_f32},
+                                   {PINION_DTYPE_f16, PINION_DTYPE_bf16}};
+  for (size_t i = 0; i < sizeof mixed / sizeof *mixed; i++) {
+    kernel_problem problem = gemm_problem(mixed[i][0], mixed[i][1], 788, 2048, 2048);
+    const char *why;
+    char source[32];
+    assert_non_null(chosen_tile(&problem, NULL, &why, source));
+    assert_string_equal(source, "gemm_fma.cu");
+    assert_null(chosen_tile(&problem, "mma_128x128", &why, source));
+    assert_string_equal(why, "mma.sync needs both operands in bf16 or both in f16");
+  }
+}
+
+static void bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens(void **state) {
+  (void)state;
+  const char *why;
+  char source[32];
+  kernel_problem large = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 788, 32768, 2048);
+  assert_string_equal(chosen_tile(&large, NULL, &why, source), "mma_128x128");
+  assert_string_equal(source, "gemm_mma.cu");
+  kernel_problem few = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 20, 1024, 4096);
+  assert_string_equal(chosen_tile(&few, NULL, &why, source), "mma_32x64");
+}
+
+static void an_unknown_tile_is_refused_by_name(void **state) {
+  (void)state;
+  kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 64, 64, 64);
+  const char *why;
+  char source[32];
+  assert_null(chosen_tile(&problem, "wgmma_1x1", &why, source));
+  assert_string_equal(why, "sm_90 has no gemm tile 'wgmma_1x1'");
+}
+
+static void every_tile_fits_a_multiprocessor(void **state) {
+  (void)state;
+  kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 788, 2560, 2048);
+  const char *tiles[32];
+  int count = sm_90()->candidates(&problem, tiles, 32);
+  assert_true(count >= 7);
+  arena *a = arena_create();
+  for (int i = 0; i < count; i++) {
+    kernel_choice choice;
+    const char *why;
+    assert_true(sm_90()->choose(a, &problem, tiles[i], &choice, &why));
+    assert_string_equal(choice.tile, tiles[i]);
+    assert_true(choice.dynamic_shared_bytes <= 232448);
+    assert_true(choice.block[0] <= 1024 && choice.block[0] % 32 == 0);
+    assert_true(choice.cost > 0);
+    text_free(&choice.defines);
+  }
+  arena_destroy(a);
+}
+
+static void candidates_come_cheapest_first_and_fit_the_capacity(void **state) {
+  (void)state;
+  kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 788, 2560, 2048);
+  const char *tiles[2] = {NULL, NULL}, *why;
+  char source[32];
+  assert_int_equal(sm_90()->candidates(&problem, tiles, 2), 2);
+  assert_string_equal(tiles[0], chosen_tile(&problem, NULL, &why, source));
+}
+
+static void empty_work_gets_a_grid_of_one_block(void **state) {
+  (void)state;
+  kernel_problem problem = gemm_problem(PINION_DTYPE_f32, PINION_DTYPE_f32, 0, 64, 64);
+  arena *a = arena_create();
+  kernel_choice choice;
+  const char *why;
+  assert_true(sm_90()->choose(a, &problem, NULL, &choice, &why));
+  assert_int_equal(choice.grid[0], 1);
+  text_free(&choice.defines);
+  arena_destroy(a);
+}
+
+static const char *complaint(const char *log) {
+  size_t length = 0;
+  static char sentence[256];
+  const char *found = nvrtc_log_complaint(log, &length);
+  if (!found) return NULL;
+  snprintf(sentence, sizeof sentence, "%.*s", (int)length, found);
+  return sentence;
+}
+
+static void spills_and_lost_fast_forms_are_complaints(void **state) {
+  (void)state;
+  const char *clean =
+      "ptxas info    : 0 bytes gmem\nptxas         .     8 bytes stack frame, 0 bytes spill stores, 0 bytes "
+      "spill loads\nptxas info    : Used 100 registers";
+  assert_null(complaint(clean));
+  assert_null(complaint(""));
+  assert_string_equal(complaint("a\n8 bytes stack frame, 8 bytes spill stores, 0 bytes spill loads\nb"),
+                      "8 bytes stack frame, 8 bytes spill stores, 0 bytes spill loads");
+  assert_non_null(complaint("0 bytes stack frame, 0 bytes spill stores, 120 bytes spill loads"));
+  assert_non_null(complaint("ptxas info : (C7510) Potential Performance Loss: wgmma.mma_async"));
+  assert_non_null(complaint("ptxas info : (C7508) setmaxnreg ignored"));
+  assert_null(complaint("ptxas info : (C7509) something else"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(packing_is_swizzled_atoms_padded_with_zeros),
+      cmocka_unit_test(float32_never_loses_bits_on_tensor_cores),
+      cmocka_unit_test(bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens),
+      cmocka_unit_test(an_unknown_tile_is_refused_by_name),
+      cmocka_unit_test(every_tile_fits_a_multiprocessor),
+      cmocka_unit_test(candidates_come_cheapest_first_and_fit_the_capacity),
+      cmocka_unit_test(empty_work_gets_a_grid_of_one_block),
+      cmocka_unit_test(spills_and_lost_fast_forms_are_complaints),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
