@@ -75,6 +75,7 @@ class VisionAttention(nn.Module):
         key = self.k_proj(hidden).view(shape).transpose(1, 2)
         value = self.v_proj(hidden).view(shape).transpose(1, 2)
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=self.head_dim**-0.5)
+        mixed = mixed.reshape(mixed.shape[0], -1, query.shape[2], value.shape[-1])  # transformers does, to no effect
         mixed = mixed.transpose(1, 2).contiguous()
         return self.out_proj(mixed.reshape(*hidden.shape[:-1], -1).contiguous())
 
@@ -170,6 +171,8 @@ def gated_residual(residual, branch, gate):
 
 
 class RotaryEmbedding(nn.Module):
+    scaling = 1.0  # of longer contexts; Gemma has none, and its spelling multiplies all the same
+
     def __init__(self, head_dim):
         super().__init__()
         exponent = torch.arange(0, head_dim, 2, dtype=torch.float) / head_dim
@@ -178,7 +181,8 @@ class RotaryEmbedding(nn.Module):
     def forward(self, hidden, position_ids):  # position_ids [B,N] -> cosines and sines, each [B,N,head_dim]
         half = position_ids[..., None].float() * self.inv_freq.to(dtype=torch.float)
         angle = torch.cat((half, half), dim=-1)
-        return angle.cos().to(dtype=hidden.dtype), angle.sin().to(dtype=hidden.dtype)
+        cosine, sine = angle.cos() * self.scaling, angle.sin() * self.scaling
+        return cosine.to(dtype=hidden.dtype), sine.to(dtype=hidden.dtype)
 
 
 def rotate_half(heads):
@@ -302,16 +306,24 @@ class PaliGemmaWithExpert(nn.Module):
 
     def embed_image(self, image):
         model = self.paligemma.model
-        return model.multi_modal_projector(model.vision_tower(image.to(torch.float32)))
+        if image.dtype != torch.float32:
+            image = image.to(torch.float32)
+        return model.multi_modal_projector(model.vision_tower(image))
 
     def forward(self, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache, adarms_cond=None):
-        """Runs the language model on inputs_embeds[0] or the expert on inputs_embeds[1], as the originals do."""
+        """Runs the language model on inputs_embeds[0] or the expert on inputs_embeds[1].
+
+        The originals call both through .forward, which leaves the two out of the exported module paths:
+        '/layers.0/self_attn' is the language model's the first time, and the expert's after that.
+        """
         prefix, suffix = inputs_embeds
         if suffix is None:
             language_model = self.paligemma.model.language_model
-            return [language_model(prefix, attention_mask, position_ids, past_key_values), None], past_key_values
+            hidden = language_model.forward(prefix, attention_mask, position_ids, past_key_values)
+            return [hidden, None], past_key_values
         expert = self.gemma_expert.model
-        return [None, expert(suffix, attention_mask, position_ids, past_key_values, adarms_cond[1])], None
+        hidden = expert.forward(suffix, attention_mask, position_ids, past_key_values, adarms_cond[1])
+        return [None, hidden], None
 
 
 class Policy(nn.Module):

@@ -35,10 +35,17 @@ def export(sampler, case, cameras, path, exporter, opset, external_data=None):
     if external_data is None:
         external_data = weight_bytes > LARGEST_SINGLE_FILE
     remove_if_there(path + ".data")
-    if exporter == "dynamo":
-        export_dynamo(sampler, case, cameras, path, opset, external_data)
-    else:
-        export_torchscript(sampler, case, cameras, path, opset, external_data)
+    write = export_dynamo if exporter == "dynamo" else export_torchscript
+    try:
+        write(sampler, case, cameras, path, opset, external_data)
+    except OSError:
+        raise
+    except Exception as error:  # the exporters raise whatever went wrong inside them
+        reason = str(error).strip().splitlines()
+        raise ExportError(
+            f"PyTorch's {exporter} exporter failed at opset {opset}: {type(error).__name__}: "
+            f"{reason[0] if reason else 'no message'}. The other exporter, or another opset, may succeed"
+        ) from error
 
 
 def export_dynamo(sampler, case, cameras, path, opset, external_data):

@@ -229,6 +229,7 @@ def import_openpi(root):
     policy_module = importlib.import_module("openpi.models_pytorch.pi0_pytorch")
     towers = importlib.import_module("openpi.models_pytorch.gemma_pytorch")
     gemma = importlib.import_module("transformers.models.gemma.modeling_gemma")
+    gemma.GemmaRMSNorm.extra_repr = lambda norm: f"eps={norm.eps}"  # openpi's reads a weight that adaRMS lacks
     patch_for_tracing([policy_module, gemma])
     return policy_module.PI0Pytorch, towers, "PaliGemmaForConditionalGeneration", "GemmaForCausalLM", policy_module
 

@@ -39,7 +39,7 @@ def spread_and_centre(name, parameter):
 def randomise(policy, seed, significant_bits=None):
     """Seeded by each parameter's name, so that a model keeps its weights when others come or go."""
     for name, parameter in policy.named_parameters():
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name_in_policy(name)}".encode()))
         spread, centre = spread_and_centre(name, parameter)
         values = torch.randn(parameter.shape, generator=generator) * spread + centre
         if significant_bits is not None:
