@@ -155,6 +155,7 @@ typedef void pinion_cpu_kernel(const pinion_cpu_block *block);
 
 typedef struct pinion_kernel_desc {
   const char *name;         /* symbol in its blob, or the C function's name */
+  pinion_family family;     /* what it computes: for tools, and for the meaning of integer inputs */
   const char *blob;         /* file below the artifact's kernels/ folder; NULL on cpu */
   pinion_cpu_kernel *entry; /* cpu only, else NULL */
 } pinion_kernel_desc;

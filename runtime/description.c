@@ -199,6 +199,9 @@ static pinion_status check_kernels(const pinion_model_desc *d, pinion_error *err
   for (uint32_t i = 0; i < d->kernel_count; i++)
     if (!d->kernels[i].name || (!d->kernels[i].blob && !d->kernels[i].entry))
       return BAD("kernel %u has no name, or neither a blob nor an entry", i);
+  for (uint32_t i = 0; i < d->kernel_count; i++)
+    if ((unsigned)d->kernels[i].family >= PINION_FAMILY_COUNT)
+      return BAD("kernel %u '%s': no such family", i, d->kernels[i].name);
   return PINION_OK;
 }
 

@@ -131,6 +131,7 @@ static void damaged_lists_are_refused(void **state) {
   DAMAGED(t.inputs[0] = 1);
   DAMAGED(t.outputs[0] = 0);
   DAMAGED(t.kernels[1].name = NULL);
+  DAMAGED(t.kernels[1].family = PINION_FAMILY_COUNT);
   DAMAGED(t.kernels[1].entry = NULL);
   DAMAGED(t.kernels[1].entry = NULL, t.kernels[1].blob = "gemm.cubin");
 }

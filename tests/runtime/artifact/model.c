@@ -57,8 +57,11 @@ static void multiply(const pinion_cpu_block *b) {
 
 enum { GATHER, GEMM, COPY, ADD, MULTIPLY };
 static const pinion_kernel_desc kernels[] = {
-    [GATHER] = {"gather", NULL, gather}, [GEMM] = {"gemm_row", NULL, gemm_row},     [COPY] = {"copy", NULL, copy},
-    [ADD] = {"add", NULL, add},          [MULTIPLY] = {"multiply", NULL, multiply},
+    [GATHER] = {"gather", PINION_FAMILY_GATHER, NULL, gather},
+    [GEMM] = {"gemm_row", PINION_FAMILY_GEMM, NULL, gemm_row},
+    [COPY] = {"copy", PINION_FAMILY_POINTWISE, NULL, copy},
+    [ADD] = {"add", PINION_FAMILY_POINTWISE, NULL, add},
+    [MULTIPLY] = {"multiply", PINION_FAMILY_POINTWISE, NULL, multiply},
 };
 
 /* ---- Buffers: inputs and outputs dense, the rest with rows of 16 bytes ---- */
