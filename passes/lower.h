@@ -12,37 +12,9 @@
 #include "pass.h"
 
 #include "../ir/body.h"
+#include "../ir/view.h"
 
-typedef struct view {
-  int buffer;       /* index into lowering.buffers; -1: no buffer yet, only a layout */
-  tensor_type type; /* what it shows: element type and dims */
-  int64_t offset;   /* elements */
-  int64_t stride[PINION_MAX_RANK];
-  int64_t step_stride; /* elements from one step's to the next one's, for a row of a table */
-} view;
-
-/* ---- Views (lower_views.c): no IR, no state ---- */
-/* Rows padded to PINION_ROW_ALIGN (unless the row is one element): elements from one row to the next. */
-int64_t padded_pitch(const tensor_type *type);
-/* Row-major view of a whole buffer whose rows are `pitch` elements apart. */
-view view_rows(int buffer, const tensor_type *type, int64_t pitch);
-/* Elements that a buffer of that type and pitch takes. */
-int64_t pitched_elements(const tensor_type *type, int64_t pitch);
-/* The same elements, row-major, in another shape, where that is a view; else false. */
-bool view_reshape(const view *v, int rank, const int64_t *dims, view *out);
-void view_transpose(const view *v, const int64_t *permutation, view *out);
-/* The view whose transpose is `v`. */
-void view_untranspose(const view *v, const int64_t *permutation, view *out);
-/* NumPy's broadcast, aligned at the last dimension; false if it does not. */
-bool view_broadcast(const view *v, int rank, const int64_t *dims, view *out);
-/* y[i] = v[start + i * step], of extents `dims`. */
-void view_slice(const view *v, const int64_t *starts, const int64_t *steps, const int64_t *dims, view *out);
-/* Both show the same elements at the same index. */
-bool view_same(const view *a, const view *b);
-/* Takes row 0 of the leading dimension, whose stride becomes the step stride (a table's row). */
-void view_table_row(const view *v, view *out);
-
-/* ---- Iteration spaces (lower_views.c) ---- */
+/* ---- Iteration spaces (lower_space.c) ---- */
 typedef struct space_arg {
   int buffer;
   int64_t offset, step_stride; /* elements */
