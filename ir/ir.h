@@ -40,11 +40,13 @@ typedef struct compilation {
   diagnostics diagnostics;
 } compilation;
 
-/* Creates a context with builtin, func and pinion loaded. MLIR's own diagnostics go to c->diagnostics. */
+/* Creates a context with builtin and func loaded; ops of pinion are unregistered in it, and module_parse and module_verify
+   hold them against the table. MLIR's own diagnostics go to c->diagnostics. */
 status compilation_create(compilation *out_c);
 void compilation_destroy(compilation *c);
 
-/* The dialect's IRDL text, generated from ops.def. Owned by the caller (text_free). */
+/* The dialect's IRDL text, generated from ops.def, for other tools. Compilations do not load it (compilation_create says
+   why). Owned by the caller (text_free). */
 text dialect_irdl(void);
 /* docs/ops.md, generated from ops.def. Owned by the caller. */
 text dialect_markdown(void);

@@ -50,7 +50,8 @@ bool value_is_constant(MlirValue value) {
 
 static int64_t segment(MlirOperation op, int index) {
   MlirAttribute segments = mlirOperationGetAttributeByName(op, string_ref("operandSegmentSizes"));
-  return mlirAttributeIsNull(segments) ? 0 : mlirDenseI32ArrayGetElement(segments, index);
+  if (mlirAttributeIsNull(segments) || !mlirAttributeIsADenseI32Array(segments)) return 0;
+  return index < mlirDenseArrayGetNumElements(segments) ? mlirDenseI32ArrayGetElement(segments, index) : 0;
 }
 
 void op_operand_range(MlirOperation op, const char *name, intptr_t *out_start, intptr_t *out_count) {

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <mlir-c/Dialect/IRDL.h>
+
 typedef struct ir_fixture {
   compilation c;
   char *messages;
@@ -238,8 +240,23 @@ static void every_op_is_in_the_generated_texts(void **state) {
   text_free(&markdown);
 }
 
+static void the_irdl_definition_loads_into_mlir(void **state) {
+  (void)state;
+  MlirContext context = mlirContextCreate();
+  mlirDialectHandleRegisterDialect(mlirGetDialectHandle__irdl__(), context);
+  mlirDialectHandleLoadDialect(mlirGetDialectHandle__irdl__(), context);
+  text irdl = dialect_irdl();
+  MlirModule module = mlirModuleCreateParse(context, mlirStringRefCreate(irdl.data, irdl.length));
+  assert_false(mlirModuleIsNull(module));
+  assert_true(mlirLogicalResultIsSuccess(mlirLoadIRDLDialects(module)));
+  text_free(&irdl);
+  mlirModuleDestroy(module);
+  mlirContextDestroy(context);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_irdl_definition_loads_into_mlir),
       cmocka_unit_test_setup_teardown(a_dump_parses_back_to_the_same_text, set_up, tear_down),
       cmocka_unit_test_setup_teardown(the_verifier_holds_each_op_against_its_rule, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_op_of_another_level_is_refused, set_up, tear_down),
