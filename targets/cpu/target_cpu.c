@@ -147,8 +147,7 @@ const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem
 
 int64_t cpu_tile_scratch(const cpu_tile *tile) {
   if (!tile->rows) return 0;
-  const int64_t rows = tile->rows + CPU_MICRO_ROWS; /* the last sliver is padded */
-  return 4 * (rows * tile->depth + rows * tile->columns + CPU_ATOM * tile->depth) + 3 * 64;
+  return 4 * ((int64_t)CPU_ATOM * tile->depth + (int64_t)tile->rows * (tile->columns + tile->depth));
 }
 
 static int64_t split_evenly(int64_t extent, int64_t at_most) {
@@ -207,9 +206,8 @@ static bool choose_gemm(arena *a, const kernel_problem *problem, const char *nam
   if (tile->rows)
     text_append(
         &out_choice->defines,
-        "#define PN_BLOCK_ROWS %d\n#define PN_BLOCK_COLUMNS %d\n#define PN_BLOCK_DEPTH %d\n#define PN_PACKS_A %d\n"
-        "#define PN_MICRO_ROWS_MAXIMUM %d\n",
-        tile->rows, tile->columns, tile->depth, tile->packs_a, CPU_MICRO_ROWS);
+        "#define PN_BLOCK_ROWS %d\n#define PN_BLOCK_COLUMNS %d\n#define PN_BLOCK_DEPTH %d\n#define PN_PACKS_A %d\n",
+        tile->rows, tile->columns, tile->depth, tile->packs_a);
   const int64_t parts =
       size[0] * size[1] * (tile->rows ? split_evenly(size[2], tile->rows) * split_evenly(size[3], CPU_ATOM) : size[2]);
   out_choice->grid[0] = grid_for(out_choice->cost, parts);

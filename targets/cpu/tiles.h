@@ -10,7 +10,6 @@
 #include "../target.h"
 
 #define CPU_ATOM 16         /* columns of n in one packed panel: a cache line of floats */
-#define CPU_MICRO_ROWS 14   /* most rows that a micro-kernel holds in registers, on any machine */
 #define ATTENTION_QUERIES 8 /* that share one pass over the keys */
 
 typedef struct cpu_tile {
@@ -27,7 +26,7 @@ extern const int cpu_tile_count;
 
 /* NULL, or why the tile cannot compute the problem. Static. */
 const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem);
-/* Bytes of scratch that a worker needs: packed A, C in float32, one panel of B. */
+/* Bytes of scratch that a worker needs: rows of A, a block of C in float32, one panel of B. */
 int64_t cpu_tile_scratch(const cpu_tile *tile);
 /* Microseconds on one thread, by the model. */
 double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem);
