@@ -163,6 +163,8 @@ def make(name, plan, out):
         path = os.path.join(scratch, "model.onnx")
         onnx_export.export(sampler, inputs[0], plan.cameras, path, plan.exporter, plan.opset, plan.external)
         clean_paths(path)
+        for case, error in zip(errors, figures.graph_errors(path, inputs, references)):
+            case["graph_float64_error"] = error
         runtime = figures.onnxruntime_errors(path, inputs, references)
         size = compress(path, os.path.join(folder, "model.onnx.xz"))
         packed_data = os.path.join(folder, "model.onnx.data.xz")

@@ -2,10 +2,15 @@
 """The errors of PyTorch and ONNX Runtime against a float64 evaluation, on actions minus noise."""
 
 import copy
+import os
+import sys
 
 import torch
 
 from . import checks
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+import evaluate_onnx  # noqa: E402  tools/evaluate_onnx.py
 
 
 def error_of(actions, reference, case):
@@ -53,6 +58,18 @@ def onnxruntime_errors(path, inputs, references):
         actions = session.run(["actions"], {name: case[name].numpy() for name in wanted})[0]
         found.append(error_of(torch.from_numpy(actions), reference, case))
     return {"version": onnxruntime.__version__, "errors": found}
+
+
+def graph_errors(path, inputs, references):
+    """The exported graph itself, in float64: what its exporter rounded, and no compiler can undo."""
+    graph = evaluate_onnx.Graph(path)
+    found = []
+    for case, reference in zip(inputs, references):
+        taken = {value.name: case[value.name] for value in graph.inputs}
+        with torch.inference_mode():
+            actions = evaluate_onnx.evaluate(graph, taken, torch.float64)["actions"]
+        found.append(error_of(actions, reference, case))
+    return found
 
 
 def short_reason(message):
