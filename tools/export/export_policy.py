@@ -153,7 +153,10 @@ def export(options):
         raise UsageError(f"--dimensions: {error}") from None
     cameras = chosen_cameras(options.cameras, dimensions.CAMERAS)
     opset = options.opset or {"dynamo": 20, "torchscript": 17}[options.exporter]
-    onnx_export.check_request(options.exporter, opset)
+    try:
+        onnx_export.check_request(options.exporter, opset)
+    except onnx_export.ExportError as error:
+        raise UsageError(f"--opset: {error}") from None
     sampler, source = build_sampler(options, size, cameras)
     print(f"policy: {options.policy} from {source}; weights: {options.checkpoint or f'random, seed {options.seed}'}")
     policies.as_dtype(sampler.policy, options.dtype)

@@ -124,11 +124,20 @@ def light_import(original, root):
         sys.modules.update(saved)
 
 
+def misfit(version, reason):
+    return (
+        f"openpi's replacements for transformers do not fit the installed {version} ({reason}): "
+        "openpi asks for transformers 4.53.2; a lerobot checkout has the same network for transformers 5"
+    )
+
+
 def overlay_transformers(root):
     """openpi replaces files of transformers: found beside its network, they are used without being copied."""
     replacements = os.path.join(root, "openpi", "models_pytorch", "transformers_replace", "models")
     import transformers
 
+    if int(transformers.__version__.split(".")[0]) >= 5:
+        raise SourceError(misfit(transformers.__version__, "its own Gemma has changed since"))
     already = any(name.startswith("transformers.models.gemma.modeling") for name in sys.modules)
     for model in ("gemma", "paligemma", "siglip"):
         package = importlib.import_module(f"transformers.models.{model}")
@@ -141,10 +150,7 @@ def overlay_transformers(root):
         importlib.import_module("transformers.models.gemma.modeling_gemma")
         importlib.import_module("transformers.models.siglip.check")
     except (ImportError, AttributeError) as error:
-        raise SourceError(
-            f"openpi's replacements for transformers do not fit the installed {transformers.__version__} ({error}): "
-            "openpi asks for transformers 4.53.2; a lerobot checkout has the same network for transformers 5"
-        ) from error
+        raise SourceError(misfit(transformers.__version__, error)) from error
 
 
 def resized(constructor, size, of_expert):
