@@ -13,7 +13,8 @@ typedef struct target target; /* targets/target.h; NULL where a pass runs withou
 typedef struct pass_context {
   compilation *compilation;
   const target *target;
-  int changes; /* a pass counts what it rewrote: for --timing, remarks and tests */
+  bool remarks; /* say on stderr what a pass would have done, and why it did not */
+  int changes;  /* a pass counts what it rewrote: for --timing, remarks and tests */
 } pass_context;
 
 typedef status pass_function(pass_context *context, MlirModule module);
@@ -37,6 +38,7 @@ typedef struct pipeline_options {
   const char *dump_after;  /* a pass's name, "all", or NULL */
   const char *dump_folder; /* NULL: dumps go to stderr */
   bool timing;
+  bool remarks;
   const target *target;
 } pipeline_options;
 
@@ -45,6 +47,9 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
 
 /* Names of the default pipeline for a target, in order, NULL-terminated. */
 const char *const *pipeline_default(void);
+
+/* A remark to stderr, under --remarks alone: `remark: PASS: ...`. */
+void pass_remark(const pass_context *context, const char *pass, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #define PASS(name, function, required, levels, summary) pass_function function;
 #include "passes.def"

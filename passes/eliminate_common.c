@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * eliminate-common: merges ops with equal names, operands, attributes and result types, within each function. Two
+ * pinion.weight of one place in one file are equal whatever they are called.
+ *
+ * Requires: nothing. Produces: the first of equal ops, with the locations of all. Breaks: nothing.
+ */
+#include "graph.h"
+
+status pass_eliminate_common(pass_context *context, MlirModule module) {
+  arena *a = arena_create();
+  op_list functions = module_functions(a, module);
+  for (int i = 0; i < functions.count; i++)
+    context->changes += block_merge_common(context->compilation, function_body(functions.ops[i]));
+  arena_destroy(a);
+  return STATUS_OK;
+}

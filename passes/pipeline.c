@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* The pass table, the default pipeline, and running passes under MLIR's pass manager. */
+#include "graph.h"
+
+#include <mlir-c/Pass.h>
+#include <stdlib.h>
+#include <string.h>
+
+const pass_info pass_table[] = {
+#define PASS(name, function, required, levels, summary) {name, function, required, levels, summary},
+#include "passes.def"
+#undef PASS
+};
+const int pass_table_count = sizeof pass_table / sizeof *pass_table;
+
+const pass_info *pass_find(const char *name) {
+  for (int i = 0; i < pass_table_count; i++)
+    if (strcmp(pass_table[i].name, name) == 0) return &pass_table[i];
+  return NULL;
+}
+
+const char *const *pipeline_default(void) {
+  static const char *const names[] = {
+      "choose-precision", /* first: the casts it puts in are cleaned up like the exporter's */
+      "canonicalise",     /* early: the exporter's identities hide what is constant and what is equal */
+      "fold-constants",   /* shapes, masks, time embeddings: afterwards the steps differ in constants alone */
+      "canonicalise",     /* constants make more ops no-ops */
+      "eliminate-common", /* before outlining: what every step computes alike becomes one value, hence invariant */
+      "eliminate-dead",   /* before outlining: dead ops have uses, and would look like a second way to the output */
+      "outline-steps",    /* before any fusion: the copies must still be equal op by op */
+      "outline-stages",   /* after the steps: what is left in @main splits by what it depends on */
+      "outline-weights",  /* before fusing: a cast of a weight must not be fused into its user */
+      "eliminate-common", /* outlining cloned constants into each function */
+      "fuse-pointwise",   /* after all that wants to see single ops */
+      "eliminate-dead",   /* nothing dead may become a launch */
+      "lower-to-launches", "plan-memory", NULL,
+  };
+  return names;
+}
+
+void pass_remark(const pass_context *context, const char *pass, const char *format, ...) {
+  if (!context->remarks) return;
+  va_list arguments;
+  va_start(arguments, format);
+  fprintf(stderr, "remark: %s: ", pass);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  va_end(arguments);
+}
+
+/* ---- Names ---- */
+
+/* Levenshtein distance of two pass names, for suggestions. */
+static int edit_distance(const char *a, const char *b) {
+  int row[64];
+  int width = (int)strlen(b) < 63 ? (int)strlen(b) : 63;
+  for (int j = 0; j <= width; j++) row[j] = j;
+  for (int i = 1; a[i - 1]; i++) {
+    int diagonal = row[0];
+    row[0] = i;
+    for (int j = 1; j <= width; j++) {
+      int best = diagonal + (a[i - 1] != b[j - 1]);
+      if (row[j] + 1 < best) best = row[j] + 1;
+      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+      diagonal = row[j];
+      row[j] = best;
+    }
+  }
+  return row[width];
+}
+
+static status unknown_pass(compilation *c, const char *flag, const char *name) {
+  text close = {0};
+  for (int i = 0; i < pass_table_count; i++) {
+    const char *known = pass_table[i].name;
+    if (edit_distance(name, known) <= 3 || (strlen(name) >= 4 && strstr(known, name)))
+      text_append(&close, "%s%s", close.length ? ", " : "; did you mean ", known);
+  }
+  status code =
+      diagnose(&c->diagnostics, STATUS_USAGE, NULL, NULL, "%s: there is no pass '%s'%s; `pinion passes` lists them",
+               flag, name, close.length ? close.data : "");
+  text_free(&close);
+  return code;
+}
+
+/* The passes to run, in order, without the disabled ones. */
+typedef struct pass_list {
+  const pass_info **passes; /* the arena's */
+  size_t count, capacity;
+} pass_list;
+
+static bool is_disabled(const pipeline_options *options, const char *name) {
+  for (int i = 0; i < options->disabled_count; i++)
+    if (strcmp(options->disabled[i], name) == 0) return true;
+  return false;
+}
+
+static status pass_list_add(compilation *c, const pipeline_options *options, pass_list *list, const char *name) {
+  const pass_info *info = pass_find(name);
+  if (!info) return unknown_pass(c, "--passes", name);
+  if (is_disabled(options, name)) return STATUS_OK;
+  list->passes = arena_grow(c->arena, list->passes, list->count, &list->capacity, sizeof *list->passes);
+  list->passes[list->count++] = info;
+  return STATUS_OK;
+}
+
+static status pass_list_make(compilation *c, const pipeline_options *options, pass_list *out_list) {
+  status code = STATUS_OK;
+  *out_list = (pass_list){0};
+  if (!options->passes) {
+    for (const char *const *name = pipeline_default(); *name && code == STATUS_OK; name++)
+      code = pass_list_add(c, options, out_list, *name);
+    return code;
+  }
+  for (const char *at = options->passes; *at && code == STATUS_OK;) {
+    size_t length = strcspn(at, ",");
+    if (length > 0) code = pass_list_add(c, options, out_list, arena_string(c->arena, at, length));
+    at += length + (at[length] == ',');
+  }
+  return code;
+}
+
+static status check_names(compilation *c, const pipeline_options *options) {
+  for (int i = 0; i < options->disabled_count; i++) {
+    const pass_info *info = pass_find(options->disabled[i]);
+    if (!info) return unknown_pass(c, "--disable-pass", options->disabled[i]);
+    if (info->required)
+      return diagnose(&c->diagnostics, STATUS_USAGE, NULL, NULL, "--disable-pass: '%s' is required", info->name);
+  }
+  const char *dump = options->dump_after;
+  if (dump && strcmp(dump, "all") != 0 && !pass_find(dump)) return unknown_pass(c, "--dump-ir-after", dump);
+  return STATUS_OK;
+}
+
+/* ---- Running ---- */
+
+/* One run of a pipeline, and one entry of it: what MLIR's callbacks are given. */
+typedef struct pipeline_state {
+  compilation *compilation;
+  const pipeline_options *options;
+  status code; /* of the pass that failed */
+} pipeline_state;
+
+typedef struct pipeline_entry {
+  pipeline_state *state;
+  const pass_info *info;
+  int number; /* position in the pipeline, from 1: names the dump */
+} pipeline_entry;
+
+static int module_op_count(MlirModule module) {
+  arena *a = arena_create();
+  op_list functions = module_functions(a, module);
+  int count = 0;
+  for (int i = 0; i < functions.count; i++) count += block_op_count(function_body(functions.ops[i]));
+  arena_destroy(a);
+  return count;
+}
+
+static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
+  pipeline_entry *entry = user_data;
+  pipeline_state *state = entry->state;
+  MlirModule module = mlirModuleFromOperation(op);
+  pass_context context = {
+      .compilation = state->compilation, .target = state->options->target, .remarks = state->options->remarks};
+  state->code = entry->info->run(&context, module);
+  if (state->code == STATUS_OK) state->code = module_verify(state->compilation, module, entry->info->levels);
+  if (state->code != STATUS_OK) mlirExternalPassSignalFailure(pass);
+  if (state->options->timing)
+    fprintf(stderr, "%3d %-18s %6d changes %7d ops after\n", entry->number, entry->info->name, context.changes,
+            module_op_count(module));
+}
+
+static status dump_module(compilation *c, MlirModule module, const char *folder, const char *file_name) {
+  status code = folder_create(&c->diagnostics, folder);
+  if (code != STATUS_OK) return code;
+  const char *path = path_join(c->arena, folder, file_name);
+  FILE *stream = fopen(path, "w");
+  if (!stream) return diagnose(&c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write %s", path);
+  code = module_print(c, module, stream, folder);
+  if (fclose(stream) != 0 && code == STATUS_OK)
+    code = diagnose(&c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write %s", path);
+  return code;
+}
+
+static void run_dump(MlirOperation op, MlirExternalPass pass, void *user_data) {
+  pipeline_entry *entry = user_data;
+  pipeline_state *state = entry->state;
+  compilation *c = state->compilation;
+  MlirModule module = mlirModuleFromOperation(op);
+  const char *folder = state->options->dump_folder;
+  if (folder) {
+    state->code =
+        dump_module(c, module, folder, arena_format(c->arena, "%03d-%s.mlir", entry->number, entry->info->name));
+  } else {
+    fprintf(stderr, "// ---- IR after %s (%d)\n", entry->info->name, entry->number);
+    state->code = module_print(c, module, stderr, NULL);
+  }
+  if (state->code != STATUS_OK) mlirExternalPassSignalFailure(pass);
+}
+
+static void *keep_user_data(void *user_data) {
+  return user_data;
+}
+static void nothing(void *user_data) {
+  (void)user_data;
+}
+
+static void add_pass(MlirPassManager manager, MlirTypeIDAllocator identities, const char *name, pipeline_entry *entry,
+                     void (*run)(MlirOperation, MlirExternalPass, void *)) {
+  MlirExternalPassCallbacks callbacks = {
+      .construct = nothing, .destruct = nothing, .clone = keep_user_data, .run = run};
+  MlirStringRef name_ref = mlirStringRefCreateFromCString(name);
+  mlirPassManagerAddOwnedPass(
+      manager, mlirCreateExternalPass(mlirTypeIDAllocatorAllocateTypeID(identities), name_ref, name_ref,
+                                      mlirStringRefCreateFromCString(entry->info->summary),
+                                      mlirStringRefCreateFromCString("builtin.module"), 0, NULL, callbacks, entry));
+}
+
+static bool wants_dump(const pipeline_options *options, const pass_info *info) {
+  return options->dump_after &&
+         (strcmp(options->dump_after, "all") == 0 || strcmp(options->dump_after, info->name) == 0);
+}
+
+status pipeline_run(compilation *c, MlirModule module, const pipeline_options *options) {
+  pass_list list;
+  status code = check_names(c, options);
+  if (code == STATUS_OK) code = pass_list_make(c, options, &list);
+  if (code != STATUS_OK) return code;
+
+  pipeline_state state = {.compilation = c, .options = options, .code = STATUS_OK};
+  MlirPassManager manager = mlirPassManagerCreate(c->context);
+  MlirTypeIDAllocator identities = mlirTypeIDAllocatorCreate();
+  if (options->timing) mlirPassManagerEnableTiming(manager);
+  for (size_t i = 0; i < list.count; i++) {
+    pipeline_entry *entry = arena_alloc(c->arena, sizeof *entry);
+    *entry = (pipeline_entry){.state = &state, .info = list.passes[i], .number = (int)i + 1};
+    add_pass(manager, identities, entry->info->name, entry, run_pass);
+    if (wants_dump(options, entry->info)) add_pass(manager, identities, "dump", entry, run_dump);
+  }
+  MlirLogicalResult result = mlirPassManagerRunOnOp(manager, mlirModuleGetOperation(module));
+  mlirPassManagerDestroy(manager);
+  mlirTypeIDAllocatorDestroy(identities);
+  if (mlirLogicalResultIsFailure(result) && state.code == STATUS_OK) state.code = STATUS_FAILED;
+  return state.code;
+}

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Each pass's own cases (lit + FileCheck on IR text), and a check that no pass is without them.
+find_program(LIT NAMES lit llvm-lit HINTS ${CMAKE_SOURCE_DIR}/.venv/bin /usr/lib/llvm-22/bin)
+find_program(FILECHECK FileCheck HINTS /usr/lib/llvm-22/bin REQUIRED)
+get_filename_component(llvm_tools ${FILECHECK} DIRECTORY)
+if(NOT LIT)
+  message(FATAL_ERROR "lit not found: run tools/setup.sh first")
+endif()
+add_test(NAME passes.lit
+  COMMAND ${LIT} -v ${CMAKE_CURRENT_LIST_DIR} -Dpinion=$<TARGET_FILE:pinion> -Dllvm=${llvm_tools})
+add_test(NAME passes.each_has_a_test
+  COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/check_pairs.sh WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
