@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* From elementwise ops to a scalar body: see pointwise_body.h. */
+#include "pointwise_body.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LARGEST_EXACT_INTEGER 9007199254740992.0
+
+bool op_is_elementwise(MlirOperation op) {
+  op_kind kind = op_kind_of(op);
+  return kind == OP_unary || kind == OP_binary || kind == OP_select || kind == OP_cast || kind == OP_pointwise;
+}
+
+static bool kind_is_one_of(MlirOperation op, const char *const *kinds) {
+  for (; *kinds; kinds++)
+    if (attr_str_is(op, "kind", *kinds)) return true;
+  return false;
+}
+
+bool op_is_cheap(MlirOperation op) {
+  static const char *const costly[] = {"div", "pow", "mod", NULL};
+  static const char *const cheap[] = {"neg", "abs", "relu", "not", "sign", NULL};
+  switch (op_kind_of(op)) {
+  case OP_cast:
+  case OP_select: return true;
+  case OP_binary: return !kind_is_one_of(op, costly);
+  case OP_unary: return kind_is_one_of(op, cheap);
+  default: return false;
+  }
+}
+
+MlirValue value_before_broadcast(MlirValue value) {
+  MlirOperation op = value_defined_by(value, OP_broadcast);
+  return mlirOperationIsNull(op) ? value : mlirOperationGetOperand(op, 0);
+}
+
+void pointwise_body_begin(pointwise_body *b, compilation *c, int input_limit) {
+  b->compilation = c;
+  b->input_limit = input_limit;
+  b->value_count = 0;
+  b->body.input_count = b->body.instruction_count = b->body.result_count = 0;
+}
+
+static pinion_dtype dtype_of(MlirValue value) {
+  tensor_type type = {0};
+  value_type(value, &type);
+  return type.dtype;
+}
+
+static bool is_half(pinion_dtype dtype) {
+  return dtype == PINION_DTYPE_bf16 || dtype == PINION_DTYPE_f16;
+}
+
+static pinion_dtype compute_dtype(pinion_dtype dtype) {
+  return is_half(dtype) ? PINION_DTYPE_f32 : dtype;
+}
+
+int pointwise_body_input(pointwise_body *b, MlirValue value, pinion_dtype dtype) {
+  for (int i = 0; i < b->body.input_count; i++)
+    if (mlirValueEqual(b->inputs[i], value)) return i;
+  if (b->body.input_count == b->input_limit) return -1;
+  b->inputs[b->body.input_count] = value;
+  b->body.input_dtypes[b->body.input_count] = dtype;
+  return b->body.input_count++;
+}
+
+static bool known_value(const pointwise_body *b, MlirValue value, body_operand *out_operand) {
+  for (int i = 0; i < b->value_count; i++) {
+    if (!mlirValueEqual(b->values[i], value)) continue;
+    *out_operand = b->operands[i];
+    return true;
+  }
+  return false;
+}
+
+/* A literal holds every number but the largest integers. */
+static bool literal_of(pointwise_body *b, MlirValue value, body_operand *out_operand) {
+  double number;
+  if (!value_uniform(b->compilation, value, &number)) return false;
+  if (!dtype_is_float(dtype_of(value)) && fabs(number) > LARGEST_EXACT_INTEGER) return false;
+  *out_operand = (body_operand){.kind = BODY_LITERAL, .literal = number};
+  return true;
+}
+
+static bool resolve(pointwise_body *b, MlirValue value, body_operand *out_operand) {
+  value = value_before_broadcast(value);
+  if (known_value(b, value, out_operand) || literal_of(b, value, out_operand)) return true;
+  int index = pointwise_body_input(b, value, dtype_of(value));
+  *out_operand = (body_operand){.kind = BODY_INPUT, .index = index};
+  return index >= 0;
+}
+
+/* Appends an instruction; its value in *out_operand. False if the body is full. */
+static bool append(pointwise_body *b, const char *operation, pinion_dtype dtype, int count,
+                   const body_operand *operands, body_operand *out_operand) {
+  if (b->body.instruction_count == BODY_MAX_INSTRUCTIONS) return false;
+  body_instruction instruction = {.dtype = dtype, .operand_count = count};
+  snprintf(instruction.operation, sizeof instruction.operation, "%s", operation);
+  memcpy(instruction.operands, operands, (size_t)count * sizeof *operands);
+  *out_operand = (body_operand){.kind = BODY_VALUE, .index = b->body.instruction_count};
+  b->body.instructions[b->body.instruction_count++] = instruction;
+  return true;
+}
+
+/* Literals take the other operands' type: if all are literals, the first needs one of its own. */
+static bool type_literals(pointwise_body *b, int first, int count, body_operand *operands, pinion_dtype dtype) {
+  for (int i = first; i < count; i++)
+    if (operands[i].kind != BODY_LITERAL) return true;
+  body_operand literal = operands[first];
+  return append(b, "const", dtype, 1, &literal, &operands[first]);
+}
+
+/* Of operands that hold values of a small float type, these give such a value again: nothing is left to round. */
+static bool is_exact(MlirOperation op) {
+  static const char *const kinds[] = {"neg", "abs", "relu", "sign", "min", "max", "floor", "ceil", "round", NULL};
+  return op_kind_of(op) == OP_select || kind_is_one_of(op, kinds);
+}
+
+static bool remember(pointwise_body *b, MlirValue value, body_operand operand) {
+  if (b->value_count == BODY_MAX_INSTRUCTIONS) return false;
+  b->values[b->value_count] = value;
+  b->operands[b->value_count++] = operand;
+  return true;
+}
+
+static bool add_cast(pointwise_body *b, MlirOperation op, bool last) {
+  MlirValue result = mlirOperationGetResult(op, 0), x = mlirOperationGetOperand(op, 0);
+  pinion_dtype from = dtype_of(x), to = dtype_of(result);
+  body_operand operand;
+  if (!resolve(b, x, &operand)) return false;
+  bool is_literal = operand.kind == BODY_LITERAL;
+  if (is_literal && !append(b, "const", from, 1, &operand, &operand)) return false;
+  bool widens = compute_dtype(from) == to || (last && is_half(to) && compute_dtype(from) == PINION_DTYPE_f32);
+  if (!(widens && operand.kind == BODY_VALUE) && !append(b, "cast", to, 1, &operand, &operand)) return false;
+  return remember(b, result, operand);
+}
+
+/* The body of a pointwise op, with its inputs and values renumbered. */
+static bool add_body(pointwise_body *b, MlirOperation op, bool last) {
+  body *inner = arena_alloc(b->compilation->arena, sizeof *inner);
+  pinion_dtype dtypes[PINION_MAX_ARGS];
+  body_operand inputs[PINION_MAX_ARGS], values[BODY_MAX_INSTRUCTIONS];
+  int input_count = (int)mlirOperationGetNumOperands(op);
+  const char *why;
+  for (int i = 0; i < input_count; i++) {
+    MlirValue operand = mlirOperationGetOperand(op, i);
+    dtypes[i] = dtype_of(operand);
+    if (!resolve(b, operand, &inputs[i])) return false;
+    if (inputs[i].kind == BODY_LITERAL && !append(b, "const", dtypes[i], 1, &inputs[i], &inputs[i])) return false;
+  }
+  MlirAttribute attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("body"));
+  if (!body_parse(b->compilation->arena, attribute, input_count, dtypes, inner, &why)) return false;
+  for (int i = 0; i < inner->instruction_count; i++) {
+    body_instruction *instruction = &inner->instructions[i];
+    for (int k = 0; k < instruction->operand_count; k++) {
+      body_operand *operand = &instruction->operands[k];
+      if (operand->kind == BODY_INPUT)
+        *operand = inputs[operand->index];
+      else if (operand->kind == BODY_VALUE)
+        *operand = values[operand->index];
+    }
+    if (!append(b, instruction->operation, instruction->dtype, instruction->operand_count, instruction->operands,
+                &values[i]))
+      return false;
+  }
+  body_operand yielded = inner->results[0];
+  yielded = yielded.kind == BODY_INPUT ? inputs[yielded.index] : values[yielded.index];
+  pinion_dtype to = dtype_of(mlirOperationGetResult(op, 0));
+  if (!last && is_half(to) && !append(b, "cast", to, 1, &yielded, &yielded)) return false;
+  return remember(b, mlirOperationGetResult(op, 0), yielded);
+}
+
+static bool add_scalar(pointwise_body *b, MlirOperation op, bool last) {
+  MlirValue result = mlirOperationGetResult(op, 0);
+  bool select = op_kind_of(op) == OP_select;
+  int count = (int)mlirOperationGetNumOperands(op);
+  body_operand operands[3] = {{0}}, value;
+  char operation[16] = "select";
+  if (!select) {
+    MlirStringRef kind = attr_str(op, "kind");
+    if (kind.length >= sizeof operation) return false;
+    memcpy(operation, kind.data, kind.length);
+    operation[kind.length] = '\0';
+  }
+  for (int i = 0; i < count; i++)
+    if (!resolve(b, mlirOperationGetOperand(op, i), &operands[i])) return false;
+  if (select && !type_literals(b, 0, 1, operands, PINION_DTYPE_bool)) return false;
+  if (!type_literals(b, select, count, operands, dtype_of(mlirOperationGetOperand(op, count - 1)))) return false;
+  pinion_dtype dtype = dtype_of(result);
+  if (!append(b, operation, compute_dtype(dtype), count, operands, &value)) return false;
+  bool rounds = is_half(dtype) && !last && !is_exact(op);
+  if (rounds && !append(b, "cast", dtype, 1, &value, &value)) return false;
+  return remember(b, result, value);
+}
+
+bool pointwise_body_add(pointwise_body *b, MlirOperation op, bool last) {
+  switch (op_kind_of(op)) {
+  case OP_cast: return add_cast(b, op, last);
+  case OP_pointwise: return add_body(b, op, last);
+  default: return add_scalar(b, op, last);
+  }
+}
+
+bool pointwise_body_end(pointwise_body *b, MlirValue result) {
+  if (!known_value(b, result, &b->body.results[0]) || b->body.results[0].kind == BODY_LITERAL) return false;
+  b->body.result_count = 1;
+  b->body.result_dtypes[0] = dtype_of(result);
+  return true;
+}

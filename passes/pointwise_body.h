@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* Turns elementwise ops into one scalar body: what fuse-pointwise and fuse-epilogue share. */
+#ifndef PINION_PASSES_POINTWISE_BODY_H
+#define PINION_PASSES_POINTWISE_BODY_H
+
+#include "graph.h"
+
+#include "../ir/body.h"
+
+/* A body being built. Add ops operands first; what an added op needs and no added op computes becomes an input. */
+typedef struct pointwise_body {
+  compilation *compilation;
+  body body;
+  MlirValue inputs[PINION_MAX_ARGS]; /* of the body, from before broadcasts */
+  int input_limit;
+  MlirValue values[BODY_MAX_INSTRUCTIONS]; /* results of ops added */
+  body_operand operands[BODY_MAX_INSTRUCTIONS];
+  int value_count;
+} pointwise_body;
+
+/* unary, binary, select, cast, pointwise. */
+bool op_is_elementwise(MlirOperation op);
+/* A few arithmetic instructions: worth repeating per element rather than a pass over memory. */
+bool op_is_cheap(MlirOperation op);
+/* The operand of the broadcast that makes `value`, else `value`. */
+MlirValue value_before_broadcast(MlirValue value);
+
+void pointwise_body_begin(pointwise_body *b, compilation *c, int input_limit);
+/* Makes `value` an input, or finds it; -1 over the limit. `dtype` is how the body sees it. */
+int pointwise_body_input(pointwise_body *b, MlirValue value, pinion_dtype dtype);
+/* Adds an op. Its result is rounded to its type unless it is `last`: then the store does it. False over a limit. */
+bool pointwise_body_add(pointwise_body *b, MlirOperation op, bool last);
+/* Yields the value of an op added. */
+bool pointwise_body_end(pointwise_body *b, MlirValue result);
+
+#endif
