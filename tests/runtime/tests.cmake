@@ -19,3 +19,22 @@ if(CMOCKA_LIBRARY)
   add_runtime_test(test_device_errors ${runtime_common} ${runtime_example})
   add_runtime_test(test_thread_pool ${CMAKE_SOURCE_DIR}/runtime/thread_pool.c)
 endif()
+
+# The hand-written artifact as a folder, as the commands see one.
+set(example_artifact ${CMAKE_BINARY_DIR}/tests/example_artifact)
+add_executable(make_example ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/make_example.c
+  ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/weights.c)
+target_link_libraries(make_example PRIVATE pinion_tools)
+file(GLOB example_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/model.[ch]
+  ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/Makefile ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/manifest.json)
+file(GLOB example_runtime CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*.[ch])
+add_custom_command(
+  OUTPUT ${example_artifact}/weights.bin
+  COMMAND ${CMAKE_COMMAND} -E rm -rf ${example_artifact}
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${example_artifact}/runtime
+  COMMAND ${CMAKE_COMMAND} -E copy ${example_sources} ${example_artifact}
+  COMMAND ${CMAKE_COMMAND} -E copy ${example_runtime} ${example_artifact}/runtime
+  COMMAND make_example ${example_artifact}
+  DEPENDS make_example ${example_sources} ${example_runtime}
+  VERBATIM)
+add_custom_target(example_artifact ALL DEPENDS ${example_artifact}/weights.bin)

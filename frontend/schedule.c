@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* ONNX promises nodes in topological order; files do not always keep it. Here they are put in one. */
+#include "import.h"
+
+#include <string.h>
+
+enum { NODE_WAITING, NODE_OPEN, NODE_DONE };
+
+typedef struct visit {
+  int node;
+  size_t next_input;
+} visit;
+
+typedef struct schedule {
+  importer *importer;
+  const scope *scope;
+  uint8_t *states;
+  visit *stack; /* the path of nodes whose inputs are being scheduled first */
+  int depth;
+  int *order;
+  int ordered;
+} schedule;
+
+/* The node that makes input `index` of `node`, or -1. */
+static int producer_of(const schedule *s, int node, size_t index) {
+  const char *name = s->scope->nodes[node]->input[index];
+  const symbol *found = *name ? name_find(&s->scope->symbols, name) : NULL;
+  return found ? found->producer : -1;
+}
+
+static status report_cycle(schedule *s, int node) {
+  text path = {0};
+  int first = s->depth - 1;
+  while (first > 0 && s->stack[first].node != node) first--;
+  for (int i = first; i < s->depth && i < first + 8; ++i)
+    text_append(&path, "'%s', ", import_node_name(s->importer, s->scope, (size_t)s->stack[i].node));
+  text_append(&path, "%s", first + 8 < s->depth ? "... " : "");
+  diagnose(&s->importer->compilation->diagnostics, STATUS_BAD_INPUT,
+           import_node_name(s->importer, s->scope, (size_t)node), s->scope->nodes[node]->op_type,
+           "the graph has a cycle: %sand back", path.data);
+  text_free(&path);
+  return STATUS_BAD_INPUT;
+}
+
+static void open_node(schedule *s, int node) {
+  s->states[node] = NODE_OPEN;
+  s->stack[s->depth++] = (visit){node, 0};
+}
+
+/* Depth first, with a stack of its own: a chain may be as long as the graph. */
+static status visit_from(schedule *s, int root) {
+  if (s->states[root] != NODE_WAITING) return STATUS_OK;
+  open_node(s, root);
+  while (s->depth > 0) {
+    visit *top = &s->stack[s->depth - 1];
+    if (top->next_input == s->scope->nodes[top->node]->n_input) {
+      s->states[top->node] = NODE_DONE;
+      s->order[s->ordered++] = top->node;
+      s->depth--;
+      continue;
+    }
+    int producer = producer_of(s, top->node, top->next_input++);
+    if (producer < 0 || s->states[producer] == NODE_DONE) continue;
+    if (s->states[producer] == NODE_OPEN) return report_cycle(s, producer);
+    open_node(s, producer);
+  }
+  return STATUS_OK;
+}
+
+status scope_schedule(importer *im, const scope *s, int *out_order) {
+  schedule plan = {.importer = im, .scope = s, .order = out_order};
+  plan.states = arena_alloc(im->arena, s->node_count + 1);
+  plan.stack = arena_alloc(im->arena, (s->node_count + 1) * sizeof *plan.stack);
+  for (size_t node = 0; node < s->node_count; ++node)
+    if (visit_from(&plan, (int)node) != STATUS_OK) return STATUS_BAD_INPUT;
+  return STATUS_OK;
+}
+
+symbol *scope_define(importer *im, scope *s, const char *name) {
+  if (name_find(&s->symbols, name)) {
+    diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "the value '%s' is defined twice", name);
+    return NULL;
+  }
+  symbol *made = arena_alloc(im->arena, sizeof *made);
+  *made = (symbol){.name = name, .producer = -1};
+  name_add(im->arena, &s->symbols, name, made);
+  return made;
+}
+
+status scope_add_outputs(importer *im, scope *s) {
+  for (size_t node = 0; node < s->node_count; ++node) {
+    for (size_t i = 0; i < s->nodes[node]->n_output; ++i) {
+      const char *name = s->nodes[node]->output[i];
+      if (!*name) continue;
+      symbol *made = scope_define(im, s, name);
+      if (!made) return STATUS_BAD_INPUT;
+      made->producer = (int)node;
+    }
+  }
+  return STATUS_OK;
+}
