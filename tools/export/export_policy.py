@@ -44,6 +44,7 @@ def parse_options():
     add("--batch", type=int, default=1, metavar="N")
     add("--dimensions", default="full", metavar="SPEC", help="full, small, or either with changes: full,prompt_tokens=20")
     add("--external-data", choices=("auto", "yes", "no"), default="auto", help="weights beside the graph")
+    add("--no-optimize", action="store_true", help="do not let the exporter fold constants and simplify the graph")
     add("--cases", type=int, default=2, metavar="N", help="how many reference cases to write (default 2, at most 8)")
     add("--reference", choices=("auto", "float64", "as-exported"), default="auto",
         help="the precision of the references (auto: float64 where the model is small enough)")
@@ -168,7 +169,7 @@ def export(options):
     path = os.path.join(options.output, "model.onnx")
     started = time.monotonic()
     external = {"auto": None, "yes": True, "no": False}[options.external_data]
-    onnx_export.export(sampler, inputs[0], cameras, path, options.exporter, opset, external)
+    onnx_export.export(sampler, inputs[0], cameras, path, options.exporter, opset, external, not options.no_optimize)
     print(f"{path}: {options.exporter}, opset {opset}, {options.dtype}, {time.monotonic() - started:.0f} s")
     description = {
         "policy": options.policy, "exporter": options.exporter, "opset": opset, "dtype": options.dtype,

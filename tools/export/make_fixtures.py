@@ -46,6 +46,7 @@ class Plan:
     steps: int = 3
     batch: int = 1
     external: bool = False
+    optimize: bool = True  # whether the exporter folds constants
     cameras: tuple = CAMERAS
     size: Dimensions = SMALL
     seed: int = 1  # of the weights: equal policy, size and seed are the same model
@@ -63,6 +64,7 @@ PLANS = {
     "pi05_small": Plan("pi05", "dynamo", 20, steps=4, external=True, seed=3),
     "pi05_torchscript": Plan("pi05", "torchscript", 17, steps=2, size=TINY, seed=3),
     "pi05_opset23_batch2": Plan("pi05", "dynamo", 23, steps=3, batch=2, size=TINY, seed=3),
+    "pi0_unoptimised": Plan("pi0", "dynamo", 20, steps=2, size=TINY, optimize=False),
     "pi05_bf16": Plan("pi05", "dynamo", 18, dtype="bf16", steps=4, size=BF16_SIZE, seed=4),
     "pi05_bf16_torchscript": Plan("pi05", "torchscript", 17, dtype="bf16", steps=2, size=BF16_SIZE, seed=4),
 }
@@ -141,6 +143,7 @@ def describe(plan, case, measured):
     described = {name: getattr(plan, name) for name in ("policy", "exporter", "opset", "dtype", "batch", "steps")}
     described["cameras"] = list(plan.cameras)
     described["external_data"] = plan.external
+    described["optimized_by_exporter"] = plan.optimize
     described["weights_seed"] = plan.seed
     described["dimensions"] = dataclasses.asdict(plan.size)
     described["versions"] = {"torch": torch.__version__, "onnx": onnx.__version__}
@@ -161,7 +164,9 @@ def make(name, plan, out):
     references, errors = figures.against_float64(sampler, inputs, plan.dtype)
     with tempfile.TemporaryDirectory() as scratch:
         path = os.path.join(scratch, "model.onnx")
-        onnx_export.export(sampler, inputs[0], plan.cameras, path, plan.exporter, plan.opset, plan.external)
+        onnx_export.export(
+            sampler, inputs[0], plan.cameras, path, plan.exporter, plan.opset, plan.external, plan.optimize
+        )
         clean_paths(path)
         for case, error in zip(errors, figures.graph_errors(path, inputs, references)):
             case["graph_float64_error"] = error

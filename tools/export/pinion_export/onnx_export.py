@@ -28,8 +28,12 @@ def remove_if_there(path):
         os.remove(path)
 
 
-def export(sampler, case, cameras, path, exporter, opset, external_data=None):
-    """Writes path, and path + '.data' where the data is external (None: only where it must be)."""
+def export(sampler, case, cameras, path, exporter, opset, external_data=None, optimize=True):
+    """Writes path, and path + '.data' where the data is external (None: only where it must be).
+
+    optimize: whether the exporter may fold constants and simplify; without it every shape, mask and time
+    embedding is computed by nodes.
+    """
     check_request(exporter, opset)
     weight_bytes = sum(value.numel() * value.element_size() for value in sampler.parameters())
     if external_data is None:
@@ -37,7 +41,7 @@ def export(sampler, case, cameras, path, exporter, opset, external_data=None):
     remove_if_there(path + ".data")
     write = export_dynamo if exporter == "dynamo" else export_torchscript
     try:
-        write(sampler, case, cameras, path, opset, external_data)
+        write(sampler, case, cameras, path, opset, external_data, optimize)
     except OSError:
         raise
     except Exception as error:  # the exporters raise whatever went wrong inside them
@@ -48,7 +52,7 @@ def export(sampler, case, cameras, path, exporter, opset, external_data=None):
         ) from error
 
 
-def export_dynamo(sampler, case, cameras, path, opset, external_data):
+def export_dynamo(sampler, case, cameras, path, opset, external_data, optimize):
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -58,12 +62,13 @@ def export_dynamo(sampler, case, cameras, path, opset, external_data):
             opset_version=opset,
             input_names=input_names(cameras),
             output_names=["actions"],
+            optimize=optimize,
             verbose=False,
         )
         program.save(path, external_data=external_data)
 
 
-def export_torchscript(sampler, case, cameras, path, opset, external_data):
+def export_torchscript(sampler, case, cameras, path, opset, external_data, optimize):
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -74,7 +79,7 @@ def export_torchscript(sampler, case, cameras, path, opset, external_data):
             opset_version=opset,
             input_names=input_names(cameras),
             output_names=["actions"],
-            do_constant_folding=True,
+            do_constant_folding=optimize,
         )
     if external_data:
         onnx.save(
