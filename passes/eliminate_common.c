@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
  * eliminate-common: merges ops with equal names, operands, attributes and result types, within each function. Two
- * weights of one type are equal if their bytes are, wherever those lie: exporters write a transposed weight once for
- * each step.
+ * pinion.weight of one place in one file are equal whatever they are called.
  *
  * Requires: nothing. Produces: the first of equal ops, with the locations of all. Breaks: nothing.
  */

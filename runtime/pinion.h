@@ -44,6 +44,7 @@ typedef struct pinion_options {
   int32_t device_index;  /* which GPU; 0 is the first */
   int32_t thread_count;  /* cpu: worker threads; 0: PINION_THREADS from the environment, else one per core */
   const char *weights;   /* path of weights.bin; NULL: in the artifact's folder */
+  const char *driver;    /* cuda: the driver library; NULL: PINION_CUDA_DRIVER from the environment, else libcuda.so.1 */
 } pinion_options;
 
 /* A short name: "ok", "bad artifact", ... */

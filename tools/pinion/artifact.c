@@ -143,8 +143,9 @@ status artifact_check(diagnostics *d, const artifact *a, pinion_status s) {
 
 pinion_options artifact_options(int64_t device, int64_t threads, const char *weights) {
   /* Beyond 32 bits is as absurd as the greatest of them, and the runtime says so. */
-  return (pinion_options){device < INT32_MAX ? (int32_t)device : INT32_MAX,
-                          threads < INT32_MAX ? (int32_t)threads : INT32_MAX, weights};
+  return (pinion_options){.device_index = device < INT32_MAX ? (int32_t)device : INT32_MAX,
+                          .thread_count = threads < INT32_MAX ? (int32_t)threads : INT32_MAX,
+                          .weights = weights};
 }
 
 status artifact_open(diagnostics *d, artifact *a, const pinion_options *options) {

@@ -115,6 +115,19 @@ status tensor_convert(diagnostics *d, const char *name, tensor *t, pinion_dtype 
   return STATUS_OK;
 }
 
+status tensor_from_eval(diagnostics *d, const char *name, const eval_tensor *value, tensor *out_tensor) {
+  tensor_type type = value->type;
+  type.dtype = value->storage == EVAL_INTEGERS ? PINION_DTYPE_i64 : PINION_DTYPE_f64;
+  status result = tensor_create(d, name, &type, out_tensor);
+  if (result) return result;
+  int64_t count = type_elements(&type);
+  if (value->storage == EVAL_FLOATS)
+    for (int64_t i = 0; i < count; i++) ((double *)out_tensor->data)[i] = value->f32[i];
+  else if (count)
+    memcpy(out_tensor->data, value->data, (size_t)count * 8); /* doubles, int64_t */
+  return STATUS_OK;
+}
+
 void tensor_type_text(const tensor_type *type, char *out_text, size_t capacity) {
   int length = snprintf(out_text, capacity, "%s[", dtype_name(type->dtype));
   for (int i = 0; i < type->rank && length > 0 && (size_t)length < capacity; i++)

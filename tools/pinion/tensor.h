@@ -3,7 +3,7 @@
 #ifndef PINION_TOOLS_TENSOR_H
 #define PINION_TOOLS_TENSOR_H
 
-#include "ir/ir.h"
+#include "ir/eval.h"
 
 typedef struct tensor {
   tensor_type type;
@@ -25,6 +25,9 @@ bool tensor_size(const tensor_type *type, int64_t *out_bytes);
 /* Changes the element type, where no meaning is lost: between floats (rounding), between integers that hold every
    value, and 0 and 1 to bool. Diagnoses anything else (STATUS_BAD_INPUT). */
 status tensor_convert(diagnostics *d, const char *name, tensor *t, pinion_dtype to);
+
+/* A value of the reference interpreter: floats become f64, integers and bools i64. */
+status tensor_from_eval(diagnostics *d, const char *name, const eval_tensor *value, tensor *out_tensor);
 
 /* "f32[1,50,32]", for messages. */
 void tensor_type_text(const tensor_type *type, char *out_text, size_t capacity);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * The part of the CUDA driver API that the runtime uses, declared here so that an artifact builds without a CUDA
+ * toolkit, and loaded from libcuda.so.1 when a model is opened. Names are the library's own, versions included: cuda.h
+ * hides the _v2 behind macros. Internal to device_cuda.c and its tests.
+ */
+#ifndef PINION_CUDA_DRIVER_H
+#define PINION_CUDA_DRIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int cuda_result;
+typedef int cuda_device;
+typedef uint64_t cuda_address; /* CUdeviceptr */
+typedef struct cuda_context_state *cuda_context;
+typedef struct cuda_module_state *cuda_module;
+typedef struct cuda_function_state *cuda_function;
+typedef struct cuda_stream_state *cuda_stream;
+typedef struct cuda_event_state *cuda_event;
+typedef struct cuda_graph_state *cuda_graph;
+typedef struct cuda_graph_exec_state *cuda_graph_exec;
+
+/* Results that are told apart; the numbers are the driver's ABI. */
+enum {
+  CUDA_OK = 0,
+  CUDA_OUT_OF_MEMORY = 2,
+  CUDA_DEINITIALIZED = 4,
+  CUDA_NO_DEVICE = 100,
+  CUDA_INVALID_DEVICE = 101,
+  CUDA_INVALID_IMAGE = 200,
+  CUDA_NO_BINARY_FOR_GPU = 209,
+  CUDA_ECC_UNCORRECTABLE = 214,
+  CUDA_INVALID_PTX = 218,
+  CUDA_NVLINK_UNCORRECTABLE = 220,
+  CUDA_UNSUPPORTED_PTX_VERSION = 222,
+  CUDA_CONTAINED = 226,
+  CUDA_INVALID_SOURCE = 300,
+  CUDA_NOT_FOUND = 500,
+  CUDA_ILLEGAL_ADDRESS = 700,
+  CUDA_LAUNCH_TIMEOUT = 702,
+  CUDA_CONTEXT_IS_DESTROYED = 709,
+  CUDA_ASSERT = 710,
+  CUDA_HARDWARE_STACK_ERROR = 714,
+  CUDA_ILLEGAL_INSTRUCTION = 715,
+  CUDA_MISALIGNED_ADDRESS = 716,
+  CUDA_INVALID_ADDRESS_SPACE = 717,
+  CUDA_INVALID_PC = 718,
+  CUDA_LAUNCH_FAILED = 719,
+};
+
+enum {
+  CUDA_ATTRIBUTE_CAPABILITY_MAJOR = 75, /* of a device */
+  CUDA_ATTRIBUTE_CAPABILITY_MINOR = 76,
+  CUDA_ATTRIBUTE_DYNAMIC_SHARED = 8, /* of a function: most dynamic shared memory, bytes */
+  CUDA_STREAM_NON_BLOCKING = 1,
+  CUDA_CAPTURE_THREAD_LOCAL = 1, /* other threads may allocate meanwhile */
+  CUDA_EVENT_DEFAULT = 0,
+  CUDA_EVENT_DISABLE_TIMING = 2,
+};
+
+/* X(name, parameters) for every symbol; each returns cuda_result. The runtime refuses a library that lacks a REQUIRED
+ * one. */
+#define CUDA_SYMBOLS(REQUIRED, OPTIONAL)                                                                               \
+  REQUIRED(cuInit, (unsigned flags))                                                                                   \
+  REQUIRED(cuDriverGetVersion, (int *out_version))                                                                     \
+  REQUIRED(cuDeviceGetCount, (int *out_count))                                                                         \
+  REQUIRED(cuDeviceGet, (cuda_device * out_device, int ordinal))                                                       \
+  REQUIRED(cuDeviceGetName, (char *out_name, int length, cuda_device device))                                          \
+  REQUIRED(cuDeviceGetAttribute, (int *out_value, int attribute, cuda_device device))                                  \
+  REQUIRED(cuDevicePrimaryCtxRetain, (cuda_context * out_context, cuda_device device))                                 \
+  REQUIRED(cuDevicePrimaryCtxRelease_v2, (cuda_device device))                                                         \
+  REQUIRED(cuCtxPushCurrent_v2, (cuda_context context))                                                                \
+  REQUIRED(cuCtxPopCurrent_v2, (cuda_context * out_context))                                                           \
+  REQUIRED(cuModuleLoadData, (cuda_module * out_module, const void *image))                                            \
+  REQUIRED(cuModuleUnload, (cuda_module module))                                                                       \
+  REQUIRED(cuModuleGetFunction, (cuda_function * out_function, cuda_module module, const char *name))                  \
+  REQUIRED(cuFuncSetAttribute, (cuda_function function, int attribute, int value))                                     \
+  REQUIRED(cuMemAlloc_v2, (cuda_address * out_address, size_t bytes))                                                  \
+  REQUIRED(cuMemFree_v2, (cuda_address address))                                                                       \
+  REQUIRED(cuMemAllocHost_v2, (void **out_address, size_t bytes))                                                      \
+  REQUIRED(cuMemFreeHost, (void *address))                                                                             \
+  REQUIRED(cuMemsetD8Async, (cuda_address address, unsigned char value, size_t bytes, cuda_stream stream))             \
+  REQUIRED(cuMemcpyHtoDAsync_v2, (cuda_address to, const void *from, size_t bytes, cuda_stream stream))                \
+  REQUIRED(cuMemcpyDtoHAsync_v2, (void *to, cuda_address from, size_t bytes, cuda_stream stream))                      \
+  REQUIRED(cuStreamCreate, (cuda_stream * out_stream, unsigned flags))                                                 \
+  REQUIRED(cuStreamDestroy_v2, (cuda_stream stream))                                                                   \
+  REQUIRED(cuStreamSynchronize, (cuda_stream stream))                                                                  \
+  REQUIRED(cuStreamBeginCapture_v2, (cuda_stream stream, int mode))                                                    \
+  REQUIRED(cuStreamEndCapture, (cuda_stream stream, cuda_graph * out_graph))                                           \
+  REQUIRED(cuGraphInstantiateWithFlags, (cuda_graph_exec * out_exec, cuda_graph graph, unsigned long long flags))      \
+  REQUIRED(cuGraphLaunch, (cuda_graph_exec exec, cuda_stream stream))                                                  \
+  REQUIRED(cuGraphDestroy, (cuda_graph graph))                                                                         \
+  REQUIRED(cuGraphExecDestroy, (cuda_graph_exec exec))                                                                 \
+  REQUIRED(cuLaunchKernel, (cuda_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,                 \
+                            unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,               \
+                            cuda_stream stream, void **parameters, void **extra))                                      \
+  REQUIRED(cuEventCreate, (cuda_event * out_event, unsigned flags))                                                    \
+  REQUIRED(cuEventDestroy_v2, (cuda_event event))                                                                      \
+  REQUIRED(cuEventRecord, (cuda_event event, cuda_stream stream))                                                      \
+  REQUIRED(cuEventSynchronize, (cuda_event event))                                                                     \
+  REQUIRED(cuEventElapsedTime, (float *out_milliseconds, cuda_event start, cuda_event end))                            \
+  OPTIONAL(cuGraphUpload, (cuda_graph_exec exec, cuda_stream stream))                                                  \
+  OPTIONAL(cuGetErrorName, (cuda_result result, const char **out_name))                                                \
+  OPTIONAL(cuGetErrorString, (cuda_result result, const char **out_sentence))
+
+typedef struct cuda_driver {
+  void *library; /* of dlopen */
+#define CUDA_MEMBER(name, parameters) cuda_result(*name) parameters;
+  CUDA_SYMBOLS(CUDA_MEMBER, CUDA_MEMBER)
+#undef CUDA_MEMBER
+} cuda_driver;
+
+#endif

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+#include "stand_in_driver.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum object_kind { CONTEXT, MODULE, FUNCTION, STREAM, EVENT, GRAPH, GRAPH_EXEC, MEMORY, PINNED } object_kind;
+
+/* What a handle points to. Never reused before a reset, so that a dead handle is noticed. */
+typedef struct object {
+  struct object *next;
+  object_kind kind;
+  bool live;
+  struct object *owner; /* a function's module */
+  char name[64];        /* a function's */
+  int dynamic_shared;   /* a function's most, bytes */
+  void *bytes;          /* memory; a module's image */
+  size_t size;
+  bool capturing;            /* a stream */
+  int recorded;              /* an event: when, 0 never */
+  stand_in_launch *launches; /* a graph's, an exec's, or a capturing stream's */
+  int launch_count;
+} object;
+
+#define MAX_DEPTH 16
+#define MAX_FUNCTIONS 64
+
+static object *objects;
+static object *current[MAX_DEPTH];
+static int depth;
+static object *primary;
+static int primary_count;
+static stand_in_machine machine = {1, 9, 0, 13000};
+static char violation[256];
+static cuda_result sticky;
+static int event_clock;
+
+static stand_in_launch *ran;
+static int ran_count;
+
+static struct {
+  const char *name;
+  int calls;
+} counters[MAX_FUNCTIONS];
+static char failing_function[64];
+static int failing_in;
+static cuda_result failing_result;
+
+/* ---- Account ---- */
+
+static void complain(const char *function, const char *what) {
+  if (!violation[0]) snprintf(violation, sizeof violation, "%s: %s", function, what);
+}
+
+static bool is_sticky(cuda_result result) {
+  return result == CUDA_ECC_UNCORRECTABLE || (result >= CUDA_ILLEGAL_ADDRESS && result <= CUDA_LAUNCH_FAILED);
+}
+
+static void count_call(const char *function) {
+  int i = 0;
+  while (counters[i].name && strcmp(counters[i].name, function)) i++;
+  counters[i].name = function;
+  counters[i].calls++;
+}
+
+/* What every call begins with: the result it must return at once, or CUDA_OK. */
+static cuda_result begin(const char *function) {
+  count_call(function);
+  if (failing_in && !strcmp(function, failing_function) && --failing_in == 0) {
+    if (is_sticky(failing_result)) sticky = failing_result;
+    return failing_result;
+  }
+  return CUDA_OK;
+}
+
+/* The same for calls that need a context. */
+static cuda_result begin_in_context(const char *function) {
+  cuda_result result = begin(function);
+  if (result) return result;
+  if (depth == 0) complain(function, "no context is current");
+  return sticky;
+}
+
+#define BEGIN()                                                                                                        \
+  cuda_result begun = begin(__func__);                                                                                 \
+  if (begun) return begun
+#define BEGIN_IN_CONTEXT()                                                                                             \
+  cuda_result begun = begin_in_context(__func__);                                                                      \
+  if (begun) return begun
+
+static object *make_object(object_kind kind) {
+  object *made = calloc(1, sizeof *made);
+  made->kind = kind;
+  made->live = true;
+  made->next = objects;
+  objects = made;
+  return made;
+}
+
+/* The live object of that kind behind a handle; complains and returns NULL if there is none. */
+static object *find_object(const char *function, const void *handle, object_kind kind) {
+  for (object *o = objects; o; o = o->next)
+    if (o == handle && o->kind == kind) {
+      if (!o->live || (o->owner && !o->owner->live)) complain(function, "the handle is dead");
+      return o->live ? o : NULL;
+    }
+  complain(function, "no such handle");
+  return NULL;
+}
+
+static void free_contents(object *o) {
+  free(o->bytes);
+  free(o->launches);
+  o->bytes = NULL;
+  o->launches = NULL;
+  o->live = false;
+}
+
+/* Even a call that is made to fail ends the object: a driver's destructor reports earlier errors, and destroys. */
+static cuda_result destroy(const char *function, const void *handle, object_kind kind) {
+  bool is_graph = kind == GRAPH || kind == GRAPH_EXEC; /* those live in no context */
+  cuda_result result = is_graph ? begin(function) : begin_in_context(function);
+  object *o = find_object(function, handle, kind);
+  if (!o) return 400;
+  if (o->capturing) complain(function, "the stream is capturing");
+  free_contents(o);
+  return result;
+}
+
+static object *find_memory(const void *address, size_t bytes, object_kind kind) {
+  for (object *o = objects; o; o = o->next)
+    if (o->live && o->kind == kind && (const char *)address >= (char *)o->bytes &&
+        (const char *)address + bytes <= (char *)o->bytes + o->size)
+      return o;
+  return NULL;
+}
+
+static void *as_pointer(cuda_address address) {
+  return (void *)(uintptr_t)address;
+}
+
+/* ---- Control ---- */
+
+void stand_in_reset(void) {
+  while (objects) {
+    object *o = objects;
+    objects = o->next;
+    free_contents(o);
+    free(o);
+  }
+  free(ran);
+  ran = NULL;
+  ran_count = depth = primary_count = event_clock = failing_in = 0;
+  primary = NULL;
+  machine = (stand_in_machine){1, 9, 0, 13000};
+  violation[0] = '\0';
+  sticky = CUDA_OK;
+  memset(counters, 0, sizeof counters);
+}
+
+void stand_in_set_machine(stand_in_machine new_machine) {
+  machine = new_machine;
+}
+
+void stand_in_fail(const char *function, int nth, cuda_result result) {
+  snprintf(failing_function, sizeof failing_function, "%s", function ? function : "");
+  failing_in = function ? nth : 0;
+  failing_result = result;
+}
+
+int stand_in_calls(const char *function) {
+  int calls = 0;
+  for (int i = 0; i < MAX_FUNCTIONS && counters[i].name; i++)
+    if (!function || !strcmp(counters[i].name, function)) calls += counters[i].calls;
+  return calls;
+}
+
+int stand_in_live(void) {
+  int live = primary_count;
+  for (object *o = objects; o; o = o->next) live += o->live && o->kind != CONTEXT && o->kind != FUNCTION;
+  return live;
+}
+
+const char *stand_in_violation(void) {
+  return violation;
+}
+
+int stand_in_launch_count(void) {
+  return ran_count;
+}
+
+const stand_in_launch *stand_in_launch_at(int index) {
+  return &ran[index];
+}
+
+/* ---- Devices and contexts ---- */
+
+cuda_result cuInit(unsigned flags) {
+  BEGIN();
+  return flags ? 1 : machine.device_count ? CUDA_OK : CUDA_NO_DEVICE;
+}
+
+cuda_result cuDriverGetVersion(int *out_version) {
+  BEGIN();
+  *out_version = machine.driver_version;
+  return CUDA_OK;
+}
+
+cuda_result cuDeviceGetCount(int *out_count) {
+  BEGIN();
+  *out_count = machine.device_count;
+  return CUDA_OK;
+}
+
+cuda_result cuDeviceGet(cuda_device *out_device, int ordinal) {
+  BEGIN();
+  *out_device = ordinal;
+  return ordinal < machine.device_count ? CUDA_OK : CUDA_INVALID_DEVICE;
+}
+
+cuda_result cuDeviceGetName(char *out_name, int length, cuda_device device) {
+  BEGIN();
+  (void)device;
+  snprintf(out_name, (size_t)length, "stand-in GPU");
+  return CUDA_OK;
+}
+
+cuda_result cuDeviceGetAttribute(int *out_value, int attribute, cuda_device device) {
+  BEGIN();
+  (void)device;
+  *out_value = attribute == CUDA_ATTRIBUTE_CAPABILITY_MAJOR ? machine.capability_major : machine.capability_minor;
+  return CUDA_OK;
+}
+
+cuda_result cuDevicePrimaryCtxRetain(cuda_context *out_context, cuda_device device) {
+  BEGIN();
+  (void)device;
+  if (primary_count++ == 0) primary = make_object(CONTEXT);
+  *out_context = (cuda_context)(void *)primary;
+  return CUDA_OK;
+}
+
+/* The last release ends the context and everything in it; an object still alive in a healthy one is the caller's leak.
+ */
+cuda_result cuDevicePrimaryCtxRelease_v2(cuda_device device) {
+  cuda_result result = begin(__func__);
+  (void)device;
+  if (primary_count == 0) {
+    complain(__func__, "the context was not retained");
+    return 201;
+  }
+  if (--primary_count == 0) {
+    if (sticky)
+      for (object *o = objects; o; o = o->next) free_contents(o);
+    primary->live = false;
+    sticky = CUDA_OK;
+  }
+  return result;
+}
+
+cuda_result cuCtxPushCurrent_v2(cuda_context context) {
+  BEGIN();
+  object *o = find_object(__func__, context, CONTEXT);
+  if (!o || depth == MAX_DEPTH) return 201;
+  current[depth++] = o;
+  return CUDA_OK;
+}
+
+cuda_result cuCtxPopCurrent_v2(cuda_context *out_context) {
+  cuda_result result = begin(__func__);
+  if (depth == 0) {
+    complain(__func__, "no context is current");
+    return 201;
+  }
+  *out_context = (cuda_context)(void *)current[--depth];
+  return result;
+}
+
+/* ---- Modules ---- */
+
+/* An image is an ELF header of 64 bytes, then the names of its kernels, each in angle brackets, and NUL. */
+cuda_result cuModuleLoadData(cuda_module *out_module, const void *image) {
+  BEGIN_IN_CONTEXT();
+  const char *text = (const char *)image + 64;
+  if (!strncmp(text, "wrong architecture", 18)) return CUDA_NO_BINARY_FOR_GPU;
+  object *o = make_object(MODULE);
+  o->size = strlen(text) + 1;
+  o->bytes = malloc(o->size);
+  memcpy(o->bytes, text, o->size);
+  *out_module = (cuda_module)(void *)o;
+  return CUDA_OK;
+}
+
+cuda_result cuModuleUnload(cuda_module module) {
+  return destroy(__func__, module, MODULE);
+}
+
+cuda_result cuModuleGetFunction(cuda_function *out_function, cuda_module module, const char *name) {
+  BEGIN_IN_CONTEXT();
+  char marked[128];
+  object *owner = find_object(__func__, module, MODULE);
+  snprintf(marked, sizeof marked, "<%s>", name);
+  if (!owner || !strstr(owner->bytes, marked)) return CUDA_NOT_FOUND;
+  object *o = make_object(FUNCTION);
+  o->owner = owner;
+  o->dynamic_shared = 49152;
+  snprintf(o->name, sizeof o->name, "%s", name);
+  *out_function = (cuda_function)(void *)o;
+  return CUDA_OK;
+}
+
+cuda_result cuFuncSetAttribute(cuda_function function, int attribute, int value) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_object(__func__, function, FUNCTION);
+  if (!o || attribute != CUDA_ATTRIBUTE_DYNAMIC_SHARED || value > 232448) return 1;
+  o->dynamic_shared = value;
+  return CUDA_OK;
+}
+
+/* ---- Memory ---- */
+
+static cuda_result allocate(object_kind kind, size_t bytes, void **out_address) {
+  if (bytes == 0) return 1;
+  object *o = make_object(kind);
+  o->size = bytes;
+  o->bytes = aligned_alloc(256, (bytes + 255) / 256 * 256);
+  memset(o->bytes, 0xcd, bytes);
+  *out_address = o->bytes;
+  return CUDA_OK;
+}
+
+static cuda_result release(const char *function, const void *address, object_kind kind) {
+  cuda_result result = begin_in_context(function);
+  object *o = find_memory(address, 0, kind);
+  if (o && o->bytes == address)
+    free_contents(o);
+  else
+    complain(function, "no such allocation");
+  return result;
+}
+
+cuda_result cuMemAlloc_v2(cuda_address *out_address, size_t bytes) {
+  BEGIN_IN_CONTEXT();
+  void *address = NULL;
+  cuda_result result = allocate(MEMORY, bytes, &address);
+  *out_address = (cuda_address)(uintptr_t)address;
+  return result;
+}
+
+cuda_result cuMemFree_v2(cuda_address address) {
+  return release(__func__, as_pointer(address), MEMORY);
+}
+
+cuda_result cuMemAllocHost_v2(void **out_address, size_t bytes) {
+  BEGIN_IN_CONTEXT();
+  return allocate(PINNED, bytes, out_address);
+}
+
+cuda_result cuMemFreeHost(void *address) {
+  return release(__func__, address, PINNED);
+}
+
+static object *find_stream(const char *function, cuda_stream stream) {
+  return stream ? find_object(function, stream, STREAM) : NULL;
+}
+
+/* Copies and fills are not captured here, nor by the runtime. */
+static cuda_result transfer(const char *function, cuda_address on_device, size_t bytes, cuda_stream stream) {
+  object *o = find_stream(function, stream);
+  if (o && o->capturing) complain(function, "the stream is capturing");
+  if (!find_memory(as_pointer(on_device), bytes, MEMORY)) complain(function, "outside every allocation");
+  return violation[0] ? 1 : CUDA_OK;
+}
+
+cuda_result cuMemsetD8Async(cuda_address address, unsigned char value, size_t bytes, cuda_stream stream) {
+  BEGIN_IN_CONTEXT();
+  cuda_result result = transfer(__func__, address, bytes, stream);
+  if (!result) memset(as_pointer(address), value, bytes);
+  return result;
+}
+
+cuda_result cuMemcpyHtoDAsync_v2(cuda_address to, const void *from, size_t bytes, cuda_stream stream) {
+  BEGIN_IN_CONTEXT();
+  cuda_result result = transfer(__func__, to, bytes, stream);
+  if (!result) memcpy(as_pointer(to), from, bytes);
+  return result;
+}
+
+cuda_result cuMemcpyDtoHAsync_v2(void *to, cuda_address from, size_t bytes, cuda_stream stream) {
+  BEGIN_IN_CONTEXT();
+  cuda_result result = transfer(__func__, from, bytes, stream);
+  if (!result) memcpy(to, as_pointer(from), bytes);
+  return result;
+}
+
+/* ---- Streams, graphs, launches ---- */
+
+cuda_result cuStreamCreate(cuda_stream *out_stream, unsigned flags) {
+  BEGIN_IN_CONTEXT();
+  (void)flags;
+  *out_stream = (cuda_stream)(void *)make_object(STREAM);
+  return CUDA_OK;
+}
+
+cuda_result cuStreamDestroy_v2(cuda_stream stream) {
+  return destroy(__func__, stream, STREAM);
+}
+
+cuda_result cuStreamSynchronize(cuda_stream stream) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_stream(__func__, stream);
+  if (o && o->capturing) complain(__func__, "the stream is capturing");
+  return CUDA_OK;
+}
+
+cuda_result cuStreamBeginCapture_v2(cuda_stream stream, int mode) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_object(__func__, stream, STREAM);
+  if (!o || o->capturing || mode != CUDA_CAPTURE_THREAD_LOCAL) return 1;
+  o->capturing = true;
+  return CUDA_OK;
+}
+
+/* Ends the capture even when it is made to fail. */
+cuda_result cuStreamEndCapture(cuda_stream stream, cuda_graph *out_graph) {
+  cuda_result result = begin_in_context(__func__);
+  object *o = find_object(__func__, stream, STREAM);
+  if (!o || !o->capturing) return 1;
+  o->capturing = false;
+  stand_in_launch *launches = o->launches;
+  int count = o->launch_count;
+  o->launches = NULL;
+  o->launch_count = 0;
+  if (result) {
+    free(launches);
+    return result;
+  }
+  object *graph = make_object(GRAPH);
+  graph->launches = launches;
+  graph->launch_count = count;
+  *out_graph = (cuda_graph)(void *)graph;
+  return CUDA_OK;
+}
+
+cuda_result cuGraphInstantiateWithFlags(cuda_graph_exec *out_exec, cuda_graph graph, unsigned long long flags) {
+  BEGIN_IN_CONTEXT();
+  object *from = find_object(__func__, graph, GRAPH);
+  if (!from || flags) return 1;
+  object *exec = make_object(GRAPH_EXEC);
+  size_t bytes = (size_t)from->launch_count * sizeof *exec->launches;
+  exec->launches = malloc(bytes + 1);
+  if (bytes) memcpy(exec->launches, from->launches, bytes);
+  exec->launch_count = from->launch_count;
+  *out_exec = (cuda_graph_exec)(void *)exec;
+  return CUDA_OK;
+}
+
+cuda_result cuGraphUpload(cuda_graph_exec exec, cuda_stream stream) {
+  BEGIN_IN_CONTEXT();
+  find_stream(__func__, stream);
+  return find_object(__func__, exec, GRAPH_EXEC) ? CUDA_OK : 1;
+}
+
+static void append(stand_in_launch **launches, int *count, const stand_in_launch *launch) {
+  *launches = realloc(*launches, (size_t)(*count + 1) * sizeof **launches);
+  (*launches)[(*count)++] = *launch;
+}
+
+cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_object(__func__, exec, GRAPH_EXEC), *on = find_stream(__func__, stream);
+  if (!o) return 1;
+  if (on && on->capturing) complain(__func__, "the stream is capturing");
+  for (int i = 0; i < o->launch_count; i++) {
+    append(&ran, &ran_count, &o->launches[i]);
+    ran[ran_count - 1].stream = stream;
+  }
+  return CUDA_OK;
+}
+
+cuda_result cuGraphDestroy(cuda_graph graph) {
+  return destroy(__func__, graph, GRAPH);
+}
+
+cuda_result cuGraphExecDestroy(cuda_graph_exec exec) {
+  return destroy(__func__, exec, GRAPH_EXEC);
+}
+
+cuda_result cuLaunchKernel(cuda_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                           unsigned block_y, unsigned block_z, unsigned shared_bytes, cuda_stream stream,
+                           void **parameters, void **extra) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_object(__func__, function, FUNCTION), *on = find_stream(__func__, stream);
+  if (!o || extra || block_x * block_y * block_z > 1024 || (int)shared_bytes > o->dynamic_shared) return 1;
+  stand_in_launch launch = {.grid = {grid_x, grid_y, grid_z},
+                            .block = {block_x, block_y, block_z},
+                            .shared_bytes = shared_bytes,
+                            .stream = stream};
+  memcpy(launch.kernel, o->name, sizeof launch.kernel);
+  memcpy(&launch.pointers, parameters[0], sizeof launch.pointers);
+  memcpy(&launch.params, parameters[1], sizeof launch.params);
+  for (int i = 0; i < launch.params.arg_count; i++)
+    if (!find_memory(launch.pointers.pointer[i], 0, MEMORY)) complain(__func__, "an argument is in no allocation");
+  if (on && on->capturing)
+    append(&on->launches, &on->launch_count, &launch);
+  else
+    append(&ran, &ran_count, &launch);
+  return CUDA_OK;
+}
+
+/* ---- Events ---- */
+
+cuda_result cuEventCreate(cuda_event *out_event, unsigned flags) {
+  BEGIN_IN_CONTEXT();
+  (void)flags;
+  *out_event = (cuda_event)(void *)make_object(EVENT);
+  return CUDA_OK;
+}
+
+cuda_result cuEventDestroy_v2(cuda_event event) {
+  return destroy(__func__, event, EVENT);
+}
+
+cuda_result cuEventRecord(cuda_event event, cuda_stream stream) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_object(__func__, event, EVENT);
+  find_stream(__func__, stream);
+  if (!o) return 1;
+  o->recorded = ++event_clock;
+  return CUDA_OK;
+}
+
+cuda_result cuEventSynchronize(cuda_event event) {
+  BEGIN_IN_CONTEXT();
+  return find_object(__func__, event, EVENT) ? CUDA_OK : 1;
+}
+
+/* A quarter of a millisecond from one recording to the next. */
+cuda_result cuEventElapsedTime(float *out_milliseconds, cuda_event start, cuda_event end) {
+  BEGIN_IN_CONTEXT();
+  object *first = find_object(__func__, start, EVENT), *last = find_object(__func__, end, EVENT);
+  if (!first || !last || !first->recorded || !last->recorded) return 1;
+  *out_milliseconds = 0.25f * (float)(last->recorded - first->recorded);
+  return CUDA_OK;
+}
+
+/* ---- Errors ---- */
+
+cuda_result cuGetErrorName(cuda_result result, const char **out_name) {
+  count_call(__func__);
+  *out_name = result == CUDA_OUT_OF_MEMORY     ? "CUDA_ERROR_OUT_OF_MEMORY"
+              : result == CUDA_ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+                                               : "CUDA_ERROR_OF_SOME_KIND";
+  return CUDA_OK;
+}
+
+cuda_result cuGetErrorString(cuda_result result, const char **out_sentence) {
+  count_call(__func__);
+  *out_sentence = result == CUDA_OUT_OF_MEMORY ? "out of memory" : "an error of some kind";
+  return CUDA_OK;
+}

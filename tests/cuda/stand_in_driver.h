@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * A stand-in for libcuda.so.1: the symbols of runtime/cuda_driver.h over host memory. It keeps account of every object,
+ * executes no kernel, records what would have run, notices misuse, and fails any call on demand.
+ */
+#ifndef PINION_TESTS_STAND_IN_DRIVER_H
+#define PINION_TESTS_STAND_IN_DRIVER_H
+
+#include "runtime/abi.h"
+#include "runtime/cuda_driver.h"
+
+#define STAND_IN_DECLARE(name, parameters) cuda_result name parameters;
+CUDA_SYMBOLS(STAND_IN_DECLARE, STAND_IN_DECLARE)
+#undef STAND_IN_DECLARE
+
+/* A kernel as it would have run: on its own, or in a graph that was launched. */
+typedef struct stand_in_launch {
+  char kernel[64];
+  uint32_t grid[3], block[3], shared_bytes;
+  pinion_pointers pointers;
+  pinion_params params;
+  cuda_stream stream; /* of the launch or of the graph's launch */
+} stand_in_launch;
+
+/* The GPU to be: one device of compute capability 9.0 and a driver for CUDA 13.0 after a reset. */
+typedef struct stand_in_machine {
+  int device_count, capability_major, capability_minor, driver_version;
+} stand_in_machine;
+
+/* Forgets everything; what is still alive is freed. */
+void stand_in_reset(void);
+void stand_in_set_machine(stand_in_machine machine);
+
+/* The `nth` call from now of `function` (1: the next) does nothing and returns `result`. A sticky result is also what
+   every later call on the context returns. NULL: nothing fails. */
+void stand_in_fail(const char *function, int nth, cuda_result result);
+/* Calls of `function` since the reset; NULL: of all. */
+int stand_in_calls(const char *function);
+
+/* Objects that were made and not destroyed: retained contexts, modules, streams, events, graphs, memory. */
+int stand_in_live(void);
+/* The first misuse since the reset: a dead handle, a copy out of bounds, a call without a context, ..; "" if none. */
+const char *stand_in_violation(void);
+
+/* What ran since the reset. */
+int stand_in_launch_count(void);
+const stand_in_launch *stand_in_launch_at(int index);
+
+#endif
