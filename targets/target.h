@@ -90,6 +90,8 @@ struct target {
   int minimum_driver;        /* cuda: CUDA driver version, else 0 */
   const char *source_suffix; /* ".c", ".cu" */
   const char *blob_suffix;   /* ".cubin"; NULL: the artifact's build compiles sources */
+  const char *kernel_flags;  /* what that build passes to the C compiler for kernels, beside the machine (-march=native,
+                                or the cross compiler's); NULL where there is no such build */
 
   /* The prelude put in front of every kernel: pn_exp and the rest, loads and stores per dtype. An embedded file in the
      target's folder: "prelude.h.in", "prelude.cuh". */

@@ -154,8 +154,15 @@ static int64_t split_evenly(int64_t extent, int64_t at_most) {
   return (extent + at_most - 1) / at_most;
 }
 
+/* Whether the kernel brings A's rows together, whatever the tile says: they are read in place only if float32 and
+ * dense. */
+static bool gathers(const cpu_tile *tile, const kernel_problem *problem) {
+  const int a = problem->result_count;
+  return tile->packs_a || problem->dtypes[a] != PINION_DTYPE_f32 || problem->params.stride[a][4] != 1;
+}
+
 /*
- * Microseconds on one thread: the multiplications at the micro-kernel's rate, A packed once per block of columns, B
+ * Microseconds on one thread: the multiplications at the micro-kernel's rate, A gathered once per block of columns, B
  * brought from memory once per block of rows, C through the cache once per block of depth.
  */
 double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem) {
@@ -165,11 +172,13 @@ double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem) {
   const double rows = (double)split_evenly(size[2], tile->rows), depths = (double)split_evenly(size[4], tile->depth);
   const double columns = (double)split_evenly(size[3], tile->columns);
   const double padded_n = (double)(split_evenly(size[3], CPU_ATOM) * CPU_ATOM);
-  const double multiply = m * padded_n * k / 35000;
-  const double pack = tile->packs_a ? m * k * columns / 1000 : m > 64 ? m * k * columns / 1000 : 0;
-  const double stream = n * k * rows * (double)pinion_dtype_size(problem->dtypes[problem->result_count + 1]) / 16000;
-  const double accumulate = m * n * depths / 4000;
-  return batch * (multiply + pack + stream + accumulate + columns * rows * 0.1);
+  /* A panel that takes more than half of the level-1 cache is partly evicted between slivers. */
+  const double eviction = (double)size[4] / depths * CPU_ATOM * 4 > 24 * 1024 ? 1.04 : 1;
+  const double multiply = m * padded_n * k / 45000 * eviction;
+  const double gather = gathers(tile, problem) ? m * k * columns / 3000 : 0;
+  const double stream = n * k * rows * (double)pinion_dtype_size(problem->dtypes[problem->result_count + 1]) / 100000;
+  const double accumulate = m * n * depths / 16000;
+  return batch * (multiply + gather + stream + accumulate + columns * rows * 0.1);
 }
 
 static const cpu_tile *best_tile(const kernel_problem *problem) {
@@ -270,6 +279,9 @@ const struct target target_cpu = {
     .summary = "any machine with a C compiler: x86-64 and aarch64, vector extensions, a thread pool",
     .device = "cpu",
     .source_suffix = ".c",
+    /* Multiplications and additions contract; nothing looks at errno or traps, so that selects need no branches. NaNs,
+       infinities and signed zeros are kept. */
+    .kernel_flags = "-O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math",
     .prelude = "prelude.h.in",
     .choose = cpu_choose,
     .candidates = cpu_candidates,
