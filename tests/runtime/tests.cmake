@@ -26,7 +26,7 @@ add_executable(make_example ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/make_exam
   ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/weights.c)
 target_link_libraries(make_example PRIVATE pinion_tools)
 file(GLOB example_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/model.[ch]
-  ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/Makefile ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/manifest.json)
+  ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/Makefile)
 file(GLOB example_runtime CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*.[ch])
 add_custom_command(
   OUTPUT ${example_artifact}/weights.bin
@@ -38,3 +38,11 @@ add_custom_command(
   DEPENDS make_example ${example_sources} ${example_runtime}
   VERBATIM)
 add_custom_target(example_artifact ALL DEPENDS ${example_artifact}/weights.bin)
+
+# The commands on that folder: what they print, and every exit status.
+find_package(Python3 COMPONENTS Interpreter)
+if(TARGET pinion AND Python3_Interpreter_FOUND)
+  add_test(NAME runtime.commands
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_commands.py $<TARGET_FILE:pinion>
+            ${example_artifact})
+endif()

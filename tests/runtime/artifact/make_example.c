@@ -39,6 +39,55 @@ static status write_case(diagnostics *d, arena *a, const char *folder) {
   return result;
 }
 
+static status append_file(diagnostics *d, arena *a, const char *folder, const char *name, text *out) {
+  mapped_file file;
+  sha256 hash;
+  uint8_t digest[32];
+  char hex[65];
+  status result = file_map(d, path_join(a, folder, name), &file);
+  if (result) return result;
+  sha256_begin(&hash);
+  sha256_add(&hash, file.bytes, file.size);
+  sha256_end(&hash, digest);
+  sha256_hex(digest, hex);
+  text_append(out, "    {\"path\": \"%s\", \"bytes\": %zu, \"sha256\": \"%s\"}", name, file.size, hex);
+  file_unmap(&file);
+  return STATUS_OK;
+}
+
+/* A manifest in short: the tables in full are codegen's to write. */
+static status write_manifest(diagnostics *d, arena *a, const char *folder) {
+  text out = {0};
+  text_append(
+      &out, "%s",
+      "{\n  \"schema\": 1,\n  \"name\": \"example\",\n  \"versions\": {\"pinion\": \"by hand\", \"abi\": 1},\n"
+      "  \"target\": {\"name\": \"cpu\", \"device\": \"cpu\", \"compute_capability\": 0, \"minimum_driver\": 0},\n"
+      "  \"inputs\": [{\"name\": \"state\", \"dtype\": \"f32\", \"shape\": [2, 3], \"bytes\": 24}],\n"
+      "  \"outputs\": [{\"name\": \"actions\", \"dtype\": \"f32\", \"shape\": [2, 5], \"bytes\": 40}],\n"
+      "  \"memory\": {\"arena_bytes\": 768, \"weights_bytes\": 1024},\n"
+      "  \"buffers\": [\n"
+      "    {\"index\": 0, \"space\": \"arena\", \"name\": \"hidden\", \"dtype\": \"f32\", \"shape\": [2, 5], "
+      "\"pitch\": 8, "
+      "\"offset\": 512, \"bytes\": 64},\n"
+      "    {\"index\": 1, \"space\": \"weights\", \"name\": \"projection\", \"dtype\": \"bf16\", \"shape\": [5, 3], "
+      "\"pitch\": 4, \"offset\": 512, \"bytes\": 80, \"layout\": \"packed\"}\n  ],\n"
+      "  \"kernels\": [{\"index\": 0, \"name\": \"gemm_row\", \"family\": \"gemm\", \"source\": \"model.c\", \"tile\": "
+      "\"1x5\"}],\n"
+      "  \"stages\": [{\"name\": \"step\", \"first_launch\": 0, \"launches\": 1, \"repeat\": 3}],\n"
+      "  \"launches\": [{\"index\": 0, \"stage\": 0, \"family\": \"gemm\", \"kernel\": 0, \"sizes\": [1, 1, 2, 5, 3], "
+      "\"results\": 1, \"arguments\": [0, 1], \"grid\": [2, 1, 1], \"block\": [1, 1, 1], \"flops\": 60, \"bytes\": "
+      "100, "
+      "\"estimated_microseconds\": 0.5, \"after\": [], \"nodes\": [\"a@m\", \"b@m\", \"c@m\", \"d@m\"]}],\n"
+      "  \"files\": [\n");
+  status result = append_file(d, a, folder, "model.c", &out);
+  text_append(&out, ",\n");
+  if (!result) result = append_file(d, a, folder, "weights.bin", &out);
+  text_append(&out, "\n  ]\n}\n");
+  if (!result) result = file_write(d, path_join(a, folder, "manifest.json"), out.data, out.length);
+  text_free(&out);
+  return result;
+}
+
 int main(int argc, char **argv) {
   static example_weights weights;
   diagnostics d = {.file = "make_example"};
@@ -47,6 +96,7 @@ int main(int argc, char **argv) {
   example_weights_fill(&weights);
   status result = folder_create(&d, argv[1]);
   if (!result) result = file_write(&d, path_join(a, argv[1], "weights.bin"), &weights, sizeof weights);
+  if (!result) result = write_manifest(&d, a, argv[1]);
   if (!result) result = write_case(&d, a, argv[1]);
   arena_destroy(a);
   return result;
