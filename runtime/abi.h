@@ -32,25 +32,25 @@ typedef unsigned long long uint64_t;
 
 #define PINION_ABI_VERSION 1
 
-#define PINION_MAX_RANK 8    /* dimensions of an iteration space, and of a tensor */
-#define PINION_MAX_ARGS 16   /* arguments of one kernel: results first, then operands */
-#define PINION_ROW_ALIGN 16  /* bytes: rows of arena and weight buffers are padded to it */
+#define PINION_MAX_RANK 8     /* dimensions of an iteration space, and of a tensor */
+#define PINION_MAX_ARGS 16    /* arguments of one kernel: results first, then operands */
+#define PINION_ROW_ALIGN 16   /* bytes: rows of arena and weight buffers are padded to it */
 #define PINION_BASE_ALIGN 256 /* bytes: start of every buffer in the arena and in weights.bin */
 
 /* X(name, C storage type, bytes): element types. `bool` is one byte, 0 or 1; bf16 and f16 are their bits. */
-#define PINION_DTYPES(X)                                                                                     \
-  X(f32, float, 4)                                                                                           \
-  X(f64, double, 8)                                                                                          \
-  X(bf16, uint16_t, 2)                                                                                       \
-  X(f16, uint16_t, 2)                                                                                        \
-  X(i64, int64_t, 8)                                                                                         \
-  X(i32, int32_t, 4)                                                                                         \
-  X(i16, int16_t, 2)                                                                                         \
-  X(i8, int8_t, 1)                                                                                           \
-  X(u64, uint64_t, 8)                                                                                        \
-  X(u32, uint32_t, 4)                                                                                        \
-  X(u16, uint16_t, 2)                                                                                        \
-  X(u8, uint8_t, 1)                                                                                          \
+#define PINION_DTYPES(X)                                                                                               \
+  X(f32, float, 4)                                                                                                     \
+  X(f64, double, 8)                                                                                                    \
+  X(bf16, uint16_t, 2)                                                                                                 \
+  X(f16, uint16_t, 2)                                                                                                  \
+  X(i64, int64_t, 8)                                                                                                   \
+  X(i32, int32_t, 4)                                                                                                   \
+  X(i16, int16_t, 2)                                                                                                   \
+  X(i8, int8_t, 1)                                                                                                     \
+  X(u64, uint64_t, 8)                                                                                                  \
+  X(u32, uint32_t, 4)                                                                                                  \
+  X(u16, uint16_t, 2)                                                                                                  \
+  X(u8, uint8_t, 1)                                                                                                    \
   X(bool, uint8_t, 1)
 
 typedef enum pinion_dtype {
@@ -79,10 +79,10 @@ typedef enum pinion_dtype {
  *                                    stride is multiplied by the index instead of the coordinate.
  *                                    An index below 0 counts from the end; one out of range is clamped.
  *   im2col     [b oy ox c ky kx]     y; x               x[b,c,iy,ix] or 0 outside, iy = oy*integer[0] + ky*integer[2]
- *                                    - integer[4], ix = ox*integer[1] + kx*integer[3] - integer[5]; integer[6..7] = input
- *                                    height and width; x's strides along oy, ox are those of its rows and columns
- *   rope       [b h s i]             y; x, cos, sin     i < half: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin);
- *                                    integer[0], integer[1] = distance in elements of the pair's partner in x and y
+ *                                    - integer[4], ix = ox*integer[1] + kx*integer[3] - integer[5]; integer[6..7] =
+ * input height and width; x's strides along oy, ox are those of its rows and columns rope       [b h s i] y; x, cos,
+ * sin     i < half: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); integer[0], integer[1] = distance in elements of
+ * the pair's partner in x and y
  */
 typedef enum pinion_family {
   PINION_FAMILY_POINTWISE,
@@ -148,7 +148,7 @@ typedef struct pinion_cpu_block {
   const pinion_params *params;
   uint32_t block; /* 0 <= block < grid */
   uint32_t grid;
-  void *scratch;  /* the worker's own, `scratch_bytes` of the launch, 64-byte aligned; undefined content */
+  void *scratch; /* the worker's own, `scratch_bytes` of the launch, 64-byte aligned; undefined content */
 } pinion_cpu_block;
 
 typedef void pinion_cpu_kernel(const pinion_cpu_block *block);
@@ -162,8 +162,8 @@ typedef struct pinion_kernel_desc {
 
 typedef struct pinion_launch_desc {
   uint32_t kernel;
-  uint32_t grid[3];  /* cpu: grid[0] blocks, the others 1 */
-  uint32_t block[3]; /* threads; cpu: 1 */
+  uint32_t grid[3];              /* cpu: grid[0] blocks, the others 1 */
+  uint32_t block[3];             /* threads; cpu: 1 */
   uint32_t dynamic_shared_bytes; /* GPU; on cpu: scratch bytes per worker */
   uint32_t first_arg, arg_count; /* into args[] */
   const pinion_params *params;
@@ -182,8 +182,8 @@ typedef struct pinion_stage_desc {
 typedef struct pinion_model_desc {
   uint32_t abi_version; /* PINION_ABI_VERSION of the compiler that wrote it */
   const char *name;
-  const char *target; /* "cpu", "sm_90", ... */
-  const char *device; /* which runtime/device_*.c: "cpu", "cuda", "hip" */
+  const char *target;         /* "cpu", "sm_90", ... */
+  const char *device;         /* which runtime/device_*.c: "cpu", "cuda", "hip" */
   int32_t compute_capability; /* cuda: 90; else 0 */
   int32_t minimum_driver;     /* cuda: 13000 for 13.0; else 0 */
   uint64_t arena_bytes;
@@ -197,7 +197,8 @@ typedef struct pinion_model_desc {
   const pinion_stage_desc *stages;
   const uint32_t *inputs;  /* buffer indices, in the model's order */
   const uint32_t *outputs; /* the same */
-  uint32_t buffer_count, kernel_count, arg_count, launch_count, dependency_count, stage_count, input_count, output_count;
+  uint32_t buffer_count, kernel_count, arg_count, launch_count, dependency_count, stage_count, input_count,
+      output_count;
 } pinion_model_desc;
 
 /*

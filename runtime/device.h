@@ -59,8 +59,8 @@ typedef struct pinion_device_ops {
                               double *out_microseconds, pinion_error *error);
 
   /* Times `count` replays back to back on the device's own clock; microseconds of each into out_microseconds[count]. */
-  pinion_status (*time_replays)(pinion_device *device, pinion_program *program, uint32_t count, double *out_microseconds,
-                                pinion_error *error);
+  pinion_status (*time_replays)(pinion_device *device, pinion_program *program, uint32_t count,
+                                double *out_microseconds, pinion_error *error);
 } pinion_device_ops;
 
 /* The one implementation that this artifact was built with. */

@@ -32,19 +32,19 @@ typedef enum pinion_status {
   PINION_BAD_ARTIFACT,     /* damaged, truncated, another schema version, or built for another target */
   PINION_NO_DEVICE,        /* no driver, no such device, another compute capability, a driver too old */
   PINION_OUT_OF_MEMORY,
-  PINION_NOT_PREPARED,     /* a call that needs pinion_prepare first */
-  PINION_DEVICE_ERROR,     /* the device refused a call; the handle stays usable */
-  PINION_DEVICE_LOST,      /* the device's context is poisoned; only close works */
+  PINION_NOT_PREPARED, /* a call that needs pinion_prepare first */
+  PINION_DEVICE_ERROR, /* the device refused a call; the handle stays usable */
+  PINION_DEVICE_LOST,  /* the device's context is poisoned; only close works */
 } pinion_status;
 
 typedef struct pinion_model pinion_model;
 typedef struct pinion_instance pinion_instance;
 
 typedef struct pinion_options {
-  int32_t device_index;  /* which GPU; 0 is the first */
-  int32_t thread_count;  /* cpu: worker threads; 0: PINION_THREADS from the environment, else one per core */
-  const char *weights;   /* path of weights.bin; NULL: in the artifact's folder */
-  const char *driver;    /* cuda: the driver library; NULL: PINION_CUDA_DRIVER from the environment, else libcuda.so.1 */
+  int32_t device_index; /* which GPU; 0 is the first */
+  int32_t thread_count; /* cpu: worker threads; 0: PINION_THREADS from the environment, else one per core */
+  const char *weights;  /* path of weights.bin; NULL: in the artifact's folder */
+  const char *driver;   /* cuda: the driver library; NULL: PINION_CUDA_DRIVER from the environment, else libcuda.so.1 */
 } pinion_options;
 
 /* A short name: "ok", "bad artifact", ... */
@@ -56,8 +56,8 @@ const char *pinion_last_error(const pinion_model *model);
 
 /* Opens the device, loads kernels, maps weights. `directory` is the artifact's folder; `options` may be NULL. The
    description is borrowed for the model's life. On failure *out_model is NULL. */
-pinion_status pinion_model_open(const pinion_model_desc *description, const char *directory, const pinion_options *options,
-                                pinion_model **out_model);
+pinion_status pinion_model_open(const pinion_model_desc *description, const char *directory,
+                                const pinion_options *options, pinion_model **out_model);
 /* Frees the model; its instances must be destroyed before. NULL is allowed. */
 void pinion_model_close(pinion_model *model);
 
