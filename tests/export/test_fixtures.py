@@ -95,8 +95,8 @@ class Unpacking(unittest.TestCase):
         for name in fixture_names():
             with open(os.path.join(unpacked(name), "model.onnx"), "rb") as file:
                 data = file.read()
-            for path in (b'"/home/', b'"/root/', b'"/tmp/', b'"/opt/', b'"/work/', b'"/usr/', b'"/Users/'):
-                self.assertNotIn(path, data, f"{name}: {path}")
+            self.assertNotIn(b'File "/', data, name)  # stack traces: an absolute path
+            self.assertNotRegex(data, rb"(/home|/Users|/tmp)/", name)
 
 
 @unittest.skipIf(missing("numpy"), missing("numpy"))
