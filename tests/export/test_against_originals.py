@@ -12,7 +12,7 @@ import os
 import tempfile
 import unittest
 
-from common import missing
+from common import missing, run_tests
 
 absent = missing("torch", "numpy", "onnx", "transformers")
 if not absent:
@@ -116,4 +116,4 @@ class Openpi(Comparison, unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    run_tests()

@@ -3,12 +3,10 @@
 """tools/evaluate_onnx.py: fixtures against their float64 references, operators against the ONNX standard, bad input."""
 
 import os
-import subprocess
-import sys
 import tempfile
 import unittest
 
-from common import SCRATCH, TOOLS, description, fixture_names, missing, unpacked
+from common import SCRATCH, call, description, fixture_names, missing, run_tests, unpacked
 
 absent = missing("torch", "onnx", "numpy")
 if not absent:
@@ -151,8 +149,7 @@ class Operators(unittest.TestCase):
 
 
 def command(*arguments):
-    script = os.path.join(TOOLS, "evaluate_onnx.py")
-    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    return call(evaluate_onnx.main, *arguments)
 
 
 @unittest.skipIf(absent, absent)
@@ -217,4 +214,4 @@ class CommandLine(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    run_tests()

@@ -4,12 +4,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import unittest
 
-from common import TOOLS, missing
+from common import TOOLS, call, missing, run_tests
 
 absent = missing("torch", "onnx", "onnxscript", "numpy")
 if not absent:
@@ -17,6 +15,7 @@ if not absent:
     import torch
 
     import evaluate_onnx
+    import export_policy
     from pinion_export import cases, checks, dimensions, network, policies, sampling, weights
 
     torch.set_num_threads(1)
@@ -26,8 +25,7 @@ SPEC = "small,image_size=28,vision_mlp=79,language_mlp=96,expert_mlp=64,action_h
 
 
 def export(*arguments):
-    script = os.path.join(TOOLS, "export", "export_policy.py")
-    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    return call(export_policy.main, *arguments)
 
 
 def error_against_reference(folder, dtype):
@@ -174,4 +172,4 @@ class Meaning(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    run_tests()

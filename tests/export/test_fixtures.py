@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-from common import FIXTURES, TOOLS, description, fixture_names, missing, unpacked
+from common import FIXTURES, TOOLS, description, fixture_names, missing, run_tests, unpacked
 
 LARGEST = 1_000_000  # bytes of one fixture as committed
 SEEDS = 8
@@ -166,4 +166,4 @@ class Graphs(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    run_tests()
