@@ -6,11 +6,17 @@
 #include "../ir/ir.h"
 #include "../targets/target.h"
 
+/* Called now and then with what is being done, and how far it is (0 to 1); from one thread. */
+typedef void artifact_progress(void *user, const char *what, double fraction);
+
 typedef struct artifact_options {
-  const char *folder;      /* -o; written to a temporary sibling and renamed */
-  const char *model_name;  /* C identifier used in model.h; from the input's file name */
+  const char *folder;     /* -o; written to a temporary sibling and renamed */
+  const char *model_name; /* C identifier used in model.h; from the input's file name */
   const struct target *target;
-  const char *tuning_file; /* as below; NULL: the target's committed one (targets/NAME/NAME.tuning), else the cost model */
+  const char
+      *tuning_file; /* as below; NULL: the target's committed one (targets/NAME/NAME.tuning), else the cost model */
+  artifact_progress *progress; /* NULL: nobody wants to know */
+  void *progress_user;
 } artifact_options;
 
 /* Writes the artifact. The module must be at launch level, planned. */
@@ -21,8 +27,8 @@ status artifact_write(compilation *c, MlirModule module, const artifact_options 
  * element types of all arguments, `body` if it has one, sizes. Appends to `out`.
  *
  * A tuning file is lines `KEY | TILE | MICROSECONDS | DEVICE | TOOLCHAIN`, sorted by byte; blank lines and lines that
- * begin with # are skipped, and only the first two fields mean anything to the compiler. A tile that the target no longer
- * has, or that is not legal for the problem, is passed over with a warning.
+ * begin with # are skipped, and only the first two fields mean anything to the compiler. A tile that the target no
+ * longer has, or that is not legal for the problem, is passed over with a warning.
  */
 void kernel_problem_key(const kernel_problem *problem, text *out);
 

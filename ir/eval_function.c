@@ -336,9 +336,8 @@ static bool gather_slice(arena *a, frame *seen, MlirValue value, bool weights, s
   return true;
 }
 
-bool eval_constant(compilation *c, MlirValue value, bool weights, eval_tensor *out_tensor) {
-  eval_session session = {.compilation = c, .precision = EVAL_AS_TYPED};
-  frame values = {.session = &session}, seen = {.session = &session};
+static bool evaluate_slice(eval_session *session, MlirValue value, bool weights, eval_tensor *out_tensor) {
+  frame values = {.session = session}, seen = {.session = session};
   arena *scratch = arena_create();
   slice s = {0};
   bool known = gather_slice(scratch, &seen, value, weights, &s);
@@ -350,4 +349,32 @@ bool eval_constant(compilation *c, MlirValue value, bool weights, eval_tensor *o
   frame_end(&seen);
   arena_destroy(scratch);
   return known;
+}
+
+bool eval_constant(compilation *c, MlirValue value, bool weights, eval_tensor *out_tensor) {
+  eval_session session = {.compilation = c, .precision = EVAL_AS_TYPED};
+  return evaluate_slice(&session, value, weights, out_tensor);
+}
+
+/* ---- @weights ---- */
+
+static MlirModule module_of(MlirOperation op) {
+  while (!mlirOperationIsNull(op) && !is_named(op, "builtin.module")) op = mlirOperationGetParentOperation(op);
+  return mlirOperationIsNull(op) ? (MlirModule){NULL} : mlirModuleFromOperation(op);
+}
+
+status eval_weights_result(evaluation *e, int64_t index, eval_tensor *out_tensor) {
+  MlirModule module = module_of(e->op);
+  MlirOperation function = mlirModuleIsNull(module) ? (MlirOperation){NULL} : module_function(module, "weights");
+  if (mlirOperationIsNull(function)) return eval_refuse(e, "there is no function @weights");
+  MlirOperation end = block_terminator(function_body(function));
+  if (index < 0 || index >= mlirOperationGetNumOperands(end))
+    return eval_refuse(e, "@weights has no result %lld", (long long)index);
+  MlirValue value = mlirOperationGetOperand(end, index);
+  if (!mlirTypeEqual(mlirValueGetType(value), mlirValueGetType(mlirOperationGetResult(e->op, 0))))
+    return eval_refuse(e, "result %lld of @weights has another type", (long long)index);
+  eval_session session = {.compilation = e->session->compilation, .precision = e->session->precision};
+  if (!evaluate_slice(&session, value, true, out_tensor))
+    return eval_refuse(e, "result %lld of @weights does not depend on weights alone", (long long)index);
+  return STATUS_OK;
 }

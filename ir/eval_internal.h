@@ -95,6 +95,8 @@ status eval_parse_body(const evaluation *e, int input_count, const pinion_dtype 
 /* Calls a function of the session's module. */
 status eval_call(eval_session *session, const evaluation *caller, MlirStringRef callee, int argument_count,
                  const eval_tensor *const *arguments, int result_count, eval_tensor *out_results);
+/* Result `index` of the module's @weights, which outline-weights made: evaluated anew each time, nothing is kept. */
+status eval_weights_result(evaluation *e, int64_t index, eval_tensor *out_tensor);
 /* One op of ours, within a session. */
 status eval_op_in(eval_session *session, MlirOperation op, const eval_tensor *const *operands,
                   eval_tensor *out_results);

@@ -62,6 +62,10 @@ status reference_constant(evaluation *e) {
 
 status reference_weight(evaluation *e) {
   compilation *c = e->session->compilation;
+  if (attr_str_is(e->op, "file", "@weights")) {
+    eval_free(&e->results[0]);
+    return eval_weights_result(e, attr_i64(e->op, "offset", 0), &e->results[0]);
+  }
   const void *bytes = constant_bytes(c, e->op);
   if (!bytes) return STATUS_BAD_INPUT; /* diagnosed */
   tensor_type type = e->results[0].type;

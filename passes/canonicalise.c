@@ -572,6 +572,7 @@ static void visit(rewriter *r, MlirOperation op) {
     enqueue(r, op);
     return;
   }
+  if (mlirValueIsAOpResult(value)) op_copy_identity(op, mlirOpResultGetOwner(value));
   value_replace(result_of(op), value);
   enqueue_new(r, value);
   enqueue_definition(r, value);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
  * eliminate-common: merges ops with equal names, operands, attributes and result types, within each function. Two
- * pinion.weight of one place in one file are equal whatever they are called.
+ * weights of one type are equal if their bytes are, wherever those lie: exporters write a transposed weight once for
+ * each step.
  *
  * Requires: nothing. Produces: the first of equal ops, with the locations of all. Breaks: nothing.
  */

@@ -106,6 +106,7 @@ static status build_fused(tree *t, pointwise_body *built, arena *a) {
   MlirType type = mlirValueGetType(mlirOperationGetResult(root, 0));
   MlirOperation fused = build_op(&b, OP_pointwise, built->body.input_count, built->inputs, 1, &attribute, 1, &type);
   if (mlirOperationIsNull(fused)) return STATUS_FAILED;
+  op_copy_identity(root, fused);
   value_replace(mlirOperationGetResult(root, 0), mlirOperationGetResult(fused, 0));
   return STATUS_OK;
 }

@@ -143,107 +143,13 @@ int block_erase_dead(MlirBlock block) {
   return erased;
 }
 
-/* What two ops must share to be merged; a weight's name is only for people. */
-static bool attribute_counts(MlirOperation op, MlirNamedAttribute attribute) {
-  MlirStringRef name = mlirIdentifierStr(attribute.name);
-  return op_kind_of(op) != OP_weight || name.length != 4 || memcmp(name.data, "name", 4) != 0;
-}
+/* ---- Identity ---- */
 
-static uint64_t op_hash(MlirOperation op) {
-  const void *name = mlirOperationGetName(op).ptr;
-  uint64_t hash = hash_bytes(HASH_START, &name, sizeof name);
-  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
-    const void *operand = mlirOperationGetOperand(op, i).ptr;
-    hash = hash_bytes(hash, &operand, sizeof operand);
-  }
-  for (intptr_t i = 0; i < mlirOperationGetNumAttributes(op); i++) {
-    MlirNamedAttribute attribute = mlirOperationGetAttribute(op, i);
-    if (attribute_counts(op, attribute))
-      hash = hash_bytes(hash, &attribute.attribute.ptr, sizeof attribute.attribute.ptr);
-  }
-  for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++) {
-    const void *type = mlirValueGetType(mlirOperationGetResult(op, i)).ptr;
-    hash = hash_bytes(hash, &type, sizeof type);
-  }
-  return hash;
-}
-
-static bool attributes_agree(MlirOperation a, MlirOperation b) {
-  intptr_t count = mlirOperationGetNumAttributes(a);
-  if (count != mlirOperationGetNumAttributes(b)) return false;
-  for (intptr_t i = 0; i < count; i++) { /* a dictionary is sorted by name */
-    MlirNamedAttribute x = mlirOperationGetAttribute(a, i), y = mlirOperationGetAttribute(b, i);
-    if (!mlirIdentifierEqual(x.name, y.name)) return false;
-    if (attribute_counts(a, x) && !mlirAttributeEqual(x.attribute, y.attribute)) return false;
-  }
-  return true;
-}
-
-static bool ops_agree(MlirOperation a, MlirOperation b) {
-  if (!mlirIdentifierEqual(mlirOperationGetName(a), mlirOperationGetName(b))) return false;
-  if (mlirOperationGetNumOperands(a) != mlirOperationGetNumOperands(b)) return false;
-  if (mlirOperationGetNumResults(a) != mlirOperationGetNumResults(b)) return false;
-  for (intptr_t i = 0; i < mlirOperationGetNumOperands(a); i++)
-    if (!mlirValueEqual(mlirOperationGetOperand(a, i), mlirOperationGetOperand(b, i))) return false;
-  for (intptr_t i = 0; i < mlirOperationGetNumResults(a); i++)
-    if (!mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(a, i)), mlirValueGetType(mlirOperationGetResult(b, i))))
-      return false;
-  return attributes_agree(a, b);
-}
-
-/* The first of equal ops, and the locations of those merged into it. */
-typedef struct common_op {
-  MlirOperation op;
-  uint64_t hash;
-  MlirLocation *locations;
-  size_t location_count, location_capacity;
-} common_op;
-
-static common_op *common_find(common_op **table, size_t capacity, MlirOperation op, uint64_t hash, size_t *out_slot) {
-  size_t slot = (size_t)hash & (capacity - 1);
-  for (; table[slot]; slot = (slot + 1) & (capacity - 1))
-    if (table[slot]->hash == hash && ops_agree(table[slot]->op, op)) break;
-  *out_slot = slot;
-  return table[slot];
-}
-
-static void common_add_location(arena *a, common_op *entry, MlirLocation location) {
-  entry->locations = arena_grow(a, entry->locations, entry->location_count, &entry->location_capacity, sizeof location);
-  entry->locations[entry->location_count++] = location;
-}
-
-int block_merge_common(compilation *c, MlirBlock block) {
-  arena *a = arena_create();
-  op_list ops = block_ops(a, block);
-  size_t capacity = 64;
-  while (capacity < 2 * (size_t)ops.count) capacity *= 2;
-  common_op **table = arena_alloc(a, capacity * sizeof *table);
-  int merged = 0;
-  for (int i = 0; i < ops.count; i++) {
-    MlirOperation op = ops.ops[i];
-    if (op_kind_of(op) == OP_NONE ? !op_is_named(op, "func.call") : op_level_of(op_kind_of(op)) == LEVEL_LAUNCH)
-      continue;
-    uint64_t hash = op_hash(op);
-    size_t slot;
-    common_op *first = common_find(table, capacity, op, hash, &slot);
-    if (!first) {
-      table[slot] = first = arena_alloc(a, sizeof *first);
-      *first = (common_op){.op = op, .hash = hash};
-      common_add_location(a, first, mlirOperationGetLocation(op));
-      continue;
-    }
-    if (op_kind_of(op) != OP_constant) common_add_location(a, first, mlirOperationGetLocation(op));
-    for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
-      value_replace(mlirOperationGetResult(op, r), mlirOperationGetResult(first->op, r));
-    op_erase(op);
-    merged++;
-  }
-  for (size_t i = 0; i < capacity; i++)
-    if (table[i] && table[i]->location_count > 1)
-      mlirOperationSetLocation(table[i]->op,
-                               location_fuse(c->context, (int)table[i]->location_count, table[i]->locations));
-  arena_destroy(a);
-  return merged;
+void op_copy_identity(MlirOperation from, MlirOperation to) {
+  MlirStringRef name = mlirStringRefCreateFromCString("onnx");
+  MlirAttribute identity = mlirOperationGetAttributeByName(from, name);
+  if (!mlirAttributeIsNull(identity) && mlirAttributeIsNull(mlirOperationGetAttributeByName(to, name)))
+    mlirOperationSetAttributeByName(to, name, identity);
 }
 
 /* ---- Locations ---- */

@@ -43,6 +43,12 @@ int64_t value_position(const pointer_map *positions, MlirValue value);
 int block_erase_dead(MlirBlock block);
 int block_merge_common(compilation *c, MlirBlock block);
 
+/* ---- Identity: attribute `onnx` says which ONNX value an op's result is ---- */
+/* Equal attributes, but for what does not change what is computed: identity, and a weight's name. */
+bool ops_attributes_agree(MlirOperation a, MlirOperation b);
+/* `to` computes what `from` did: it takes over its identity, unless it has one. */
+void op_copy_identity(MlirOperation from, MlirOperation to);
+
 /* ---- Locations ---- */
 MlirLocation location_fuse(MlirContext context, int count, const MlirLocation *locations);
 

@@ -92,13 +92,7 @@ static const char *ops_difference(MlirOperation a, MlirOperation b) {
   for (intptr_t i = 0; i < mlirOperationGetNumResults(a); i++)
     if (!mlirTypeEqual(mlirValueGetType(mlirOperationGetResult(a, i)), mlirValueGetType(mlirOperationGetResult(b, i))))
       return "different result types";
-  intptr_t count = mlirOperationGetNumAttributes(a);
-  if (count != mlirOperationGetNumAttributes(b)) return "different attributes";
-  for (intptr_t i = 0; i < count; i++) {
-    MlirNamedAttribute x = mlirOperationGetAttribute(a, i), y = mlirOperationGetAttribute(b, i);
-    if (!mlirIdentifierEqual(x.name, y.name) || !mlirAttributeEqual(x.attribute, y.attribute))
-      return "different attributes";
-  }
+  if (!ops_attributes_agree(a, b)) return "different attributes";
   return NULL;
 }
 
@@ -196,6 +190,17 @@ int copy_match_find(const copy_match *match, const MlirValue *values) {
   for (int i = 0; i < match->tuple_count; i++)
     if (same_values(match->tuples[i].values, values, match->copies)) return i;
   return -1;
+}
+
+void copies_set_identity(compilation *c, arena *a, const copy_match *match, const copy_tuple *tuple, MlirOperation op) {
+  MlirAttribute *names = arena_alloc(a, (size_t)match->copies * sizeof *names);
+  for (int s = 0; s < match->copies; s++) {
+    MlirStringRef name = attr_str(mlirOpResultGetOwner(tuple->values[s]), "onnx");
+    names[s] = mlirStringAttrGet(c->context, name);
+  }
+  if (attr_str(mlirOpResultGetOwner(tuple->values[0]), "onnx").length > 0)
+    mlirOperationSetAttributeByName(op, mlirStringRefCreateFromCString("onnx"),
+                                    mlirArrayAttrGet(c->context, match->copies, names));
 }
 
 MlirLocation copies_location(compilation *c, arena *a, const copy_match *match, const copy_tuple *tuple) {

@@ -56,5 +56,7 @@ bool op_is_contraction(MlirOperation op);
 
 /* Fused location of a tuple's ops, one part per copy. */
 MlirLocation copies_location(compilation *c, arena *a, const copy_match *match, const copy_tuple *tuple);
+/* `op` stands for a tuple's ops: its `onnx` becomes an array, which value its result is in each copy. */
+void copies_set_identity(compilation *c, arena *a, const copy_match *match, const copy_tuple *tuple, MlirOperation op);
 
 #endif

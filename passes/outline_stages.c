@@ -219,8 +219,9 @@ static int match_cameras(stages *s, camera *const *candidates, int count, camera
 static void outline_camera_group(stages *s, MlirOperation before, camera **group, int count, const copy_match *match) {
   for (int t = 0; count > 1 && t < match->ordered_count; t++) {
     const copy_tuple *tuple = &match->tuples[match->ordered[t]];
-    mlirOperationSetLocation(mlirOpResultGetOwner(tuple->values[0]),
-                             copies_location(s->context->compilation, s->arena, match, tuple));
+    MlirOperation op = mlirOpResultGetOwner(tuple->values[0]);
+    mlirOperationSetLocation(op, copies_location(s->context->compilation, s->arena, match, tuple));
+    copies_set_identity(s->context->compilation, s->arena, match, tuple, op);
   }
   value_list inputs = inputs_of(s, group[0]->member);
   MlirOperation function = split_function(s, group[0]->member, "vision", &inputs, &group[0]->results);

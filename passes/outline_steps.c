@@ -7,8 +7,9 @@
  *     becomes   pinion.steps(x_0, invariants.., tables..) {callee = @step, count = N}
  *
  * Requires: constants folded (the steps' times must be constants), equal ops merged, dead ops gone.
- * Produces: func @step(x, invariants.., rows..) -> x', with a fused location of its N copies on each op; in @main one
- *           pinion.steps; what differs between copies stacked to tables [N, ..].
+ * Produces: func @step(x, invariants.., rows..) -> x', each op with a fused location and the `onnx` values of its N
+ * copies; in
+ *           @main one pinion.steps; what differs between copies stacked to tables [N, ..].
  * Breaks:   nothing; a module whose copies differ is left as it is (--remarks says where they differ).
  *
  * How. For an argument n of @main, the values that every path from n to the results goes through are its waists. An
@@ -314,6 +315,7 @@ static MlirValue clone_body(outline *o, const copy_match *match, const step_inpu
     }
     mlirBlockAppendOwnedOperation(block, clone);
     mlirOperationSetLocation(clone, copies_location(c, o->arena, match, tuple));
+    copies_set_identity(c, o->arena, match, tuple, clone);
     clones[match->ordered[i]] = mlirOperationGetResult(clone, mlirOpResultGetResultNumber(tuple->values[0]));
   }
   return clones[0];
@@ -355,6 +357,7 @@ static status build_steps(outline *o, const copy_match *match, MlirValue init) {
   MlirType type = mlirValueGetType(last);
   MlirOperation steps = build_op(&b, OP_steps, inputs.count + 1, operands, 3, attributes, 1, &type);
   if (mlirOperationIsNull(steps)) return STATUS_FAILED;
+  op_copy_identity(mlirOpResultGetOwner(last), steps);
   value_replace(last, mlirOperationGetResult(steps, 0));
   block_erase_dead(mlirOperationGetBlock(steps));
   o->context->changes += match->copies;

@@ -11,6 +11,7 @@ import collections
 import os
 import tempfile
 import unittest
+from types import SimpleNamespace
 
 from common import missing, run_tests
 
@@ -36,18 +37,23 @@ class Comparison:
 
     variable = ""
 
-    def samplers(self, pi05, steps=STEPS):
+    def networks(self, pi05, traceable=True):
+        """Ours, and the original with our weights."""
         folder, reason = checkout(self.variable)
         if not folder:
             self.skipTest(reason)
         own = policies.build_own(SMALL, pi05, SEED)
         try:
-            policy, make_attention_mask = originals.build(folder, SMALL, pi05)
+            policy, make_attention_mask = originals.build(folder, SMALL, pi05, traceable)
         except originals.SourceError as error:
             if "do not fit the installed" in str(error):
                 self.skipTest(str(error))
             raise
         weights.load(policy, own.state_dict(), "our own weights")
+        return own, policy, make_attention_mask
+
+    def samplers(self, pi05, steps=STEPS):
+        own, policy, make_attention_mask = self.networks(pi05)
         return policies.own_sampler(own, CAMERAS, steps), originals.sampler(policy, make_attention_mask, CAMERAS, steps)
 
     def difference(self, ours, theirs, case, run):
@@ -69,6 +75,18 @@ class Comparison:
         self.assertLess(double, 1e-7)
         self.assertLess(single, 5e-6)
         self.assertLess(bf16, self.bf16_limit(own_error))
+
+    def test_our_sampling_is_what_its_own_unpatched_sampling_does(self):
+        for pi05 in (False, True):
+            own, policy, _ = self.networks(pi05, traceable=False)
+            case = cases.variations(SMALL, CAMERAS, batch=2)[CASE]
+            ours = checks.run(policies.own_sampler(own, CAMERAS, 10), case)
+            images = [case[name] for name in CAMERAS]
+            masks = [case[cases.MASK_OF_CAMERA[name]] for name in CAMERAS]
+            theirs = self.sample(policy, images, masks, case, steps=10)
+            found = checks.relative_error(checks.move_of(ours, case), checks.move_of(theirs, case))
+            print(f"{type(self).__name__}, {'pi05' if pi05 else 'pi0'}, its own sampling: {found:.1e}")
+            self.assertLess(found, self.sampling_limit)
 
     def test_pi0(self):
         self.check(pi05=False)
@@ -95,6 +113,12 @@ def module_paths(sampler, case, folder):
 @unittest.skipIf(absent, absent)
 class Lerobot(Comparison, unittest.TestCase):
     variable = "PINION_LEROBOT_CHECKOUT"
+    sampling_limit = 5e-6
+
+    def sample(self, policy, images, masks, case, steps):
+        state = {} if policy.__class__.__name__ == "PI05Pytorch" else {"state": case["state"]}
+        tokens = (case["tokens"], case["token_mask"])
+        return policy.sample_actions(images, masks, *tokens, noise=case["noise"], num_steps=steps, **state)
 
     def bf16_limit(self, own_error):
         return 1e-6  # the same roundings in the same places
@@ -110,6 +134,12 @@ class Lerobot(Comparison, unittest.TestCase):
 @unittest.skipIf(absent, absent)
 class Openpi(Comparison, unittest.TestCase):
     variable = "PINION_OPENPI_CHECKOUT"
+    sampling_limit = 1e-4  # it adds up the time in float32, step by step
+
+    def sample(self, policy, images, masks, case, steps):
+        observed = (images, masks, case["tokens"], case["token_mask"], case["state"])
+        policy._preprocess_observation = lambda observation, train: observed
+        return policy.sample_actions("cpu", SimpleNamespace(state=case["state"]), noise=case["noise"], num_steps=steps)
 
     def bf16_limit(self, own_error):
         return 3 * own_error  # openpi keeps more of the vision tower in bf16

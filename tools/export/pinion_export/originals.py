@@ -3,7 +3,7 @@
 
 Only the network is imported. What surrounds it (JAX models, robot drivers, data sets, configuration
 classes) is replaced by empty stand-ins for the duration of the import, so that PyTorch and transformers
-are all that an export needs. What cannot be traced is replaced too; patch_for_tracing says what and why.
+are all that an export needs. What cannot be traced is replaced too; patch says what and why.
 """
 
 import contextlib
@@ -214,47 +214,53 @@ def keep_mask(*unused, attention_mask=None, **unused_by_keyword):
     return attention_mask
 
 
-def patch_for_tracing(modules):
-    """Three things in the originals that an exporter refuses or gets wrong."""
-    replacements = {
-        # builds a causal mask from shapes and the cache; ours is 4-D and complete
-        "create_causal_mask": keep_mask,
+def patch(modules, traceable):
+    """Replaces what an exporter refuses or gets wrong."""
+    # Builds a causal mask from shapes and the cache, where ours is 4-D and complete already; and releases of
+    # transformers disagree about its arguments.
+    replacements = {"create_causal_mask": keep_mask}
+    replacements_for_tracing = {
         # copies the prefix's cache for each step; PrefixView is never written to
         "clone_past_key_values": lambda cache: cache,
         # loses pi and the period to float32 when dynamo folds it
         "create_sinusoidal_pos_embedding": time_embedding,
     }
+    if traceable:
+        replacements.update(replacements_for_tracing)
     for module in modules:
         for name, replacement in replacements.items():
             if hasattr(module, name):
                 setattr(module, name, replacement)
 
 
-def import_openpi(root):
+def import_openpi(root, pi05, traceable):
     overlay_transformers(root)
     policy_module = importlib.import_module("openpi.models_pytorch.pi0_pytorch")
     towers = importlib.import_module("openpi.models_pytorch.gemma_pytorch")
     gemma = importlib.import_module("transformers.models.gemma.modeling_gemma")
     gemma.GemmaRMSNorm.extra_repr = lambda norm: f"eps={norm.eps}"  # openpi's reads a weight that adaRMS lacks
-    patch_for_tracing([policy_module, gemma])
+    patch([policy_module, gemma], traceable)
     return policy_module.PI0Pytorch, towers, "PaliGemmaForConditionalGeneration", "GemmaForCausalLM", policy_module
 
 
-def import_lerobot(root, pi05):
+def import_lerobot(root, pi05, traceable):
     kind = "pi05" if pi05 else "pi0"
     module = importlib.import_module(f"lerobot.policies.{kind}.modeling_{kind}")
-    patch_for_tracing([module, importlib.import_module("lerobot.policies.pi_gemma")])
+    patch([module, importlib.import_module("lerobot.policies.pi_gemma")], traceable)
     module.get_gemma_config = variant
     network_class = module.PI05Pytorch if pi05 else module.PI0Pytorch
     return network_class, module, "PaliGemmaForConditionalGenerationWithPiGemma", "PiGemmaForCausalLM", module
 
 
-def build(source, size, pi05):
-    """-> the original's network in float32 with untrained weights, and its two mask functions."""
+def build(source, size, pi05, traceable=True):
+    """-> the original's network in float32 with untrained weights, and its function for attention masks.
+
+    traceable=False leaves its cache and its time embedding as they are: the test of our sampling compares with its own.
+    """
     original, root = locate(source)
     with light_import(original, root):
-        imported = import_openpi(root) if original is OPENPI else import_lerobot(root, pi05)
-        network_class, towers, paligemma, expert, masks = imported
+        import_network = import_openpi if original is OPENPI else import_lerobot
+        network_class, towers, paligemma, expert, masks = import_network(root, pi05, traceable)
         constructors = getattr(towers, paligemma), getattr(towers, expert)
         setattr(towers, paligemma, resized(constructors[0], size, of_expert=False))
         setattr(towers, expert, resized(constructors[1], size, of_expert=True))

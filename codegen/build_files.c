@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* Makefile and CMakeLists.txt of the artifact: libmodel.so, libmodel.a and bench, with any C compiler. */
+#include "artifact.h"
+
+#include <string.h>
+
+#define BENCH "runtime/bench.c"
+
+static bool ends_with(const char *string, const char *suffix) {
+  const size_t length = strlen(string), suffix_length = strlen(suffix);
+  return length >= suffix_length && !strcmp(string + length - suffix_length, suffix);
+}
+
+/* Is the file a source of the library? */
+static bool is_library_source(const char *path) {
+  return ends_with(path, ".c") && strcmp(path, BENCH) != 0;
+}
+
+static bool has_file(const artifact *a, const char *path) {
+  for (size_t i = 0; i < a->file_count; i++)
+    if (!strcmp(a->files[i].path, path)) return true;
+  return false;
+}
+
+/* The kernels' own flags: results do not depend on errno or traps, so their loops become vector code. */
+#define KERNEL_FLAGS "-fno-math-errno -fno-trapping-math"
+
+void model_makefile(const artifact *a, text *out) {
+  text_append(out, "# Written by pinion " PINION_VERSION_TEXT ". Builds libmodel.so, libmodel.a and bench:\n"
+                   "#\n"
+                   "#   make -j\n"
+                   "#   make -j CC=aarch64-linux-gnu-gcc CFLAGS='-O3 -mcpu=neoverse-n1'\n"
+                   "ifeq ($(origin CC), default)\nCC = cc\nendif\n"
+                   "ifeq ($(origin AR), default)\nAR = ar\nendif\n"
+                   "CFLAGS ?= -O3 -march=native\n"
+                   "BASE_FLAGS = -std=gnu11 -fPIC -pthread -I. -Iruntime\n"
+                   "KERNEL_FLAGS = " KERNEL_FLAGS "\nLIBRARIES = -pthread -ldl -lm\n\nSOURCES =");
+  for (size_t i = 0; i < a->file_count; i++)
+    if (is_library_source(a->files[i].path)) text_append(out, " \\\n  %s", a->files[i].path);
+  text_append(out, "\nHEADERS =");
+  for (size_t i = 0; i < a->file_count; i++)
+    if (ends_with(a->files[i].path, ".h")) text_append(out, " \\\n  %s", a->files[i].path);
+  const bool bench = has_file(a, BENCH);
+  text_append(out,
+              "\nOBJECTS = $(SOURCES:.c=.o)\n\nall: libmodel.so libmodel.a%s\n\n"
+              "libmodel.so: $(OBJECTS)\n\t$(CC) $(CFLAGS) -shared -o $@ $(OBJECTS) $(LDFLAGS) $(LIBRARIES)\n\n"
+              "libmodel.a: $(OBJECTS)\n\trm -f $@\n\t$(AR) rcs $@ $(OBJECTS)\n\n",
+              bench ? " bench" : "");
+  if (bench)
+    text_append(out, "bench: runtime/bench.o libmodel.a\n\t$(CC) $(CFLAGS) -o $@ runtime/bench.o libmodel.a $(LDFLAGS) "
+                     "$(LIBRARIES)\n\n");
+  text_append(out,
+              "kernels/%%.o: kernels/%%.c $(HEADERS)\n\t$(CC) $(BASE_FLAGS) $(KERNEL_FLAGS) $(CFLAGS) -c -o $@ $<\n\n"
+              "%%.o: %%.c $(HEADERS)\n\t$(CC) $(BASE_FLAGS) $(CFLAGS) -c -o $@ $<\n\n"
+              "clean:\n\trm -f $(OBJECTS) runtime/bench.o libmodel.so libmodel.a bench\n\n.PHONY: all clean\n");
+}
+
+void model_cmake(const artifact *a, text *out) {
+  text_append(out,
+              "# Written by pinion " PINION_VERSION_TEXT ". Builds libmodel.so, libmodel.a and bench.\n"
+              "cmake_minimum_required(VERSION 3.16)\nproject(%s LANGUAGES C)\n\n"
+              "if(NOT CMAKE_BUILD_TYPE AND NOT DEFINED CMAKE_C_FLAGS_INIT AND CMAKE_C_FLAGS STREQUAL \"\")\n"
+              "  set(CMAKE_C_FLAGS \"-O3\")\n  if(NOT CMAKE_CROSSCOMPILING)\n"
+              "    set(CMAKE_C_FLAGS \"-O3 -march=native\")\n  endif()\nendif()\n"
+              "set(CMAKE_C_STANDARD 11)\nset(CMAKE_C_EXTENSIONS ON)\nset(CMAKE_POSITION_INDEPENDENT_CODE ON)\n"
+              "find_package(Threads REQUIRED)\n\nadd_library(model_objects OBJECT",
+              a->options->model_name);
+  for (size_t i = 0; i < a->file_count; i++)
+    if (is_library_source(a->files[i].path)) text_append(out, "\n  %s", a->files[i].path);
+  text_append(out, ")\ntarget_include_directories(model_objects PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} "
+                   "${CMAKE_CURRENT_SOURCE_DIR}/runtime)\n");
+  text_append(
+      out,
+      "file(GLOB kernels ${CMAKE_CURRENT_SOURCE_DIR}/kernels/*.c)\n"
+      "set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS \"-fno-math-errno;-fno-trapping-math\")\n\n"
+      "foreach(kind SHARED STATIC)\n  string(TOLOWER model_${kind} name)\n"
+      "  add_library(${name} ${kind} $<TARGET_OBJECTS:model_objects>)\n"
+      "  set_target_properties(${name} PROPERTIES OUTPUT_NAME model)\n"
+      "  target_include_directories(${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})\n"
+      "  target_link_libraries(${name} PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)\nendforeach()\n");
+  if (has_file(a, BENCH))
+    text_append(out, "\nadd_executable(bench runtime/bench.c)\ntarget_include_directories(bench PRIVATE "
+                     "${CMAKE_CURRENT_SOURCE_DIR}/runtime)\ntarget_link_libraries(bench PRIVATE model_static)\n");
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+#include "commands.h"
+#include "flags.h"
+#include "shapes.h"
+
+#include "codegen/codegen.h"
+#include "passes/pass.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct compile_arguments {
+  const char *model, *folder, *target, *precision, *tuning_file;
+  pipeline_options pipeline;
+  flag_list shapes, disabled;
+} compile_arguments;
+
+static bool has_suffix(const char *string, const char *suffix) {
+  const size_t length = strlen(string), suffix_length = strlen(suffix);
+  return length >= suffix_length && !strcmp(string + length - suffix_length, suffix);
+}
+
+/* A C identifier from the model's file name: `pi0_small` for `some/where/pi0-small.onnx`. */
+static const char *model_name(arena *a, const char *path) {
+  const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+  char *name = arena_string(a, base, dot && dot != base ? (size_t)(dot - base) : strlen(base));
+  for (char *at = name; *at; at++)
+    if (!isalnum((unsigned char)*at) || (unsigned char)*at > 127) *at = '_';
+  return isalpha((unsigned char)*name) ? name : arena_format(a, "model_%s", name);
+}
+
+/* One line that is overwritten; only on a terminal. */
+static void show_progress(void *user, const char *what, double fraction) {
+  const bool *terminal = user;
+  if (*terminal) fprintf(stderr, "\r\033[K%s %3.0f %%", what, 100 * fraction);
+}
+
+static void end_progress(bool terminal) {
+  if (terminal) fprintf(stderr, "\r\033[K");
+}
+
+/* An ONNX model is imported; IR text (of any level, for debugging) is parsed. */
+static status read_model(compilation *c, const compile_arguments *arguments, MlirModule *out_module) {
+  import_options options;
+  if (has_suffix(arguments->model, ".mlir")) return module_parse(c, arguments->model, out_module);
+  if (!shapes_parse(c->arena, &arguments->shapes, &options)) return STATUS_USAGE;
+  return onnx_import(c, arguments->model, &options, out_module);
+}
+
+static bool is_at_launch_level(MlirModule module) {
+  return !mlirAttributeIsNull(mlirOperationGetAttributeByName(mlirModuleGetOperation(module),
+                                                              mlirStringRefCreateFromCString("pinion.arena_bytes")));
+}
+
+static status run_passes(compilation *c, const compile_arguments *arguments, MlirModule module) {
+  if (is_at_launch_level(module)) return STATUS_OK;
+  if (arguments->precision)
+    mlirOperationSetAttributeByName(mlirModuleGetOperation(module), mlirStringRefCreateFromCString("pinion.precision"),
+                                    make_str(c->context, arguments->precision));
+  return pipeline_run(c, module, &arguments->pipeline);
+}
+
+static status compile(compilation *c, compile_arguments *arguments) {
+  bool terminal = isatty(STDERR_FILENO) && !arguments->pipeline.timing && !arguments->pipeline.dump_after;
+  MlirModule module = {NULL};
+  const struct target *backend = target_find(arguments->target);
+  if (!backend)
+    return diagnose(&c->diagnostics, STATUS_USAGE, NULL, NULL,
+                    "--target: there is no target '%s'; `pinion targets` lists them", arguments->target);
+  const artifact_options options = {.folder = arguments->folder,
+                                    .model_name = model_name(c->arena, arguments->model),
+                                    .target = backend,
+                                    .tuning_file = arguments->tuning_file,
+                                    .progress = show_progress,
+                                    .progress_user = &terminal};
+  arguments->pipeline.target = backend;
+  show_progress(&terminal, "import", 0);
+  status result = read_model(c, arguments, &module);
+  if (result == STATUS_OK) show_progress(&terminal, "passes", 0);
+  if (result == STATUS_OK) result = run_passes(c, arguments, module);
+  if (result == STATUS_OK) result = artifact_write(c, module, &options);
+  end_progress(terminal);
+  if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
+  return result;
+}
+
+int command_compile(int argc, char **argv) {
+  compile_arguments arguments = {.target = "cpu"};
+  const flag flags[] = {
+      FLAG("target", FLAG_STRING, &arguments.target, "NAME", "what to compile for (cpu)",
+           .environment = "PINION_TARGET"),
+      FLAG("output", FLAG_STRING, &arguments.folder, "DIR", "the artifact's folder; an artifact there is replaced",
+           .short_name = "o"),
+      FLAG("shapes", FLAG_LIST, &arguments.shapes, "NAME:DIMS", SHAPES_HELP),
+      FLAG("precision", FLAG_STRING, &arguments.precision, "POLICY", "as-exported, float32 or bf16 (as-exported)",
+           .environment = "PINION_PRECISION"),
+      FLAG("tuning-file", FLAG_STRING, &arguments.tuning_file, "FILE", "tiles by measurement (the target's own file)",
+           .environment = "PINION_TUNING_FILE"),
+      FLAG("disable-pass", FLAG_LIST, &arguments.disabled, "PASS", "leave this pass out; may be repeated"),
+      FLAG("dump-ir-after", FLAG_STRING, &arguments.pipeline.dump_after, "PASS|all", "print the module after this pass",
+           .environment = "PINION_DUMP_IR_AFTER"),
+      FLAG("dump-ir-dir", FLAG_STRING, &arguments.pipeline.dump_folder, "DIR",
+           "where dumps go, as NNN-PASS.mlir (standard error)", .environment = "PINION_DUMP_IR_DIR"),
+      FLAG("timing", FLAG_SWITCH, &arguments.pipeline.timing, NULL, "time and changes of each pass, to standard error"),
+  };
+  const command_syntax syntax = {"compile",
+                                 "MODEL.onnx",
+                                 "Compiles an ONNX model to an artifact: a folder that builds with a C compiler alone.",
+                                 flags,
+                                 FLAG_COUNT(flags),
+                                 1,
+                                 1,
+                                 "MODEL may also be a module's text (.mlir), of any level."};
+  int exit_status;
+  if (!flags_parse(&syntax, argc, argv, &arguments.model, &exit_status)) return exit_status;
+  if (!arguments.folder) {
+    fprintf(stderr, "pinion compile: -o DIR is missing: where to write the artifact\n");
+    return STATUS_USAGE;
+  }
+  arguments.pipeline.disabled = arguments.disabled.items;
+  arguments.pipeline.disabled_count = arguments.disabled.count;
+
+  compilation c;
+  status result = compilation_create(&c);
+  c.diagnostics.file = arguments.model;
+  if (result == STATUS_OK) result = compile(&c, &arguments);
+  compilation_destroy(&c);
+  return result;
+}
