@@ -167,16 +167,21 @@ MlirValue emit_counting(import_node *n, int rank, int dimension, int64_t count, 
 }
 
 /* Where a file holds the bytes, a weight points there; what was decoded goes to the weight store. */
-MlirValue emit_tensor(importer *im, builder *b, const Onnx__TensorProto *proto, const char *name) {
+status emit_tensor(importer *im, builder *b, const Onnx__TensorProto *proto, const char *name, MlirValue *out_value) {
   onnx_tensor tensor;
-  if (onnx_tensor_read(im->file, proto, &tensor) != STATUS_OK) return (MlirValue){NULL};
+  *out_value = (MlirValue){NULL};
+  status result = onnx_tensor_read(im->file, proto, &tensor);
+  if (result != STATUS_OK) return result;
   int64_t bytes = type_bytes(&tensor.type);
   if (bytes <= CONSTANT_INLINE_BYTES) {
     uint64_t aligned[CONSTANT_INLINE_BYTES / sizeof(uint64_t)];
-    memcpy(aligned, tensor.data, (size_t)bytes);
-    return build_constant(b, &tensor.type, aligned);
+    if (bytes) memcpy(aligned, tensor.data, (size_t)bytes);
+    *out_value = build_constant(b, &tensor.type, aligned);
+  } else if (tensor.where) {
+    *out_value = build_weight(b, &tensor.type, name, tensor.where, (int64_t)tensor.offset);
+  } else {
+    const char *blob = weight_store_add(im->compilation->weights, tensor.data, (size_t)bytes);
+    *out_value = build_weight(b, &tensor.type, name, blob, 0);
   }
-  if (tensor.where) return build_weight(b, &tensor.type, name, tensor.where, (int64_t)tensor.offset);
-  const char *blob = weight_store_add(im->compilation->weights, tensor.data, (size_t)bytes);
-  return build_weight(b, &tensor.type, name, blob, 0);
+  return mlirValueIsNull(*out_value) ? STATUS_BAD_INPUT : STATUS_OK;
 }

@@ -18,8 +18,8 @@ typedef struct import_options {
 } import_options;
 
 /* Reads `path`, imports its graph as func @main. Diagnoses malformed input (STATUS_BAD_INPUT) and lists all unsupported
-   nodes at once (STATUS_UNSUPPORTED). The module is the caller's (mlirModuleDestroy). Sets the weight store's folder.
- */
+   nodes at once (STATUS_UNSUPPORTED). The module is the caller's (mlirModuleDestroy). Sets the folder of the
+   weight store. */
 status onnx_import(compilation *c, const char *path, const import_options *options, MlirModule *out_module);
 
 /* Reads one TensorProto file (`input_0.pb`), as ONNX's test_data_set_0 folders hold. *out_data is the arena's, in the

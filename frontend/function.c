@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define FUNCTION_MAX_DEPTH 16
-#define FUNCTION_MAX_NODES (1 << 20) /* of all calls together: nested calls multiply */
+#define FUNCTION_MAX_NODES (1 << 18) /* of all calls together: nested calls multiply */
 
 static const char *function_key(arena *a, const char *domain, const char *name, const char *overload) {
   return arena_format(a, "%s:%s:%s", import_domain_is_default(domain) ? "" : domain, name ? name : "",

@@ -18,27 +18,26 @@ static status bad_model(importer *im, status code, const char *what) {
 
 /* ---- One node ---- */
 
-/* The value that a name stands for; an initializer becomes an op at its first use. */
-static status resolve(importer *im, const scope *s, import_node *n, const char *name, MlirValue *out_value,
-                      bool *out_lost) {
+/* An initializer becomes an op at its first use. One of a type that we do not have is lost, and so is what depends on
+ * it. */
+static status materialise(importer *im, symbol *initializer) {
+  MlirContext context = im->compilation->context;
+  MlirLocation location = mlirLocationNameGet(context, ref(initializer->name), mlirLocationUnknownGet(context));
+  builder b = {im->compilation, im->block, {NULL}, location};
+  status result = emit_tensor(im, &b, initializer->initializer, initializer->name, &initializer->value);
+  initializer->is_made = true;
+  initializer->is_lost = result == STATUS_UNSUPPORTED;
+  im->lost_tensors += initializer->is_lost;
+  if (result == STATUS_OK)
+    mlirOperationSetAttributeByName(value_definition(initializer->value), ref("onnx"),
+                                    make_str(context, initializer->name));
+  return initializer->is_lost ? STATUS_OK : result;
+}
+
+/* The value that a name stands for; NULL, without a diagnostic, if nothing makes it. */
+static symbol *find_made(const scope *s, const char *name) {
   symbol *found = name_find(&s->symbols, name);
-  *out_value = (MlirValue){NULL};
-  if (!found || (!found->is_made && !found->initializer)) {
-    node_bad(n, "its input '%s' is made by no node, input or initializer", name);
-    return n->result;
-  }
-  if (!found->is_made) {
-    MlirContext context = im->compilation->context;
-    builder b = {
-        im->compilation, im->block, {NULL}, mlirLocationNameGet(context, ref(name), mlirLocationUnknownGet(context))};
-    found->value = emit_tensor(im, &b, found->initializer, name);
-    found->is_made = true;
-    if (mlirValueIsNull(found->value)) return n->result = STATUS_BAD_INPUT;
-    mlirOperationSetAttributeByName(value_definition(found->value), ref("onnx"), make_str(context, name));
-  }
-  *out_value = found->value;
-  *out_lost |= found->is_lost;
-  return STATUS_OK;
+  return found && (found->is_made || found->initializer) ? found : NULL;
 }
 
 static void resolve_inputs(importer *im, const scope *s, import_node *n, bool *out_lost) {
@@ -46,7 +45,12 @@ static void resolve_inputs(importer *im, const scope *s, import_node *n, bool *o
   n->inputs = arena_alloc(im->arena, (size_t)(n->input_count + 1) * sizeof *n->inputs);
   for (int i = 0; i < n->input_count; ++i) {
     const char *name = n->proto->input[i];
-    if (*name && resolve(im, s, n, name, &n->inputs[i], out_lost) != STATUS_OK) return;
+    symbol *found = *name ? find_made(s, name) : NULL;
+    if (*name && !found) node_bad(n, "its input '%s' is made by no node, input or initializer", name);
+    if (found && !found->is_made) n->result = materialise(im, found);
+    if (n->result != STATUS_OK) return;
+    if (found) n->inputs[i] = found->value;
+    if (found) *out_lost |= found->is_lost;
   }
 }
 
@@ -55,7 +59,7 @@ static bool check_arity(import_node *n) {
   int given = n->input_count;
   while (given > 0 && mlirValueIsNull(n->inputs[given - 1])) given--; /* trailing empty names say nothing */
   if (given < row->min_inputs || (row->max_inputs >= 0 && given > row->max_inputs))
-    node_bad(n, "it has %d inputs; the op takes %d%s", given, row->min_inputs,
+    node_bad(n, "it has %d input%s; the op takes %d%s", given, given == 1 ? "" : "s", row->min_inputs,
              row->max_inputs == row->min_inputs ? ""
              : row->max_inputs < 0              ? " or more"
                                                 : " or some more");
@@ -222,28 +226,30 @@ static MlirValue cast_output(importer *im, const Onnx__ValueInfoProto *output, M
   return build_cast(&b, value, declared);
 }
 
-static bool is_repeated(const Onnx__GraphProto *graph, size_t index) {
-  for (size_t i = 0; i < index; ++i)
-    if (strcmp(graph->output[i]->name, graph->output[index]->name) == 0) return true;
-  return false;
+static status collect_output(importer *im, const scope *s, const Onnx__ValueInfoProto *output, MlirValue *out_value) {
+  symbol *found = find_made(s, output->name);
+  if (!found)
+    return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL,
+                    "output '%s' is made by no node, input or initializer", output->name);
+  status result = found->is_made ? STATUS_OK : materialise(im, found);
+  if (result != STATUS_OK || found->is_lost) return result;
+  result = check_output(im, output, found->value);
+  if (result != STATUS_OK) return result;
+  *out_value = cast_output(im, output, found->value);
+  return mlirValueIsNull(*out_value) ? STATUS_BAD_INPUT : STATUS_OK;
 }
 
 static status collect_outputs(importer *im, const scope *s, const Onnx__GraphProto *graph, MlirValue *out_values) {
-  import_node n = {.importer = im, .scope = s, .name = "graph outputs"};
-  Onnx__NodeProto nothing = ONNX__NODE_PROTO__INIT;
-  n.proto = &nothing;
-  for (size_t i = 0; i < graph->n_output; ++i) {
-    const Onnx__ValueInfoProto *output = graph->output[i];
-    bool is_lost = false;
-    if (!output->name || !*output->name) return bad_model(im, STATUS_BAD_INPUT, "an output of the graph has no name");
-    if (is_repeated(graph, i)) return bad_model(im, STATUS_BAD_INPUT, "an output of the graph is listed twice");
-    status result = resolve(im, s, &n, output->name, &out_values[i], &is_lost);
-    if (result == STATUS_OK && !is_lost) result = check_output(im, output, out_values[i]);
-    if (result != STATUS_OK) return result;
-    if (!is_lost) out_values[i] = cast_output(im, output, out_values[i]);
-    if (!is_lost && mlirValueIsNull(out_values[i])) return STATUS_BAD_INPUT;
+  status result = STATUS_OK;
+  name_table seen = {0};
+  for (size_t i = 0; i < graph->n_output && result == STATUS_OK; ++i) {
+    const char *name = graph->output[i]->name;
+    if (!name || !*name) return bad_model(im, STATUS_BAD_INPUT, "an output of the graph has no name");
+    if (name_find(&seen, name)) return bad_model(im, STATUS_BAD_INPUT, "an output of the graph is listed twice");
+    name_add(im->arena, &seen, name, graph->output[i]);
+    result = collect_output(im, s, graph->output[i], &out_values[i]);
   }
-  return STATUS_OK;
+  return result;
 }
 
 /* Shapes of intermediate values follow from the nodes; a file that says otherwise is told so, and imported. */

@@ -51,6 +51,7 @@ struct importer {
   name_table functions;  /* of Onnx__FunctionProto, by "domain:name:overload" */
   name_table dimensions; /* of int64_t: symbolic dimensions */
   struct unsupported_group *unsupported;
+  int64_t lost_tensors; /* initializers of types that we do not have; each was diagnosed */
   int64_t imported_nodes;
 };
 
@@ -144,8 +145,8 @@ MlirValue emit_scalar(import_node *n, pinion_dtype dtype, double value);        
 MlirValue emit_ints(import_node *n, int rank, const int64_t *dims, const int64_t *values); /* i64 constant */
 /* start, start + 1, .. along one dimension of an i64 constant whose other dimensions are 1. */
 MlirValue emit_counting(import_node *n, int rank, int dimension, int64_t count, int64_t start);
-/* A tensor of the model as a constant or a weight; not of one node, so it takes a builder. Null after a diagnostic. */
-MlirValue emit_tensor(importer *im, builder *b, const Onnx__TensorProto *proto, const char *name);
+/* A tensor of the model as a constant or a weight; not of one node, so it takes a builder. */
+status emit_tensor(importer *im, builder *b, const Onnx__TensorProto *proto, const char *name, MlirValue *out_value);
 
 /* Casts both to the type that PyTorch would compute in: exporters forget casts that ONNX demands. */
 void node_promote(import_node *n, MlirValue *x, MlirValue *y);

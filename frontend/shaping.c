@@ -21,8 +21,10 @@ static MlirValue emit_integers(import_node *n, int rank, size_t count, const int
 
 static MlirValue constant_tensor(import_node *n, const Onnx__TensorProto *tensor) {
   const char *name = node_wants_output(n, 0) ? n->proto->output[0] : n->name;
-  MlirValue value = emit_tensor(n->importer, &n->builder, tensor, name);
-  if (mlirValueIsNull(value)) node_bad(n, "its value cannot be read");
+  MlirValue value;
+  status result = emit_tensor(n->importer, &n->builder, tensor, name, &value);
+  if (result == STATUS_UNSUPPORTED) node_unsupported(n, "a constant of this type");
+  if (result == STATUS_BAD_INPUT) node_bad(n, "its value cannot be read");
   return value;
 }
 

@@ -73,7 +73,7 @@ status import_report_unsupported(importer *im) {
     nodes += group->count;
     groups++;
   }
-  if (groups == 0) return STATUS_OK;
+  if (groups == 0) return im->lost_tensors ? STATUS_UNSUPPORTED : STATUS_OK;
   return diagnose(&im->compilation->diagnostics, STATUS_UNSUPPORTED, NULL, NULL,
                   "%zu node%s cannot be imported, for %zu reason%s (above); `pinion ops --onnx` lists what can", nodes,
                   nodes == 1 ? "" : "s", groups, groups == 1 ? "" : "s");
