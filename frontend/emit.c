@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* Emitting ops for a node: ir's builders, with errors that stick to the node. */
+#include "../ir/scalar.h"
 #include "import.h"
 
 #include <string.h>
@@ -135,7 +136,7 @@ MlirValue emit_constant(import_node *n, const tensor_type *type, const void *dat
 MlirValue emit_scalar(import_node *n, pinion_dtype dtype, double value) {
   uint8_t bytes[8] = {0};
   eval_tensor tensor = {.type = {.dtype = dtype}, .storage = EVAL_DOUBLES};
-  int64_t whole = (int64_t)value;
+  int64_t whole = integer_from_real(dtype, value);
   float narrow = (float)value;
   if (!dtype_is_float(dtype)) {
     tensor.storage = EVAL_INTEGERS;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* Importers of constants and of ops on shapes. */
+#include "../ir/scalar.h"
 #include "import.h"
 
 #include <math.h>
@@ -84,7 +85,7 @@ void import_range(import_node *n) {
   eval_tensor values = {.type = type, .storage = EVAL_INTEGERS, .data = reals};
   for (int64_t i = 0; i < count; ++i) {
     if (!dtype_is_float(type.dtype))
-      integers[i] = (int64_t)(start + (double)i * step);
+      integers[i] = integer_from_real(type.dtype, start + (double)i * step);
     else if (type.dtype == PINION_DTYPE_f64)
       reals[i] = start + (double)i * step;
     else
