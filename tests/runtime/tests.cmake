@@ -46,3 +46,8 @@ if(TARGET pinion AND Python3_Interpreter_FOUND)
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_commands.py $<TARGET_FILE:pinion>
             ${example_artifact})
 endif()
+
+# The control loop of examples/, built as its README says.
+add_test(NAME runtime.control_loop
+  COMMAND ${CMAKE_COMMAND} -DARTIFACT=${example_artifact} -DEXAMPLES=${CMAKE_SOURCE_DIR}/examples
+          -DBUILD=${CMAKE_BINARY_DIR}/tests/examples -P ${CMAKE_SOURCE_DIR}/tests/runtime/control_loop.cmake)

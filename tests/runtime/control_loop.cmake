@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Walks examples/README.md: copies ARTIFACT, builds EXAMPLES against it in BUILD, and runs the control loop.
+file(REMOVE_RECURSE ${BUILD})
+file(MAKE_DIRECTORY ${BUILD})
+file(COPY ${ARTIFACT}/ DESTINATION ${BUILD}/policy)
+
+function(run expected)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT status EQUAL expected)
+    message(FATAL_ERROR "${ARGN}: exit ${status}, expected ${expected}\n${output}")
+  endif()
+  set(said "${output}" PARENT_SCOPE)
+endfunction()
+
+run(0 ${CMAKE_COMMAND} -S ${EXAMPLES} -B ${BUILD}/examples -DARTIFACT=${BUILD}/policy "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror")
+run(0 ${CMAKE_COMMAND} --build ${BUILD}/examples)
+run(0 ${BUILD}/examples/control_loop ${BUILD}/policy --chunks=4 --rate=1000 --replan=1)
+if(NOT said MATCHES "4 chunks, 4 control steps at 1000 Hz")
+  message(FATAL_ERROR "unexpected: ${said}")
+endif()
+run(2 ${BUILD}/examples/control_loop)
+run(1 ${BUILD}/examples/control_loop /nonexistent)
+if(NOT said MATCHES "cannot open the policy: bad artifact")
+  message(FATAL_ERROR "unexpected: ${said}")
+endif()
