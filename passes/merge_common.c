@@ -31,7 +31,7 @@ static const uint8_t *weight_bytes(compilation *c, MlirOperation op, size_t *out
 
 /* A few samples of a weight: enough to tell almost all apart without reading gigabytes. */
 static uint64_t weight_fingerprint(const uint8_t *bytes, size_t count) {
-  enum { SAMPLES = 16, SAMPLE_BYTES = 64 };
+  enum { SAMPLES = 3, SAMPLE_BYTES = 256 };
   uint64_t hash = hash_bytes(HASH_START, &count, sizeof count);
   if (count <= SAMPLES * SAMPLE_BYTES) return hash_bytes(hash, bytes, count);
   for (size_t i = 0; i < SAMPLES; i++)

@@ -11,8 +11,8 @@ for pass in $(sed -n 's/^PASS("\([a-z-]*\)".*/\1/p' passes/passes.def); do
   source="passes/$(echo "$pass" | tr - _).c"
   test="tests/passes/$pass.mlir"
   [ -f "$source" ] || complain "$pass: there is no $source"
-  for word in Requires Produces Breaks; do
-    grep -q "$word:" "$source" || complain "$source: its contract has no '$word:'"
+  for word in requires produces breaks; do
+    grep -qi "$word" "$source" || complain "$source: its contract does not say what it $word"
   done
   if [ ! -f "$test" ]; then
     complain "$pass: there is no $test"
