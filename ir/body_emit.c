@@ -55,7 +55,7 @@ static pinion_dtype operands_dtype(const body *b, const body_instruction *instru
 static const char *real_template(scalar_kind kind) {
   switch (kind) {
   case SCALAR_neg: return "-$a";
-  case SCALAR_abs: return "$a < 0 ? -$a : $a + 0";
+  case SCALAR_abs: return "($a < 0 ? -$a : $a) + 0"; /* + 0: of -0 it is 0 */
   case SCALAR_sign: return "$a != $a ? $a : ($a > 0) - ($a < 0)";
   case SCALAR_relu: return "$a < 0 ? 0 : $a";
   case SCALAR_reciprocal: return "1 / $a";

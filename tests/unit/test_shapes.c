@@ -9,9 +9,13 @@ typedef struct shape_case {
   const char *reason;
 } shape_case;
 
+/* How many types a list names: one for each '<' that is in no other. */
 static int count_types(const char *list) {
-  int count = 0;
-  for (const char *at = list; (at = strstr(at, "tensor<")); at++) count++;
+  int count = 0, nesting = 0;
+  for (list += strlen(") -> "); *list; list++) {
+    if (*list == '<') count += nesting++ == 0;
+    if (*list == '>') nesting--;
+  }
   return count;
 }
 
@@ -42,11 +46,13 @@ static char *wrap(arena *a, const char *op, int result_count) {
   return copy;
 }
 
+#define LEVELS_ALL (LEVELS_FUSED | LEVELS_LAUNCH)
+
 static void check_cases(ir_test *t, const shape_case *cases, size_t count) {
   for (size_t i = 0; i < count; i++) {
     ir_test_parse(t, wrap(t->c.arena, cases[i].op, count_types(strstr(cases[i].op, ") -> "))));
     size_t before = strlen(ir_test_messages(t));
-    status result = module_verify(&t->c, t->module, LEVELS_FUSED);
+    status result = module_verify(&t->c, t->module, LEVELS_ALL);
     const char *said = ir_test_messages(t) + before;
     if (!cases[i].reason && result != STATUS_OK) fail_msg("%s\nis refused: %s", cases[i].op, said);
     if (cases[i].reason && (result == STATUS_OK || !strstr(said, cases[i].reason)))
@@ -252,6 +258,71 @@ static void steps_need_a_row_per_step(void **state) {
   CHECK(state, cases);
 }
 
+#define BUFFER(space, offset, bytes, pitch, type)                                                                      \
+  "\"pinion.buffer\"() {name = \"b\", space = \"" space "\", offset = " offset ", bytes = " bytes ", pitch = " pitch   \
+  "} : () -> " type
+
+static void buffers_have_a_place_and_a_pitch(void **state) {
+  static const shape_case cases[] = {
+      {BUFFER("arena", "-1", "48", "4", "memref<3x3xf32>"), NULL},
+      {BUFFER("heap", "0", "48", "4", "memref<3x3xf32>"), "no space 'heap'"},
+      {BUFFER("arena", "-2", "48", "4", "memref<3x3xf32>"), "cannot be"},
+      {BUFFER("arena", "0", "48", "2", "memref<3x3xf32>"), "cannot be"},
+  };
+  CHECK(state, cases);
+}
+
+/* A launch of two arguments, a result and an operand, with the attributes that a case varies. */
+#define LAUNCH(family, results, sizes, strides, offsets, body)                                                         \
+  "\"pinion.launch\"($0, $1) {family = \"" family "\", results = " results ", sizes = array<i64: " sizes               \
+  ">, strides = [" strides "], offsets = array<i64: " offsets ">, step_strides = array<i64: 0, 0>, " body              \
+  "integers = array<i64>, scalars = [], stage = 0, nodes = [], after = array<i64>} : (memref<2x3xf32>, "               \
+  "memref<3xf32>) -> ()"
+#define ROWS "array<i64: 3, 1>, array<i64: 0, 1>"
+#define TANH "body = [\"tanh x0\", \"yield v0\"], "
+
+static void launches_have_strides_per_argument_and_a_fitting_body(void **state) {
+  static const shape_case cases[] = {
+      {LAUNCH("pointwise", "1", "2, 3", ROWS, "0, 0", TANH), NULL},
+      {LAUNCH("softmax", "1", "2, 3", ROWS, "0, 0", ""), NULL},
+      {LAUNCH("pointwise", "1", "2, 3", ROWS, "0, 0", ""), "body"},
+      {LAUNCH("pointwise", "1", "2, 3", ROWS, "0, 0", "body = [\"tanh x1\", \"yield v0\"], "), "no such input"},
+      {LAUNCH("pointwise", "2", "2, 3", ROWS, "0, 0", TANH), "no such input"},
+      {LAUNCH("pointwise", "0", "2, 3", ROWS, "0, 0", TANH), "0 results of 2 arguments"},
+      {LAUNCH("convolve", "1", "2, 3", ROWS, "0, 0", TANH), "no family 'convolve'"},
+      {LAUNCH("pointwise", "1", "2, 3", "array<i64: 3, 1>", "0, 0", TANH), "one array per argument"},
+      {LAUNCH("pointwise", "1", "6", ROWS, "0, 0", TANH), "strides of argument 0 are not 1 integers"},
+      {LAUNCH("pointwise", "1", "2, -3", ROWS, "0, 0", TANH), "size -3 is negative"},
+      {LAUNCH("pointwise", "1", "2, 3", ROWS, "0", TANH), "'offsets' must have one integer per argument"},
+      {LAUNCH("gemm", "1", "2, 3", ROWS, "0, 0", TANH), "a gemm has sizes"},
+  };
+  CHECK(state, cases);
+}
+
+/* What MLIR would check of a registered op. */
+static void ops_of_another_form_are_refused(void **state) {
+  static const shape_case cases[] = {
+      {"\"pinion.nonesuch\"($0) : (tensor<2xf32>) -> tensor<2xf32>", "is no op of Pinion's IR"},
+      {"\"other.op\"($0) : (tensor<2xf32>) -> tensor<2xf32>", "is no op of Pinion's IR"},
+      {"\"pinion.unary\"($0, $1) {kind = \"neg\"} : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>",
+       "too few or too many operands"},
+      {"\"pinion.unary\"($0) {kind = \"neg\"} : (tensor<2xf32>) -> (tensor<2xf32>, tensor<2xf32>)",
+       "has 1 results, not 2"},
+      {"\"pinion.unary\"($0) ({}) {kind = \"neg\"} : (tensor<2xf32>) -> tensor<2xf32>", "neither regions"},
+      {"\"pinion.unary\"($0) : (tensor<2xf32>) -> tensor<2xf32>", "attribute 'kind'"},
+      {"\"pinion.unary\"($0) {kind = 3} : (tensor<2xf32>) -> tensor<2xf32>", "attribute 'kind'"},
+      {"\"pinion.unary\"($0) {kind = \"neg\"} : (tensor<?xf32>) -> tensor<?xf32>", "static tensors"},
+      {"\"pinion.unary\"($0) {kind = \"neg\"} : (tensor<2xcomplex<f32>>) -> tensor<2xcomplex<f32>>", "static tensors"},
+      {"\"pinion.norm\"($0) {kind = \"rms\", axis = 0, epsilon = 1.0e-6 : f64, operandSegmentSizes = array<i32: 1, 1, "
+       "0>} : (tensor<2xf32>) -> tensor<2xf32>",
+       "operandSegmentSizes"},
+      {"\"pinion.norm\"($0) {kind = \"rms\", axis = 0, epsilon = 1.0e-6 : f64, operandSegmentSizes = \"1\"} : "
+       "(tensor<2xf32>) -> tensor<2xf32>",
+       "operandSegmentSizes"},
+  };
+  CHECK(state, cases);
+}
+
 static tensor_type type_of(pinion_dtype dtype, int rank, const int64_t *dims) {
   tensor_type type = {.dtype = dtype, .rank = rank};
   memcpy(type.dims, dims, (size_t)rank * sizeof *dims);
@@ -316,6 +387,9 @@ int main(void) {
       TEST(moves_stay_within_their_operand),
       TEST(fused_ops_check_every_operand),
       TEST(steps_need_a_row_per_step),
+      TEST(buffers_have_a_place_and_a_pitch),
+      TEST(launches_have_strides_per_argument_and_a_fitting_body),
+      TEST(ops_of_another_form_are_refused),
       TEST(rules_infer_what_follows_from_operands),
       TEST(rules_that_need_a_declared_type_say_so),
       TEST(absurd_results_are_refused_before_they_overflow),
