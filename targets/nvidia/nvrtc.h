@@ -6,12 +6,12 @@
 #include "../target.h"
 
 /*
- * Compiles `source` for `architecture` ("sm_90a") straight to a cubin. Errors of the compiler, spilled registers, and
- * ptxas' warnings that it has given up on a fast form (C75xx) are diagnosed with the compiler's log (STATUS_FAILED); so
- * is a missing library, with where it was looked for (STATUS_FAILED). Safe to call from several threads, each with its
- * own diagnostics.
+ * Compiles `source` for `architecture` ("sm_90a") straight to a cubin. Errors of the compiler, spilled registers unless
+ * `may_spill`, and ptxas' warnings that it has given up on a fast form (C75xx) are diagnosed with the compiler's log
+ * (STATUS_FAILED); so is a missing library, with where it was looked for (STATUS_FAILED). Safe to call from several
+ * threads, each with its own diagnostics.
  */
-status nvrtc_compile(diagnostics *d, const char *architecture, const char *name, const char *source,
+status nvrtc_compile(diagnostics *d, const char *architecture, const char *name, const char *source, bool may_spill,
                      kernel_blob *out_blob);
 
 /* Whether NVRTC can be loaded; if not, *out_why says what was tried (static). */
@@ -19,8 +19,8 @@ bool nvrtc_available(const char **out_why);
 /* "NVRTC 13.0", or "" where it cannot be loaded. Static. */
 const char *nvrtc_version(void);
 
-/* The sentence, in `line`, that makes a log an error though the compiler accepted the source: a spill, or a warning
+/* The line that makes a log an error though the compiler accepted the source: a spill unless `may_spill`, or a warning
    C7508 or C7510 to C7520. NULL if there is none. Borrowed from the log; *out_length is its length. */
-const char *nvrtc_log_complaint(const char *log, size_t *out_length);
+const char *nvrtc_log_complaint(const char *log, bool may_spill, size_t *out_length);
 
 #endif

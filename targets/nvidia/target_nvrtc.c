@@ -166,11 +166,14 @@ static bool warns_of_slow_code(const char *line, size_t length) {
   return false;
 }
 
-const char *nvrtc_log_complaint(const char *log, size_t *out_length) {
+static bool tells_of_spills(const char *line, size_t length) {
+  return counts_any(line, length, " bytes spill stores") || counts_any(line, length, " bytes spill loads");
+}
+
+const char *nvrtc_log_complaint(const char *log, bool may_spill, size_t *out_length) {
   while (*log) {
     size_t length = strcspn(log, "\n");
-    if (counts_any(log, length, " bytes spill stores") || counts_any(log, length, " bytes spill loads") ||
-        warns_of_slow_code(log, length)) {
+    if ((!may_spill && tells_of_spills(log, length)) || warns_of_slow_code(log, length)) {
       *out_length = length;
       return log;
     }
@@ -207,7 +210,7 @@ static status take_cubin(diagnostics *d, nvrtc_program program, const char *name
 }
 
 static status compile_program(diagnostics *d, nvrtc_program program, const char *architecture, const char *name,
-                              kernel_blob *out_blob) {
+                              bool may_spill, kernel_blob *out_blob) {
   char option[64];
   snprintf(option, sizeof option, "--gpu-architecture=%s", architecture);
   /* Bodies are plain C functions, so what has no qualifier is for the device. */
@@ -216,7 +219,7 @@ static status compile_program(diagnostics *d, nvrtc_program program, const char 
   int result = library.nvrtcCompileProgram(program, (int)(sizeof options / sizeof *options), options);
   char *log = read_log(program);
   size_t length = 0;
-  const char *complaint = log ? nvrtc_log_complaint(log, &length) : NULL;
+  const char *complaint = log ? nvrtc_log_complaint(log, may_spill, &length) : NULL;
   status code = STATUS_OK;
   if (result)
     code = diagnose(d, STATUS_FAILED, NULL, NULL, "kernel %s does not compile for %s (%s):\n%s", name, architecture,
@@ -228,7 +231,7 @@ static status compile_program(diagnostics *d, nvrtc_program program, const char 
   return code ? code : take_cubin(d, program, name, out_blob);
 }
 
-status nvrtc_compile(diagnostics *d, const char *architecture, const char *name, const char *source,
+status nvrtc_compile(diagnostics *d, const char *architecture, const char *name, const char *source, bool may_spill,
                      kernel_blob *out_blob) {
   const char *why;
   *out_blob = (kernel_blob){0};
@@ -240,7 +243,7 @@ status nvrtc_compile(diagnostics *d, const char *architecture, const char *name,
   if (result)
     return diagnose(d, STATUS_FAILED, NULL, NULL, "kernel %s: NVRTC cannot start (%s)", name,
                     library.nvrtcGetErrorString(result));
-  status code = compile_program(d, program, architecture, name, out_blob);
+  status code = compile_program(d, program, architecture, name, may_spill, out_blob);
   library.nvrtcDestroyProgram(&program);
   return code;
 }

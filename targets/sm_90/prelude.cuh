@@ -107,8 +107,9 @@ PN_UNARY(cos, cosf(x), cos(x))
 PN_UNARY(floor, floorf(x), floor(x))
 PN_UNARY(ceil, ceilf(x), ceil(x))
 PN_UNARY(round, rintf(x), rint(x))
-PN_UNARY(sigmoid, 1.0f / (1.0f + expf(-x)), 1.0 / (1.0 + exp(-x)))
-PN_UNARY(silu, x / (1.0f + expf(-x)), x / (1.0 + exp(-x)))
+/* __fdividef errs by 2 units and calls nothing; beyond 2^126 it gives 0, which is right here. */
+PN_UNARY(sigmoid, __fdividef(1.0f, 1.0f + expf(-x)), 1.0 / (1.0 + exp(-x)))
+PN_UNARY(silu, __fdividef(x, 1.0f + expf(-x)), x / (1.0 + exp(-x)))
 /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
 PN_UNARY(gelu_tanh, 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x))),
          0.5 * x * (1.0 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))))

@@ -10,3 +10,16 @@ if(CMOCKA_LIBRARY)
   target_link_libraries(test_device_cuda PRIVATE stand_in_driver ${CMOCKA_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS})
   add_test(NAME cuda.test_device_cuda COMMAND test_device_cuda WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()
+
+# Every kernel of sm_90 is compiled by NVRTC, for representative types and bodies; where there is a GPU it is also run.
+add_executable(make_cuda_cases ${CMAKE_SOURCE_DIR}/tests/cuda/make_cases.c ${CMAKE_SOURCE_DIR}/tests/kernels/random_problem.c
+  ${CMAKE_SOURCE_DIR}/tests/kernels/params_reference.c)
+target_link_libraries(make_cuda_cases PRIVATE pinion_compiler)
+add_executable(run_cuda_cases ${CMAKE_SOURCE_DIR}/tests/cuda/run_cases.c ${CMAKE_SOURCE_DIR}/runtime/device_cuda.c
+  ${CMAKE_SOURCE_DIR}/runtime/description.c)
+target_include_directories(run_cuda_cases PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(run_cuda_cases PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
+add_test(NAME cuda.kernels_compile COMMAND make_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(cuda.kernels_compile PROPERTIES SKIP_RETURN_CODE 77 FIXTURES_SETUP cuda_cases)
+add_test(NAME cuda.conformance COMMAND run_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(cuda.conformance PROPERTIES SKIP_RETURN_CODE 77 LABELS gpu FIXTURES_REQUIRED cuda_cases RUN_SERIAL TRUE)

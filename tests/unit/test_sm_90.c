@@ -171,7 +171,7 @@ static void empty_work_gets_a_grid_of_one_block(void **state) {
 static const char *complaint(const char *log) {
   size_t length = 0;
   static char sentence[256];
-  const char *found = nvrtc_log_complaint(log, &length);
+  const char *found = nvrtc_log_complaint(log, false, &length);
   if (!found) return NULL;
   snprintf(sentence, sizeof sentence, "%.*s", (int)length, found);
   return sentence;
@@ -190,6 +190,9 @@ static void spills_and_lost_fast_forms_are_complaints(void **state) {
   assert_non_null(complaint("ptxas info : (C7510) Potential Performance Loss: wgmma.mma_async"));
   assert_non_null(complaint("ptxas info : (C7508) setmaxnreg ignored"));
   assert_null(complaint("ptxas info : (C7509) something else"));
+  size_t length;
+  assert_null(nvrtc_log_complaint("8 bytes spill stores, 8 bytes spill loads", true, &length));
+  assert_non_null(nvrtc_log_complaint("0 bytes spill loads\n(C7510) wgmma", true, &length));
 }
 
 int main(void) {

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * Compiles every kernel family of sm_90 with NVRTC, for representative types, bodies and tiles, and writes random
+ * problems with the reference's results for run_cases.
+ *
+ *   make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--seed=N]
+ *
+ * --kernels: how many different kernels a case may become (rank and row length are compiled in), default 1; --problems:
+ * of each case, default 4; --timing: also the shapes of a full-size policy. Exits 77 where NVRTC is missing, 1 if a
+ * kernel does not compile, spills, or has no form.
+ */
+#include "cases.h"
+#include "tests/kernels/random_problem.h"
+#include "targets/nvidia/nvrtc.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* clang-format off */
+static const problem_case cases[] = {
+    /* Copies and integers are exact. Scalar functions of float err by 2 units at most here, bodies by their sum. */
+    {"copy_f32", PINION_FAMILY_POINTWISE, "", 1, "f32 f32", {"yield x0"}, NULL, false, 0},
+    {"copy_bf16", PINION_FAMILY_POINTWISE, "", 1, "bf16 bf16", {"yield x0"}, NULL, false, 0},
+    {"copy_f16", PINION_FAMILY_POINTWISE, "", 1, "f16 f16", {"yield x0"}, NULL, false, 0},
+    {"copy_u8", PINION_FAMILY_POINTWISE, "", 1, "u8 u8", {"yield x0"}, NULL, false, 0},
+    {"copy_bool", PINION_FAMILY_POINTWISE, "", 1, "bool bool", {"yield x0"}, NULL, false, 0},
+    {"residual", PINION_FAMILY_POINTWISE, "", 1, "f32 f32 bf16", {"add x0 x1", "mul v0 x1", "yield v1"}, NULL, false, 4},
+    {"gated", PINION_FAMILY_POINTWISE, "", 1, "bf16 bf16 bf16", {"gelu_tanh x0", "cast.bf16 v0", "mul v1 x1", "yield v2"}, NULL, false, 8},
+    {"two_results", PINION_FAMILY_POINTWISE, "", 2, "f16 f32 f32 f16 f64", {"cast.f32 x2", "sigmoid x0", "mul v1 x1", "add v2 v0", "tanh v3", "cast.f16 v4", "yield v5 v3"}, NULL, false, 20},
+    {"mask", PINION_FAMILY_POINTWISE, "", 1, "f32 bool i64 f32", {"lt x1 3", "and x0 v0", "select v1 x2 -2", "yield v2"}, NULL, false, 0},
+    {"integers", PINION_FAMILY_POINTWISE, "", 2, "i32 bool i32 i64", {"cast.i64 x0", "mul v0 x1", "sub v1 7", "cast.i32 v2", "ne x1 0", "yield v3 v4"}, NULL, false, 0},
+    {"narrow", PINION_FAMILY_POINTWISE, "", 1, "i8 u16", {"cast.i8 x0", "yield v0"}, NULL, false, 0},
+    {"wide", PINION_FAMILY_POINTWISE, "", 1, "f64 f64 f64", {"exp x0", "add x1 2", "div v0 v1", "yield v2"}, NULL, false, 8},
+    {"trigonometry", PINION_FAMILY_POINTWISE, "", 2, "f32 f32 f32", {"mul x0 100", "sin v0", "cos v0", "yield v1 v2"}, NULL, false, 64},
+    {"functions", PINION_FAMILY_POINTWISE, "", 1, "f32 f32", {"abs x0", "add v0 0.5", "log v1", "sqrt v1", "mul v2 v3", "erf v4", "yield v5"}, NULL, false, 20},
+    {"powers", PINION_FAMILY_POINTWISE, "", 1, "f32 f32 f32", {"abs x0", "add v0 0.5", "pow v1 x1", "rsqrt v2", "silu v3", "gelu_erf v4", "yield v5"}, NULL, false, 40},
+    {"constant", PINION_FAMILY_POINTWISE, "", 1, "bf16", {"const.bf16 1.5", "yield v0"}, NULL, false, 0},
+    /* Of a row, the sum adds some 8 units at these lengths: the terms are positive and added in a tree. */
+    {"softmax_f32", PINION_FAMILY_SOFTMAX, "", 1, "f32 f32", {NULL}, NULL, false, 16},
+    {"softmax_bf16", PINION_FAMILY_SOFTMAX, "", 1, "bf16 bf16", {NULL}, NULL, false, 16},
+    {"softmax_f64", PINION_FAMILY_SOFTMAX, "", 1, "f64 f64", {NULL}, NULL, false, 16},
+    {"sum_f32", PINION_FAMILY_REDUCE, "sum", 1, "f32 f32", {NULL}, NULL, false, 1},
+    {"mean_bf16", PINION_FAMILY_REDUCE, "mean", 1, "bf16 bf16", {NULL}, NULL, false, 1},
+    {"max_f16", PINION_FAMILY_REDUCE, "max", 1, "f16 f16", {NULL}, NULL, false, 0},
+    {"min_i32", PINION_FAMILY_REDUCE, "min", 1, "i32 i32", {NULL}, NULL, false, 0},
+    {"prod_f64", PINION_FAMILY_REDUCE, "prod", 1, "f64 f64", {NULL}, NULL, false, 1},
+    {"sum_i64", PINION_FAMILY_REDUCE, "sum", 1, "i64 i64", {NULL}, NULL, false, 0},
+    {"sum_bool", PINION_FAMILY_REDUCE, "sum", 1, "i64 bool", {NULL}, NULL, false, 0},
+    {"cumsum_bool", PINION_FAMILY_CUMSUM, "", 1, "i64 bool", {NULL}, NULL, false, 0},
+    {"cumsum_f32", PINION_FAMILY_CUMSUM, "", 1, "f32 f32", {NULL}, NULL, false, 1},
+    {"norm_layer", PINION_FAMILY_NORM, "layer", 1, "f32 f32 f32 f32", {NULL}, NULL, false, 40},
+    {"norm_layer_bf16", PINION_FAMILY_NORM, "layer", 1, "bf16 bf16 bf16 bf16", {NULL}, NULL, false, 40},
+    {"norm_rms_bf16", PINION_FAMILY_NORM, "rms", 1, "bf16 bf16 f32", {NULL}, NULL, false, 40},
+    {"norm_rms_f64", PINION_FAMILY_NORM, "rms", 1, "f64 f64", {NULL}, NULL, false, 40},
+    {"attention_f32", PINION_FAMILY_ATTENTION, "", 1, "f32 f32 f32 f32", {NULL}, NULL, false, 60},
+    {"attention_mask", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 f32", {NULL}, NULL, false, 60},
+    {"attention_bool", PINION_FAMILY_ATTENTION, "", 1, "f32 f32 f32 f32 bool", {NULL}, NULL, false, 60},
+    {"attention_f64", PINION_FAMILY_ATTENTION, "", 1, "f64 f64 f64 f64 f64", {NULL}, NULL, false, 60},
+    {"gather_f32", PINION_FAMILY_GATHER, "", 1, "f32 f32 i64", {NULL}, NULL, false, 0},
+    {"gather_bf16", PINION_FAMILY_GATHER, "", 1, "bf16 bf16 i32", {NULL}, NULL, false, 0},
+    {"im2col_f32", PINION_FAMILY_IM2COL, "", 1, "f32 f32", {NULL}, NULL, false, 0},
+    {"im2col_bf16", PINION_FAMILY_IM2COL, "", 1, "bf16 f32", {NULL}, NULL, false, 0},
+    {"rope_f32", PINION_FAMILY_ROPE, "", 1, "f32 f32 f32 f32", {NULL}, NULL, false, 4},
+    {"rope_bf16", PINION_FAMILY_ROPE, "", 1, "bf16 bf16 f32 f32", {NULL}, NULL, false, 4},
+    /* Every tile, with and without a packed b. Partial sums stay below sqrt(k), so a unit a term is ample. */
+    {"gemm_f32_128", PINION_FAMILY_GEMM, "", 1, "f32 f32 f32", {NULL}, "fma_128x128", false, 1},
+    {"gemm_f32_64", PINION_FAMILY_GEMM, "", 1, "f32 f32 f32", {NULL}, "fma_64x64", true, 1},
+    {"gemm_f32_32", PINION_FAMILY_GEMM, "", 1, "f32 f32 f32", {NULL}, "fma_32x32", true, 1},
+    {"gemm_mixed", PINION_FAMILY_GEMM, "", 1, "f32 f32 bf16", {NULL}, "fma_64x64", true, 1},
+    {"gemm_mixed_f16", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 f16", {NULL}, "fma_32x32", false, 1},
+    {"gemm_f64", PINION_FAMILY_GEMM, "", 1, "f64 f64 f64", {NULL}, "fma_64x64", true, 2},
+    {"gemm_i32", PINION_FAMILY_GEMM, "", 1, "i32 i8 i32", {NULL}, "fma_32x32", false, 0},
+    {"gemm_f32_body", PINION_FAMILY_GEMM, "", 1, "f32 f32 f32 f32 bf16", {"add x0 x1", "silu v0", "mul v1 x2", "yield v2"}, NULL, true, 2},
+    {"gemm_mma_128", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_128x128", false, 1},
+    {"gemm_mma_128_packed", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_128x128", true, 1},
+    {"gemm_mma_64x128", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_64x128", true, 1},
+    {"gemm_mma_64", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_64x64", false, 1},
+    {"gemm_mma_64_f16", PINION_FAMILY_GEMM, "", 1, "f32 f16 f16", {NULL}, "mma_64x64", true, 1},
+    {"gemm_mma_32", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_32x64", true, 1},
+    {"gemm_mma_body", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 f32", {"add x0 x1", "gelu_tanh v0", "cast.bf16 v1", "mul v1 x2", "yield v2 v3"}, NULL, true, 2},
+};
+/* clang-format on */
+enum { CASES = sizeof cases / sizeof *cases };
+
+/* ---- Kernels: each different source is compiled once ---- */
+
+typedef struct kernel_source {
+  char name[64];
+  text source; /* with its own name in it */
+  kernel_blob blob;
+  status code;
+} kernel_source;
+
+typedef struct maker {
+  compilation compilation;
+  const struct target *target;
+  const char *folder;
+  int kernels_per_case, problems_per_case;
+  kernel_source *kernels;
+  int kernel_count, kernel_capacity;
+  FILE *file;
+  uint64_t case_count;
+  pthread_mutex_t mutex;
+  int next; /* kernel to compile */
+} maker;
+
+/* The kernel of a problem: one whose source is the same but for the name, or a new one unless the case has enough
+   already (then NULL). */
+static kernel_source *find_kernel(maker *m, const kernel_problem *problem, const kernel_choice *choice,
+                                  const char *case_name, int first) {
+  text source = {0};
+  int count = m->kernel_count - first;
+  for (int i = first; i < m->kernel_count; i++) {
+    kernel_instance_source(m->target, problem, choice, m->kernels[i].name, &source);
+    bool same = !strcmp(source.data, m->kernels[i].source.data);
+    text_free(&source);
+    if (same) return &m->kernels[i];
+  }
+  if (count == m->kernels_per_case) return NULL;
+  if (m->kernel_count == m->kernel_capacity) {
+    m->kernel_capacity = m->kernel_capacity * 2 + 64;
+    m->kernels = realloc(m->kernels, (size_t)m->kernel_capacity * sizeof *m->kernels);
+  }
+  kernel_source *kernel = &m->kernels[m->kernel_count++];
+  *kernel = (kernel_source){.code = STATUS_OK};
+  snprintf(kernel->name, sizeof kernel->name, "%s_%d", case_name, count);
+  kernel_instance_source(m->target, problem, choice, kernel->name, &kernel->source);
+  return kernel;
+}
+
+static void *compile_kernels(void *user) {
+  maker *m = user;
+  diagnostics d = {.file = "make_cases"};
+  for (;;) {
+    pthread_mutex_lock(&m->mutex);
+    int index = m->next++;
+    pthread_mutex_unlock(&m->mutex);
+    if (index >= m->kernel_count) return NULL;
+    kernel_source *kernel = &m->kernels[index];
+    kernel->code = nvrtc_compile(&d, "sm_90a", kernel->name, kernel->source.data, false, &kernel->blob);
+  }
+}
+
+/* Compiles on two threads, writes the cubins; how many failed. */
+static int write_kernels(maker *m) {
+  pthread_t threads[2];
+  int failed = 0;
+  for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, compile_kernels, m);
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  for (int i = 0; i < m->kernel_count; i++) {
+    char path[4096];
+    kernel_source *kernel = &m->kernels[i];
+    snprintf(path, sizeof path, "%s/kernels/%s.cubin", m->folder, kernel->name);
+    failed += kernel->code || file_write(&m->compilation.diagnostics, path, kernel->blob.data, kernel->blob.bytes);
+    free(kernel->blob.data);
+    text_free(&kernel->source);
+  }
+  return failed;
+}
+
+/* ---- Problems ---- */
+
+static void write_record(maker *m, const char *case_name, const kernel_source *kernel, const kernel_problem *problem,
+                         const kernel_choice *choice, case_record *record) {
+  snprintf(record->name, sizeof record->name, "%s", case_name);
+  snprintf(record->kernel, sizeof record->kernel, "%s", kernel->name);
+  snprintf(record->tile, sizeof record->tile, "%s", choice->tile ? choice->tile : "");
+  record->family = problem->family;
+  memcpy(record->grid, choice->grid, sizeof record->grid);
+  memcpy(record->block, choice->block, sizeof record->block);
+  record->dynamic_shared_bytes = choice->dynamic_shared_bytes;
+  record->params = problem->params;
+  fwrite(record, sizeof *record, 1, m->file);
+  m->case_count++;
+}
+
+static void write_problem(maker *m, const problem_case *k, const kernel_source *kernel, const kernel_choice *choice,
+                          const random_problem *p) {
+  case_record record = {.operations = 0};
+  int count = p->problem.params.arg_count;
+  for (int a = 0; a < count; a++) {
+    const problem_argument *argument = &p->arguments[a];
+    record.arguments[a] = (case_argument){.count = argument->count,
+                                          .origin = argument->origin,
+                                          .absolute = argument->absolute,
+                                          .relative = argument->relative,
+                                          .dtype = (int32_t)p->problem.dtypes[a],
+                                          .is_result = argument->values != NULL};
+  }
+  write_record(m, k->name, kernel, &p->problem, choice, &record);
+  for (int a = 0; a < count; a++) {
+    const problem_argument *argument = &p->arguments[a];
+    fwrite(argument->memory, pinion_dtype_size(p->problem.dtypes[a]), (size_t)argument->count, m->file);
+    if (argument->values) fwrite(argument->values, sizeof(double), (size_t)argument->count, m->file);
+  }
+}
+
+/* Chooses for a problem and finds its kernel; *out_kernel is NULL if the case has kernels enough without it. */
+static bool choose_kernel(maker *m, const char *name, const char *tile, const kernel_problem *problem, int first,
+                          kernel_choice *out_choice, kernel_source **out_kernel) {
+  const char *why = "";
+  if (!m->target->choose(m->compilation.arena, problem, tile, out_choice, &why)) {
+    fprintf(stderr, "%s: %s has no form for it: %s\n", name, m->target->name, why);
+    return false;
+  }
+  *out_kernel = find_kernel(m, problem, out_choice, name, first);
+  text_free(&out_choice->defines);
+  return true;
+}
+
+static size_t problem_bytes(const random_problem *p) {
+  size_t bytes = 0;
+  for (int a = 0; a < p->problem.params.arg_count; a++)
+    bytes += (size_t)p->arguments[a].count *
+             (pinion_dtype_size(p->problem.dtypes[a]) + (p->arguments[a].values ? sizeof(double) : 0));
+  return bytes;
+}
+
+/* Random problems of one case; those that would need one kernel too many are drawn again. */
+static bool make_case(maker *m, const problem_case *k) {
+  const size_t most_bytes = 256 << 10; /* of one problem: all of them must travel to a machine with a GPU */
+  kernel_problem fixed;
+  int first = m->kernel_count, made = 0;
+  if (!problem_from_case(&m->compilation, k, &fixed)) return false;
+  for (int draw = 0; made < m->problems_per_case && draw < 50 * m->problems_per_case; draw++) {
+    random_problem p;
+    kernel_choice choice;
+    kernel_source *kernel = NULL;
+    bool good = random_problem_make(k, &fixed, m->target, &p);
+    bool small = good && problem_bytes(&p) <= most_bytes;
+    if (small) good = choose_kernel(m, k->name, k->tile, &p.problem, first, &choice, &kernel);
+    if (good && kernel) {
+      write_problem(m, k, kernel, &choice, &p);
+      made++;
+    }
+    random_problem_free(&p);
+    if (!good) return false;
+  }
+  return true;
+}
+
+/* ---- Timing: what a full-size Pi0 asks for, dense ---- */
+
+typedef struct timing_case {
+  const char *name;
+  pinion_dtype dtype; /* of a, b and the result */
+  int64_t m, n, k;
+} timing_case;
+
+static const timing_case timings[] = {
+    {"time_768x3456x1152", PINION_DTYPE_bf16, 768, 3456, 1152},
+    {"time_768x1152x4304", PINION_DTYPE_bf16, 768, 1152, 4304},
+    {"time_788x2560x2048", PINION_DTYPE_bf16, 788, 2560, 2048},
+    {"time_788x32768x2048", PINION_DTYPE_bf16, 788, 32768, 2048},
+    {"time_788x2048x16384", PINION_DTYPE_bf16, 788, 2048, 16384},
+    {"time_51x2560x1024", PINION_DTYPE_bf16, 51, 2560, 1024},
+    {"time_51x8192x1024", PINION_DTYPE_bf16, 51, 8192, 1024},
+    {"time_51x1024x4096", PINION_DTYPE_bf16, 51, 1024, 4096},
+    {"time_788x2048x2048_f32", PINION_DTYPE_f32, 788, 2048, 2048},
+};
+
+static bool make_timing(maker *m, const timing_case *t) {
+  int64_t size = (int64_t)pinion_dtype_size(t->dtype);
+  kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1, .packed_b = true};
+  problem.params = (pinion_params){
+      .rank = 5, .arg_count = 3, .size = {1, 1, t->m, t->n, t->k}, .stride = {{0, 0, t->n, 1, 0}, {0, 0, t->k, 0, 1}}};
+  case_record record = {.operations = 2.0 * (double)t->m * (double)t->n * (double)t->k};
+  int64_t counts[3] = {t->m * t->n, t->m * t->k, m->target->packed_bytes(t->n, t->k, t->dtype) / size};
+  for (int a = 0; a < 3; a++) {
+    problem.dtypes[a] = t->dtype;
+    record.arguments[a] = (case_argument){.count = counts[a], .dtype = (int32_t)t->dtype, .is_result = a == 0};
+  }
+  const char *tiles[16];
+  int tile_count = m->target->candidates(&problem, tiles, 16);
+  for (int i = 0; i < tile_count && i < 3; i++) {
+    kernel_choice choice;
+    kernel_source *kernel = NULL;
+    if (!choose_kernel(m, t->name, tiles[i], &problem, m->kernel_count, &choice, &kernel)) return false;
+    snprintf(kernel->name, sizeof kernel->name, "%s_%s", t->name, tiles[i]);
+    if (!m->target->choose(m->compilation.arena, &problem, tiles[i], &choice, &(const char *){NULL})) return false;
+    text_free(&kernel->source);
+    kernel_instance_source(m->target, &problem, &choice, kernel->name, &kernel->source);
+    text_free(&choice.defines);
+    write_record(m, t->name, kernel, &problem, &choice, &record);
+  }
+  return true;
+}
+
+/* ---- Main ---- */
+
+/* The number of `--name=N` in argv, or `otherwise`. */
+static int option(int argc, char **argv, const char *name, int otherwise) {
+  size_t length = strlen(name);
+  for (int i = 2; i < argc; i++)
+    if (!strncmp(argv[i], name, length) && argv[i][length] == '=') return atoi(argv[i] + length + 1);
+  return otherwise;
+}
+
+static bool has_flag(int argc, char **argv, const char *name) {
+  for (int i = 2; i < argc; i++)
+    if (!strcmp(argv[i], name)) return true;
+  return false;
+}
+
+static bool open_folder(maker *m) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/kernels", m->folder);
+  if (folder_create(&m->compilation.diagnostics, path)) return false;
+  snprintf(path, sizeof path, "%s/cases.bin", m->folder);
+  m->file = fopen(path, "wb");
+  cases_header header = {CASES_MAGIC, 0};
+  return m->file && fwrite(&header, sizeof header, 1, m->file) == 1;
+}
+
+static bool close_folder(maker *m) {
+  cases_header header = {CASES_MAGIC, m->case_count};
+  bool good = fseek(m->file, 0, SEEK_SET) == 0 && fwrite(&header, sizeof header, 1, m->file) == 1;
+  return fclose(m->file) == 0 && good;
+}
+
+int main(int argc, char **argv) {
+  static maker m;
+  const char *why;
+  if (argc < 2) {
+    fprintf(stderr, "usage: make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--seed=N]\n");
+    return 2;
+  }
+  if (!nvrtc_available(&why)) {
+    printf("skipped: %s\n", why);
+    return 77;
+  }
+  if (compilation_create(&m.compilation)) return 1;
+  m.target = target_find("sm_90");
+  m.folder = argv[1];
+  m.kernels_per_case = option(argc, argv, "--kernels", 1);
+  m.problems_per_case = option(argc, argv, "--problems", 4);
+  pthread_mutex_init(&m.mutex, NULL);
+  random_seed((uint64_t)option(argc, argv, "--seed", 20261121));
+  bool good = open_folder(&m);
+  for (int i = 0; i < CASES && good; i++) good = make_case(&m, &cases[i]);
+  for (size_t i = 0; good && has_flag(argc, argv, "--timing") && i < sizeof timings / sizeof *timings; i++)
+    good = make_timing(&m, &timings[i]);
+  int failed = good ? write_kernels(&m) : 0;
+  good = good && close_folder(&m) && !failed;
+  printf("%s: %d of %d kernels compiled without spills, %llu problems\n", nvrtc_version(), m.kernel_count - failed,
+         m.kernel_count, (unsigned long long)m.case_count);
+  free(m.kernels);
+  compilation_destroy(&m.compilation);
+  return good ? 0 : 1;
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+#include "random_problem.h"
+#include "params_reference.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Numbers ---- */
+
+static uint64_t random_state = 1;
+
+void random_seed(uint64_t seed) {
+  random_state = seed * 2 + 1;
+}
+
+static uint64_t random_bits(void) { /* xorshift64* */
+  random_state ^= random_state >> 12;
+  random_state ^= random_state << 25;
+  random_state ^= random_state >> 27;
+  return random_state * 0x2545f4914f6cdd1dull >> 11;
+}
+
+int64_t random_between(int64_t least, int64_t greatest) {
+  return least + (int64_t)(random_bits() % (uint64_t)(greatest - least + 1));
+}
+
+static bool one_in(int64_t count) {
+  return random_between(1, count) == 1;
+}
+
+static double random_unit(void) { /* in [-1, 1] */
+  return (double)random_bits() / (double)(1ull << 52) - 1;
+}
+
+/* ---- Cases ---- */
+
+static bool parse_body(compilation *c, const problem_case *k, kernel_problem *problem) {
+  MlirAttribute lines[8];
+  pinion_dtype inputs[PINION_MAX_ARGS + 1] = {PINION_DTYPE_f32};
+  const char *why = "";
+  int line_count = 0, is_gemm = k->family == PINION_FAMILY_GEMM;
+  int first = k->results + 2 * is_gemm, operands = problem->params.arg_count - first;
+  for (; line_count < 8 && k->body[line_count]; line_count++)
+    lines[line_count] = make_str(c->context, k->body[line_count]);
+  for (int i = 0; i < operands; i++) inputs[is_gemm + i] = problem->dtypes[first + i];
+  MlirAttribute attribute = mlirArrayAttrGet(c->context, line_count, lines);
+  problem->has_body = body_parse(c->arena, attribute, is_gemm + operands, inputs, &problem->body, &why);
+  if (!problem->has_body) fprintf(stderr, "%s: %s\n", k->name, why);
+  return problem->has_body;
+}
+
+bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *out_problem) {
+  char types[128], *rest = types;
+  int count = 0;
+  *out_problem = (kernel_problem){.family = k->family, .result_count = k->results, .packed_b = k->packed_b};
+  snprintf(out_problem->kind, sizeof out_problem->kind, "%s", k->kind);
+  snprintf(types, sizeof types, "%s", k->types);
+  for (char *word; (word = strtok_r(rest, " ", &rest)); count++)
+    if (!dtype_from_name(word, &out_problem->dtypes[count])) return false;
+  out_problem->params.arg_count = count;
+  return k->body[0] ? parse_body(c, k, out_problem) : true;
+}
+
+/* ---- Shapes ---- */
+
+/* Whether an argument's place depends on a dimension at all. */
+typedef struct dimension_use {
+  bool used[PINION_MAX_ARGS][PINION_MAX_RANK];
+} dimension_use;
+
+static void set_sizes(pinion_params *params, int rank, const int64_t *sizes) {
+  params->rank = rank;
+  memcpy(params->size, sizes, (size_t)rank * sizeof *sizes);
+}
+
+/* Leading dimensions of 1 to 5 and a row, now and then one longer than what a block of threads reads at once. */
+static void shape_rows(pinion_params *params, int64_t longest) {
+  int64_t sizes[PINION_MAX_RANK];
+  int rank = (int)random_between(1, 5);
+  for (int d = 0; d < rank; d++) sizes[d] = random_between(1, 5);
+  sizes[rank - 1] = random_between(1, one_in(3) ? longest : 40);
+  set_sizes(params, rank, sizes);
+}
+
+static void shape_pointwise(pinion_params *params, dimension_use *use) {
+  shape_rows(params, 700);
+  if (params->rank >= 2 && one_in(2)) params->size[random_between(0, params->rank - 2)] = random_between(1, 60);
+  if (one_in(10)) params->rank = 0;
+  for (int a = 0; a < params->arg_count; a++)
+    for (int d = 0; d < params->rank; d++) use->used[a][d] = !one_in(5);
+}
+
+/* Beyond the tile along one dimension at a time. */
+static void shape_gemm(const problem_case *k, pinion_params *params, dimension_use *use) {
+  int64_t sizes[5] = {random_between(1, 2), random_between(1, 2), random_between(1, 40), random_between(1, 50),
+                      random_between(1, 70)};
+  switch (random_between(0, 6)) {
+  case 0: sizes[2] = random_between(120, 300); break;
+  case 1: sizes[3] = random_between(120, 300); break;
+  case 2: sizes[4] = random_between(120, 500); break;
+  case 3: sizes[4] = 0; break;
+  case 4: sizes[0] = sizes[1] = 1; break;
+  case 5: /* what a real layer looks like: all multiples of 16 bytes */
+    for (int d = 2; d < 5; d++) sizes[d] = sizes[d] * 16 % 272 + 16;
+    break;
+  default: break;
+  }
+  set_sizes(params, 5, sizes);
+  for (int a = k->results + 2; a < params->arg_count; a++)
+    for (int d = 0; d < 4; d++) use->used[a][d] = !one_in(3);
+  for (int d = 0; d < 4; d++) {
+    use->used[k->results][d] = d == 2 || (d < 2 && one_in(2));
+    use->used[k->results + 1][d] = d == 3 || (d < 2 && one_in(2) && !k->packed_b);
+  }
+}
+
+static void shape_attention(pinion_params *params, dimension_use *use) {
+  static const char *const uses[5] = {"bghqe", "bghqd", "bgkd", "bgke", "bqk"};
+  int64_t sizes[7] = {random_between(1, 2),  random_between(1, 2),  random_between(1, 3), random_between(1, 20),
+                      random_between(1, 40), random_between(1, 40), random_between(1, 40)};
+  switch (random_between(0, 4)) { /* beyond a tile of queries, of keys, of the depth, of the values */
+  case 0: sizes[3] = random_between(60, 150); break;
+  case 1: sizes[4] = random_between(60, 300); break;
+  case 2: sizes[5] = random_between(60, 150); break;
+  case 3: sizes[6] = random_between(60, 300); break;
+  default: break;
+  }
+  set_sizes(params, 7, sizes);
+  for (int a = 0; a < params->arg_count; a++)
+    for (int d = 0; d < 7; d++) use->used[a][d] = strchr(uses[a], "bghqkde"[d]) != NULL;
+  params->scalar[0] = 0.3 + 0.2 * random_unit();
+  params->integer[0] = random_between(0, 1);
+  params->integer[1] = random_between(-3, 20);
+}
+
+static void shape_gather(pinion_params *params, dimension_use *use) {
+  shape_rows(params, 600);
+  int axis = (int)random_between(0, params->rank - 1);
+  params->integer[0] = random_between(1, 7);
+  params->integer[1] = axis;
+  for (int d = 0; d < params->rank; d++) use->used[2][d] = d == axis || (d < axis && one_in(3));
+}
+
+static void shape_im2col(pinion_params *params, dimension_use *use) {
+  int64_t sizes[6] = {random_between(1, 2), random_between(1, 6), random_between(1, 6),
+                      random_between(1, 3), random_between(1, 4), random_between(1, 4)};
+  for (int i = 0; i < 4; i++) params->integer[i] = random_between(1, 3);
+  for (int i = 4; i < 6; i++) params->integer[i] = random_between(0, 2);
+  for (int i = 6; i < 8; i++) params->integer[i] = random_between(1, 12);
+  set_sizes(params, 6, sizes);
+  use->used[1][4] = use->used[1][5] = false;
+}
+
+static void shape_rope(pinion_params *params) {
+  int64_t sizes[4] = {random_between(1, 2), random_between(1, 3), random_between(1, 5),
+                      random_between(1, one_in(6) ? 300 : 20)};
+  set_sizes(params, 4, sizes);
+}
+
+static void random_shape(const problem_case *k, pinion_params *params, dimension_use *use) {
+  memset(use, 1, sizeof *use);
+  switch (k->family) {
+  case PINION_FAMILY_POINTWISE: shape_pointwise(params, use); break;
+  case PINION_FAMILY_GEMM: shape_gemm(k, params, use); break;
+  case PINION_FAMILY_ATTENTION: shape_attention(params, use); break;
+  case PINION_FAMILY_GATHER: shape_gather(params, use); break;
+  case PINION_FAMILY_IM2COL: shape_im2col(params, use); break;
+  case PINION_FAMILY_ROPE: shape_rope(params); break;
+  default:
+    shape_rows(params, 1500);
+    params->scalar[0] = 1e-5;
+    params->integer[0] = k->family == PINION_FAMILY_REDUCE ? random_between(0, params->rank) : random_between(0, 1);
+  }
+  /* A result has a place for each element of its space, and none for what is summed over. */
+  int summed_first = k->family == PINION_FAMILY_GEMM || k->family == PINION_FAMILY_ATTENTION ? 4 : PINION_MAX_RANK;
+  int summed_end = k->family == PINION_FAMILY_GEMM ? 5 : 6;
+  if (k->family == PINION_FAMILY_REDUCE) {
+    summed_first = params->rank - (int)params->integer[0];
+    summed_end = params->rank;
+  }
+  for (int r = 0; r < k->results; r++)
+    for (int d = 0; d < params->rank; d++) use->used[r][d] = d < summed_first || d >= summed_end;
+}
+
+/* ---- Arguments in memory ---- */
+
+/* Extent of the space along d as argument a sees it: the gathered axis and the image have their own. */
+static int64_t extent_of(const kernel_problem *problem, int a, int d) {
+  const pinion_params *params = &problem->params;
+  if (problem->family == PINION_FAMILY_GATHER && a == 1 && d == params->integer[1]) return params->integer[0];
+  if (problem->family == PINION_FAMILY_IM2COL && a == 1 && (d == 1 || d == 2)) return params->integer[5 + d];
+  return params->size[d];
+}
+
+static void random_order(int rank, int *out_order) {
+  bool natural = one_in(2);
+  for (int d = 0; d < rank; d++) out_order[d] = d;
+  for (int d = rank - 1; d > 0 && !natural; d--) {
+    int with = (int)random_between(0, d), kept = out_order[d];
+    out_order[d] = out_order[with];
+    out_order[with] = kept;
+  }
+}
+
+/* Operands of most families may run backwards. */
+static bool may_turn(const kernel_problem *problem, int a) {
+  return a >= problem->result_count && problem->family != PINION_FAMILY_GATHER &&
+         problem->family != PINION_FAMILY_IM2COL;
+}
+
+/*
+ * Strides by a random order of the dimensions, with padding now and then. For rope the distance of a pair is one more
+ * dimension, outermost or innermost.
+ */
+static void random_layout(kernel_problem *problem, const dimension_use *use, int a, problem_argument *argument) {
+  pinion_params *params = &problem->params;
+  int order[PINION_MAX_RANK];
+  int64_t stride = one_in(5) ? random_between(2, 3) : 1, origin = 0;
+  bool pairs = problem->family == PINION_FAMILY_ROPE && a < 2, interleaved = pairs && one_in(2);
+  random_order(params->rank, order);
+  if (interleaved) {
+    params->integer[a == 0] = stride;
+    stride *= 2;
+  }
+  for (int i = params->rank - 1; i >= 0; i--) {
+    int d = order[i];
+    int64_t extent = extent_of(problem, a, d) > 0 ? extent_of(problem, a, d) : 1;
+    if (!use->used[a][d]) continue;
+    bool backwards = may_turn(problem, a) && one_in(8);
+    params->stride[a][d] = backwards ? -stride : stride;
+    if (backwards) origin += (extent - 1) * stride;
+    stride *= extent;
+    if (one_in(4)) stride += random_between(1, 5);
+  }
+  if (pairs && !interleaved) {
+    params->integer[a == 0] = stride;
+    stride *= 2;
+  }
+  argument->origin = origin;
+  argument->count = stride + 8;
+}
+
+static double random_value(const kernel_problem *problem, int a) {
+  pinion_dtype dtype = problem->dtypes[a];
+  if (dtype == PINION_DTYPE_bool) return (double)random_between(0, 1);
+  if (problem->family == PINION_FAMILY_GATHER && a == 2)
+    return (double)random_between(-problem->params.integer[0] - 2, problem->params.integer[0] + 2);
+  if (dtype_is_float(dtype)) return random_unit();
+  bool is_unsigned =
+      dtype == PINION_DTYPE_u8 || dtype == PINION_DTYPE_u16 || dtype == PINION_DTYPE_u32 || dtype == PINION_DTYPE_u64;
+  return (double)(is_unsigned ? random_between(0, 100) : random_between(-20, 20));
+}
+
+static void fill_argument(const kernel_problem *problem, int a, problem_argument *argument) {
+  size_t bytes = (size_t)argument->count * pinion_dtype_size(problem->dtypes[a]);
+  argument->memory = malloc(bytes);
+  memset(argument->memory, 0xff, bytes);
+  if (a < problem->result_count) {
+    argument->values = malloc((size_t)argument->count * sizeof *argument->values);
+    for (int64_t i = 0; i < argument->count; i++) argument->values[i] = NAN;
+    return;
+  }
+  for (int64_t i = 0; i < argument->count; i++)
+    reference_store(problem->dtypes[a], argument->memory, i, random_value(problem, a));
+}
+
+/* b as weights lie in weights.bin; its place in the launch has no strides. */
+static void pack_b(kernel_problem *problem, const struct target *target, problem_argument *argument) {
+  int b = problem->result_count + 1;
+  int64_t *stride = problem->params.stride[b], size = (int64_t)pinion_dtype_size(problem->dtypes[b]);
+  pack_request request = {.data = argument->memory + argument->origin * size,
+                          .n = problem->params.size[3],
+                          .k = problem->params.size[4],
+                          .stride_n = stride[3],
+                          .stride_k = stride[4],
+                          .dtype = problem->dtypes[b]};
+  int64_t bytes = target->packed_bytes(request.n, request.k, request.dtype);
+  uint8_t *packed = malloc((size_t)bytes + 1);
+  target->pack(&request, packed);
+  free(argument->memory);
+  *argument = (problem_argument){.memory = packed, .count = bytes / size};
+  memset(stride, 0, sizeof problem->params.stride[b]);
+}
+
+/* ---- How far a kernel may be off ---- */
+
+/* What an accumulator's error is relative to: 1, or for sums how many terms of at most 1 there are. */
+static double scale_of(const kernel_problem *problem) {
+  const pinion_params *params = &problem->params;
+  double terms = 1;
+  if (problem->family == PINION_FAMILY_GEMM) return (double)params->size[4] + 8;
+  if (problem->family == PINION_FAMILY_CUMSUM) return (double)params->size[params->rank - 1] + 8;
+  if (problem->family != PINION_FAMILY_REDUCE) return 1;
+  for (int d = params->rank - (int)params->integer[0]; d < params->rank; d++) terms *= (double)params->size[d];
+  return strcmp(problem->kind, "mean") ? terms + 8 : 8;
+}
+
+/* Half a unit in the last place of the result's type, relative; a whole one where the body rounds by itself, because
+   then the reference is rounded too, and near a tie the two may fall to either side. */
+static double rounding_of(const kernel_problem *problem, int r) {
+  pinion_dtype dtype = problem->dtypes[r];
+  double half = dtype == PINION_DTYPE_bf16  ? 0x1p-8
+                : dtype == PINION_DTYPE_f16 ? 0x1p-11
+                : dtype == PINION_DTYPE_f32 ? 0x1p-24
+                                            : 0;
+  for (int i = 0; problem->has_body && i < problem->body.instruction_count; i++)
+    if (!strcmp(problem->body.instructions[i].operation, "cast") && problem->body.instructions[i].dtype == dtype)
+      return 2.02 * half;
+  return 1.01 * half;
+}
+
+static void set_tolerance(const problem_case *k, const kernel_problem *problem, int r, problem_argument *argument) {
+  double unit = problem->dtypes[r] == PINION_DTYPE_f64 ? 0x1p-52 : 0x1p-23;
+  argument->absolute = k->tolerance * unit * scale_of(problem);
+  argument->relative = k->tolerance * unit + rounding_of(problem, r);
+  if (problem->dtypes[r] == PINION_DTYPE_f16) argument->absolute += 0x1p-25; /* half the smallest denormal */
+}
+
+/* ---- Problems ---- */
+
+bool random_problem_make(const problem_case *k, const kernel_problem *fixed, const struct target *target,
+                         random_problem *out_problem) {
+  kernel_problem *problem = &out_problem->problem;
+  problem_argument *arguments = out_problem->arguments;
+  dimension_use use;
+  void *args[PINION_MAX_ARGS];
+  double *results[PINION_MAX_ARGS] = {NULL};
+  memset(out_problem, 0, sizeof *out_problem);
+  *problem = *fixed;
+  random_shape(k, &problem->params, &use);
+  for (int a = 0; a < problem->params.arg_count; a++) {
+    random_layout(problem, &use, a, &arguments[a]);
+    fill_argument(problem, a, &arguments[a]);
+    args[a] = arguments[a].memory + arguments[a].origin * (int64_t)pinion_dtype_size(problem->dtypes[a]);
+    if (arguments[a].values) results[a] = arguments[a].values + arguments[a].origin;
+  }
+  problem->packed_b = false;
+  bool done = reference_run(problem, args, results);
+  problem->packed_b = k->packed_b;
+  if (k->packed_b) pack_b(problem, target, &arguments[k->results + 1]);
+  for (int r = 0; r < k->results; r++) set_tolerance(k, problem, r, &arguments[r]);
+  return done;
+}
+
+void random_problem_free(random_problem *problem) {
+  for (int a = 0; a < PINION_MAX_ARGS; a++) {
+    free(problem->arguments[a].memory);
+    free(problem->arguments[a].values);
+  }
+  memset(problem, 0, sizeof *problem);
+}
