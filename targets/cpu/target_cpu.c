@@ -234,22 +234,19 @@ static bool cpu_choose(arena *a, const kernel_problem *problem, const char *tile
 }
 
 static int cpu_candidates(const kernel_problem *problem, const char **out_tiles, int capacity) {
-  double costs[16];
+  const cpu_tile *sorted[32];
   int count = 0;
   if (problem->family != PINION_FAMILY_GEMM) return 0;
-  if (capacity > 16) capacity = 16;
-  for (int i = 0; i < cpu_tile_count; i++) {
-    if (cpu_tile_refusal(&cpu_tiles[i], problem)) continue;
-    const double cost = cpu_tile_cost(&cpu_tiles[i], problem);
-    int at = count < capacity ? count++ : count - 1; /* insertion by cost; the dearest falls off a full list */
-    if (at == capacity - 1 && count == capacity && at > 0 && costs[at - 1] <= cost && out_tiles[at]) continue;
-    for (; at > 0 && costs[at - 1] > cost; at--) {
-      costs[at] = costs[at - 1];
-      out_tiles[at] = out_tiles[at - 1];
-    }
-    costs[at] = cost;
-    out_tiles[at] = cpu_tiles[i].name;
+  for (int i = 0; i < cpu_tile_count && count < 32; i++) {
+    const cpu_tile *tile = &cpu_tiles[i];
+    if (cpu_tile_refusal(tile, problem)) continue;
+    int at = count++;
+    for (; at > 0 && cpu_tile_cost(sorted[at - 1], problem) > cpu_tile_cost(tile, problem); at--)
+      sorted[at] = sorted[at - 1];
+    sorted[at] = tile;
   }
+  if (count > capacity) count = capacity;
+  for (int i = 0; i < count; i++) out_tiles[i] = sorted[i]->name;
   return count;
 }
 

@@ -512,7 +512,7 @@ static bool run_once(arena *a, const kernel_case *k, kernel_problem problem, pin
 }
 
 int main(int argc, char **argv) {
-  enum { PROBLEMS_PER_CASE = 40 };
+  enum { PROBLEMS_PER_CASE = 30 };
   static kernel_problem problems[CASE_COUNT];
   kernel_library library;
   compilation c;

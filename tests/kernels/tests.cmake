@@ -11,6 +11,11 @@ foreach(compiler gcc clang-22)
     add_test(NAME kernels.cpu.${compiler} COMMAND test_cpu_kernels ${KERNEL_COMPILER_${compiler}})
   endif()
 endforeach()
+add_executable(test_cpu_math kernels/test_cpu_math.c)
+target_include_directories(test_cpu_math PRIVATE ${CMAKE_SOURCE_DIR})
+target_compile_options(test_cpu_math PRIVATE -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math)
+target_link_libraries(test_cpu_math PRIVATE m)
+add_test(NAME kernels.cpu.math COMMAND test_cpu_math)
 
 # Not a test: prints microseconds; tools/bench_gemm_ort.py compares with ONNX Runtime.
 add_executable(bench_gemm kernels/bench_gemm.c)

@@ -67,7 +67,7 @@ bool kernel_library_add(kernel_library *library, const kernel_problem *problem, 
 bool kernel_library_build(kernel_library *library) {
   text command = {0};
   text_append(&command,
-              "cd '%s' && ls kernels/*.c | xargs -P %u -I{} %s -std=c11 %s -march=native -fPIC -Wall -Wextra -Werror",
+              "cd '%s' && ls kernels/*.c | xargs -P %u -I{} %s -std=gnu11 %s -march=native -fPIC -Wall -Wextra -Werror",
               library->folder, pinion_core_count(), library->compiler, library->target->kernel_flags);
   text_append(&command, " -c {} -o {}.o && %s -shared -o kernels.so kernels/*.o -lm", library->compiler);
   const bool built = system(command.data) == 0;

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * pinion tune: measures the tiles that a target offers for each gemm of an artifact (or of a list of shapes) on this
+ * machine, and writes the winners into a tuning file (codegen.h has its form). Measured is a gemm over dense matrices
+ * of the problem's types and sizes; where the problem has a body, one that adds its operands up stands for it.
+ */
+#include "commands.h"
+#include "flags.h"
+#include "kernel_library.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#define CANDIDATES_AT_MOST 16
+#define FIELD_CAPACITY 512
+
+typedef struct tuned {
+  const char *key;  /* as kernel_problem_key writes it */
+  const char *line; /* the whole line of the file; NULL until measured */
+} tuned;
+
+typedef struct tuner {
+  const struct target *target;
+  arena *arena;
+  pinion_thread_pool *pool;
+  diagnostics diagnostics;
+  double milliseconds;
+  const char *device, *toolchain;
+  tuned *entries;
+  int count;
+  size_t capacity;
+} tuner;
+
+/* ---- Problems from keys ---- */
+
+/* "1x1x768x3456x1152": five numbers. */
+static bool parse_sizes(const char *word, int64_t sizes[5]) {
+  for (int d = 0; d < 5; d++) {
+    char *end;
+    sizes[d] = strtoll(word, &end, 10);
+    if (end == word || sizes[d] < 1 || *end != (d < 4 ? 'x' : '\0')) return false;
+    word = end + 1;
+  }
+  return true;
+}
+
+/* r = x0 + x1 + ..: what stands for the problem's own body. */
+static void sum_body(kernel_problem *problem) {
+  body *b = &problem->body;
+  problem->has_body = true;
+  b->input_count = problem->params.arg_count - 2;
+  b->input_dtypes[0] = PINION_DTYPE_f32;
+  b->result_count = 1;
+  b->result_dtypes[0] = problem->dtypes[0];
+  b->results[0] = (body_operand){.kind = BODY_INPUT};
+  for (int i = 1; i < b->input_count; i++) {
+    b->input_dtypes[i] = problem->dtypes[i + 2];
+    body_instruction *add = &b->instructions[b->instruction_count++];
+    *add = (body_instruction){.operation = "add", .dtype = PINION_DTYPE_f32, .operand_count = 2};
+    add->operands[0] = b->results[0];
+    add->operands[1] = (body_operand){.kind = BODY_INPUT, .index = i};
+    b->results[0] = (body_operand){.kind = BODY_VALUE, .index = i - 1};
+  }
+}
+
+/* The inverse of kernel_problem_key, with dense matrices and one result. NULL, or why the key cannot be measured. */
+static const char *parse_key(const char *key, kernel_problem *out_problem) {
+  char copy[FIELD_CAPACITY], *rest = copy;
+  pinion_dtype dtypes[PINION_MAX_ARGS];
+  int64_t sizes[5];
+  int count = 0;
+  bool is_packed = false, has_body = false, sized = false;
+  snprintf(copy, sizeof copy, "%s", key);
+  const char *family = strtok_r(rest, " ", &rest);
+  if (!family || strcmp(family, "gemm")) return "only gemm has tiles to choose from";
+  for (char *word; (word = strtok_r(rest, " ", &rest)) && !sized;) {
+    if (!strcmp(word, "packed"))
+      is_packed = true;
+    else if (!strcmp(word, "body"))
+      has_body = true;
+    else if (count < PINION_MAX_ARGS && dtype_from_name(word, &dtypes[count]))
+      count++;
+    else if (!(sized = parse_sizes(word, sizes)))
+      return "it is not a problem's key";
+  }
+  if (!sized || count < 3) return "it is not a problem's key";
+  if (!is_packed || sizes[0] != 1 || sizes[1] != 1) return "only products with packed weights are measured";
+  *out_problem = gemm_problem(sizes[2], sizes[3], sizes[4], dtypes);
+  out_problem->params.arg_count = count;
+  for (int i = 0; i < count; i++) {
+    if (!dtype_is_float(dtypes[i]) || dtypes[i] == PINION_DTYPE_f64)
+      return "one of its types is not computed in float32";
+    out_problem->dtypes[i] = dtypes[i];
+    if (i > 2)
+      memcpy(out_problem->params.stride[i], out_problem->params.stride[0], sizeof out_problem->params.stride[i]);
+  }
+  if (has_body) sum_body(out_problem);
+  return NULL;
+}
+
+/* ---- Measuring ---- */
+
+/* One library with a kernel for each candidate; the fastest by its best time. */
+static bool measure_candidates(tuner *t, const kernel_problem *problem, const char **tiles, int count,
+                               const char **out_tile, double *out_best) {
+  kernel_library library;
+  kernel_choice choices[CANDIDATES_AT_MOST] = {0};
+  void *args[PINION_MAX_ARGS] = {NULL};
+  char name[32];
+  const char *why = "";
+  bool good = gemm_allocate(t->target, problem, args) && kernel_library_begin(&library, t->target, kernel_compiler());
+  if (!good) return false;
+  for (int i = 3; i < problem->params.arg_count; i++)
+    args[i] = calloc((size_t)(problem->params.size[2] * problem->params.size[3]), 4);
+  for (int i = 0; i < count && good; i++) {
+    snprintf(name, sizeof name, "candidate_%d", i);
+    good = t->target->choose(t->arena, problem, tiles[i], &choices[i], &why) &&
+           kernel_library_add(&library, problem, &choices[i], name);
+  }
+  good = good && kernel_library_build(&library);
+  for (int i = 0; i < count && good; i++) {
+    kernel_timing timing;
+    snprintf(name, sizeof name, "candidate_%d", i);
+    const kernel_launch launch = {kernel_library_find(&library, name), &problem->params, args, choices[i].grid[0],
+                                  choices[i].dynamic_shared_bytes};
+    good = kernel_measure(t->pool, &launch, t->milliseconds, &timing);
+    if (good && (!*out_tile || timing.best < *out_best)) {
+      *out_tile = tiles[i];
+      *out_best = timing.best;
+    }
+    if (good) fprintf(stderr, "  %-24s %10.1f us\n", tiles[i], timing.best);
+  }
+  for (int i = 0; i < count; i++) text_free(&choices[i].defines);
+  for (int i = 3; i < problem->params.arg_count; i++) free(args[i]);
+  gemm_free(args);
+  kernel_library_end(&library);
+  return good;
+}
+
+/* The candidates worth measuring: within eight times of the model's best. */
+static int worthwhile(tuner *t, const kernel_problem *problem, const char **tiles) {
+  const int count = t->target->candidates(problem, tiles, CANDIDATES_AT_MOST);
+  double best = 0;
+  for (int i = 0; i < count; i++) {
+    kernel_choice choice = {0};
+    const char *why;
+    if (!t->target->choose(t->arena, problem, tiles[i], &choice, &why)) return i;
+    text_free(&choice.defines);
+    if (i == 0) best = choice.cost;
+    if (choice.cost > 8 * best) return i;
+  }
+  return count;
+}
+
+static status tune_entry(tuner *t, tuned *entry) {
+  const char *tiles[CANDIDATES_AT_MOST], *winner = NULL;
+  kernel_problem *problem = arena_alloc(t->arena, sizeof *problem);
+  double best = 0;
+  const char *why = parse_key(entry->key, problem);
+  if (why) {
+    fprintf(stderr, "%s: left to the cost model: %s\n", entry->key, why);
+    return STATUS_OK;
+  }
+  fprintf(stderr, "%s\n", entry->key);
+  if (!measure_candidates(t, problem, tiles, worthwhile(t, problem, tiles), &winner, &best))
+    return diagnose(&t->diagnostics, STATUS_FAILED, NULL, NULL, "'%s' could not be measured", entry->key);
+  entry->line = arena_format(t->arena, "%s | %s | %.1f | %s | %s\n", entry->key, winner, best, t->device, t->toolchain);
+  return STATUS_OK;
+}
+
+/* ---- What to tune ---- */
+
+/* The entry of a key, added if it is new. */
+static tuned *entry_of(tuner *t, const char *key, size_t length) {
+  for (int i = 0; i < t->count; i++)
+    if (strlen(t->entries[i].key) == length && !memcmp(t->entries[i].key, key, length)) return &t->entries[i];
+  t->entries = arena_grow(t->arena, t->entries, (size_t)t->count, &t->capacity, sizeof *t->entries);
+  t->entries[t->count] = (tuned){.key = arena_string(t->arena, key, length)};
+  return &t->entries[t->count++];
+}
+
+/* Every launch of the artifact's manifest has a line with `"problem": "KEY"`. */
+static status add_artifact(tuner *t, const char *folder) {
+  static const char mark[] = "\"problem\": \"";
+  mapped_file file;
+  const status result = file_map(&t->diagnostics, path_join(t->arena, folder, "manifest.json"), &file);
+  if (result != STATUS_OK) return result;
+  const char *manifest = arena_string(t->arena, (const char *)file.bytes, file.size);
+  file_unmap(&file);
+  for (const char *at = manifest; (at = strstr(at, mark));) {
+    at += strlen(mark);
+    if (!strncmp(at, "gemm packed", strlen("gemm packed"))) entry_of(t, at, strcspn(at, "\""));
+  }
+  return STATUS_OK;
+}
+
+/* "768x3456x1152,51x1024x2048": M x N x K, float32 results and operands, weights of the type given. */
+static status add_shapes(tuner *t, const char *shapes, const char *type) {
+  for (const char *at = shapes; *at;) {
+    const size_t length = strcspn(at, ",");
+    const char *shape = arena_string(t->arena, at, length);
+    const char *key = arena_format(t->arena, "gemm packed f32 f32 %s 1x1x%s", type, shape);
+    kernel_problem problem;
+    if (parse_key(key, &problem))
+      return diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL,
+                      "--shapes: '%s' of type '%s': expected MxNxK and a float type", shape, type);
+    entry_of(t, key, strlen(key));
+    at += length + (at[length] == ',');
+  }
+  return STATUS_OK;
+}
+
+/* Lines of an existing file are kept, but for problems that are measured again. */
+static status add_existing(tuner *t, const char *path) {
+  mapped_file file;
+  if (!file_exists(path)) return STATUS_OK;
+  const status result = file_map(&t->diagnostics, path, &file);
+  if (result != STATUS_OK) return result;
+  const char *line = arena_string(t->arena, (const char *)file.bytes, file.size);
+  file_unmap(&file);
+  for (size_t length; *line; line += length) {
+    length = strcspn(line, "\n");
+    length += line[length] == '\n';
+    const char *bar = memchr(line, '|', length);
+    if (*line == '#' || !bar) continue;
+    size_t key_length = (size_t)(bar - line);
+    while (key_length && line[key_length - 1] == ' ') key_length--;
+    tuned *entry = entry_of(t, line, key_length);
+    if (!entry->line) entry->line = arena_string(t->arena, line, length);
+  }
+  return STATUS_OK;
+}
+
+/* ---- Machine and toolchain ---- */
+
+/* First line that a stream gives after `prefix`, without bars, which would end a field. */
+static const char *first_line(arena *a, FILE *stream, const char *prefix, const char *otherwise) {
+  char line[FIELD_CAPACITY];
+  while (stream && fgets(line, sizeof line, stream)) {
+    if (strncmp(line, prefix, strlen(prefix))) continue;
+    const char *value = line + strlen(prefix);
+    value += strspn(value, " \t:");
+    for (char *c = line; *c; c++)
+      if (*c == '|' || *c == '\n') *c = *c == '|' ? '/' : '\0';
+    return arena_string(a, value, strlen(value));
+  }
+  return otherwise;
+}
+
+static const char *device_name(arena *a, uint32_t threads) {
+  struct utsname system;
+  FILE *stream = fopen("/proc/cpuinfo", "r");
+  const char *machine = uname(&system) == 0 ? arena_string(a, system.machine, strlen(system.machine)) : "cpu";
+  const char *model = first_line(a, stream, "model name", machine);
+  if (stream) fclose(stream);
+  return arena_format(a, "%s, %u thread%s", model, threads, threads == 1 ? "" : "s");
+}
+
+static const char *toolchain_name(arena *a) {
+  FILE *stream = popen(arena_format(a, "%s --version", kernel_compiler()), "r");
+  const char *name = first_line(a, stream, "", kernel_compiler());
+  if (stream) pclose(stream);
+  return name;
+}
+
+/* ---- The command ---- */
+
+static int by_key(const void *a, const void *b) {
+  return strcmp(((const tuned *)a)->key, ((const tuned *)b)->key);
+}
+
+static status write_file(tuner *t, const char *path) {
+  text out = {0};
+  text_append(&out, "# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception\n"
+                    "# PROBLEM | TILE | MICROSECONDS | DEVICE | TOOLCHAIN, written by `pinion tune`\n");
+  qsort(t->entries, (size_t)t->count, sizeof *t->entries, by_key);
+  for (int i = 0; i < t->count; i++)
+    if (t->entries[i].line) text_append(&out, "%s", t->entries[i].line);
+  const status result = file_write(&t->diagnostics, path, out.data, out.length);
+  text_free(&out);
+  return result;
+}
+
+static status tune(tuner *t, const char *folder, const char *shapes, const char *type, const char *output) {
+  status result = folder ? add_artifact(t, folder) : STATUS_OK;
+  if (result == STATUS_OK && shapes) result = add_shapes(t, shapes, type);
+  const int measured = t->count;
+  for (int i = 0; i < measured && result == STATUS_OK; i++) result = tune_entry(t, &t->entries[i]);
+  if (result == STATUS_OK) result = add_existing(t, output);
+  if (result == STATUS_OK) result = write_file(t, output);
+  if (result == STATUS_OK) printf("%d problems, %s\n", measured, output);
+  return result;
+}
+
+int command_tune(int argc, char **argv) {
+  const char *shapes = NULL, *type = "f32", *output = NULL, *target = "cpu", *folder = NULL;
+  int64_t threads = pinion_core_count(), milliseconds = 200;
+  int exit_status;
+  const flag flags[] = {
+      FLAG("output", FLAG_STRING, &output, "FILE", "tuning file to write or to add to (TARGET.tuning)",
+           .short_name = "o"),
+      FLAG("shapes", FLAG_STRING, &shapes, "MxNxK,..", "gemms to measure, beside or instead of an artifact's"),
+      FLAG("type", FLAG_STRING, &type, "TYPE", "weights' type of --shapes (f32)"),
+      FLAG("target", FLAG_STRING, &target, "NAME", "whose tiles (cpu)"),
+      FLAG("threads", FLAG_INTEGER, &threads, "N", "threads to measure with (one per core)",
+           .environment = "PINION_THREADS"),
+      FLAG("milliseconds", FLAG_INTEGER, &milliseconds, "N", "to measure each tile for (200)"),
+  };
+  const command_syntax syntax = {"tune",
+                                 "[DIR]",
+                                 "Measures tiles for the products of an artifact on this machine, and writes the "
+                                 "tuning file that\n`pinion compile --timing-cache=FILE` reads.",
+                                 flags,
+                                 FLAG_COUNT(flags),
+                                 0,
+                                 1,
+                                 NULL};
+  if (!flags_parse(&syntax, argc, argv, &folder, &exit_status)) return exit_status;
+  tuner t = {.target = target_find(target), .milliseconds = (double)milliseconds};
+  if (!t.target) return diagnose(&t.diagnostics, STATUS_USAGE, NULL, NULL, "there is no target '%s'", target);
+  if (!t.target->kernel_flags)
+    return diagnose(&t.diagnostics, STATUS_UNSUPPORTED, NULL, NULL,
+                    "target %s: only kernels that the C compiler builds can be measured yet", target);
+  if (!folder && !shapes)
+    return diagnose(&t.diagnostics, STATUS_USAGE, NULL, NULL, "nothing to tune: give an artifact's folder or --shapes");
+  if (threads < 1 || threads > PINION_MAX_THREADS)
+    return diagnose(&t.diagnostics, STATUS_USAGE, NULL, NULL, "--threads must be 1 to %d", PINION_MAX_THREADS);
+  t.arena = arena_create();
+  t.pool = pinion_thread_pool_create((uint32_t)threads);
+  t.device = device_name(t.arena, (uint32_t)threads);
+  t.toolchain = toolchain_name(t.arena);
+  if (!output) output = arena_format(t.arena, "%s.tuning", target);
+  const status result = t.pool ? tune(&t, folder, shapes, type, output)
+                               : diagnose(&t.diagnostics, STATUS_FAILED, NULL, NULL, "no threads can be had");
+  pinion_thread_pool_destroy(t.pool);
+  arena_destroy(t.arena);
+  return result;
+}
