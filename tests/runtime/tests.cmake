@@ -9,6 +9,7 @@ function(add_runtime_test name)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${CMOCKA_LIBRARY} Threads::Threads)
   add_test(NAME runtime.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(runtime.${name} PROPERTIES LABELS unit) # once more under sanitizers
 endfunction()
 
 if(CMOCKA_LIBRARY)
@@ -17,6 +18,8 @@ if(CMOCKA_LIBRARY)
   target_link_options(test_runtime PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=aligned_alloc -Wl,--wrap=free)
   add_runtime_test(test_description ${runtime_common} ${runtime_cpu} ${runtime_example})
   add_runtime_test(test_device_errors ${runtime_common} ${runtime_example})
+  add_runtime_test(test_bench ${runtime_example})
+  target_link_libraries(test_bench PRIVATE m)
   add_runtime_test(test_thread_pool ${CMAKE_SOURCE_DIR}/runtime/thread_pool.c)
 endif()
 
@@ -42,6 +45,9 @@ add_custom_target(example_artifact ALL DEPENDS ${example_artifact}/weights.bin)
 # The commands on that folder: what they print, and every exit status.
 find_package(Python3 COMPONENTS Interpreter)
 if(TARGET pinion AND Python3_Interpreter_FOUND)
+  add_test(NAME runtime.verify
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_verify.py $<TARGET_FILE:pinion>
+            ${CMAKE_SOURCE_DIR}/tests/fixtures ${CMAKE_BINARY_DIR}/tests/verify)
   add_test(NAME runtime.commands
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_commands.py $<TARGET_FILE:pinion>
             ${example_artifact})

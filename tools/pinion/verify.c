@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct verify_options {
   const char *model, *inputs, *precision, *weights;
@@ -89,6 +90,25 @@ static status take_results(compilation *c, const artifact *a, MlirOperation func
   return result;
 }
 
+/* What looks on while the interpreter works: it compares, and on a terminal it shows that something happens. */
+typedef struct watcher {
+  survivor_list *survivors; /* NULL: outputs only */
+  bool terminal;
+  long ops;
+  double shown; /* when, in microseconds */
+} watcher;
+
+static bool watch(void *user, MlirOperation op, const eval_tensor *results, int result_count) {
+  watcher *w = user;
+  double now = w->terminal ? pinion_now_us() : 0;
+  w->ops++;
+  if (w->terminal && now - w->shown > 200000) {
+    fprintf(stderr, "\rverify: %ld ops evaluated", w->ops);
+    w->shown = now;
+  }
+  return !w->survivors || survivors_observe(w->survivors, op, results, result_count);
+}
+
 static status evaluate(compilation *c, const artifact *a, MlirModule module, eval_precision precision,
                        const tensor_list *inputs, survivor_list *survivors, tensor_list *references) {
   MlirOperation function = module_function(module, "main");
@@ -97,13 +117,13 @@ static status evaluate(compilation *c, const artifact *a, MlirModule module, eva
   intptr_t result_count = mlirOperationGetNumOperands(block_terminator(body));
   eval_tensor *arguments = arena_alloc(c->arena, (size_t)(argument_count + 1) * sizeof *arguments);
   eval_tensor *results = arena_alloc(c->arena, (size_t)(result_count + 1) * sizeof *results);
+  watcher w = {.survivors = survivors, .terminal = isatty(STDERR_FILENO)};
   status result = STATUS_OK;
   for (intptr_t i = 0; i < argument_count && result == STATUS_OK; i++)
     result = make_argument(c, a, inputs, listed_name(c->arena, function, "pinion.inputs", i),
                            mlirBlockGetArgument(body, i), precision, &arguments[i]);
-  if (result == STATUS_OK)
-    result = eval_function(c, module, "main", arguments, precision, survivors ? survivors_observe : NULL, survivors,
-                           results);
+  if (result == STATUS_OK) result = eval_function(c, module, "main", arguments, precision, watch, &w, results);
+  if (w.shown > 0) fprintf(stderr, "\r%40s\r", "");
   if (result == STATUS_OK) result = take_results(c, a, function, result_count, results, references);
   for (intptr_t i = 0; i < argument_count; i++) eval_free(&arguments[i]);
   for (intptr_t i = 0; i < result_count; i++) eval_free(&results[i]);
@@ -145,6 +165,8 @@ static status verify_artifact(compilation *c, artifact *a, const verify_options 
   artifact_print_conditions(a, &runtime, stdout);
   const import_options shapes = shapes_of(c->arena, a->desc);
   result = onnx_import(c, o->model, &shapes, &module);
+  if (result == STATUS_USAGE) /* the shapes do not fit */
+    result = diagnose(d, STATUS_MISMATCH, NULL, NULL, "its inputs do not fit '%s': it is of another model", o->model);
   if (result == STATUS_OK && o->inputs) result = tensor_list_read(d, a->desc, false, o->inputs, &inputs);
   if (result == STATUS_OK && !o->inputs) result = tensor_list_random(d, a->desc, (uint64_t)o->seed, &inputs);
   if (result == STATUS_OK) result = tensor_list_outputs(d, a->desc, &outputs);
