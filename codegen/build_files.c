@@ -22,19 +22,31 @@ static bool has_file(const artifact *a, const char *path) {
   return false;
 }
 
-/* The kernels' own flags: results do not depend on errno or traps, so their loops become vector code. */
-#define KERNEL_FLAGS "-fno-math-errno -fno-trapping-math"
+static const char *kernel_flags(const artifact *a) {
+  const char *flags = a->options->target->kernel_flags;
+  return flags ? flags : "";
+}
+
+/* The same for CMake: a list. */
+static const char *kernel_options(const artifact *a) {
+  char *options = arena_format(a->c->arena, "%s", kernel_flags(a));
+  for (char *at = options; *at; at++)
+    if (*at == ' ') *at = ';';
+  return options;
+}
 
 void model_makefile(const artifact *a, text *out) {
-  text_append(out, "# Written by pinion " PINION_VERSION_TEXT ". Builds libmodel.so, libmodel.a and bench:\n"
-                   "#\n"
-                   "#   make -j\n"
-                   "#   make -j CC=aarch64-linux-gnu-gcc CFLAGS='-O3 -mcpu=neoverse-n1'\n"
-                   "ifeq ($(origin CC), default)\nCC = cc\nendif\n"
-                   "ifeq ($(origin AR), default)\nAR = ar\nendif\n"
-                   "CFLAGS ?= -O3 -march=native\n"
-                   "BASE_FLAGS = -std=gnu11 -fPIC -pthread -I. -Iruntime\n"
-                   "KERNEL_FLAGS = " KERNEL_FLAGS "\nLIBRARIES = -pthread -ldl -lm\n\nSOURCES =");
+  text_append(out,
+              "# Written by pinion " PINION_VERSION_TEXT ". Builds libmodel.so, libmodel.a and bench:\n"
+              "#\n"
+              "#   make -j\n"
+              "#   make -j CC=aarch64-linux-gnu-gcc CFLAGS='-O3 -mcpu=neoverse-n1'\n"
+              "ifeq ($(origin CC), default)\nCC = cc\nendif\n"
+              "ifeq ($(origin AR), default)\nAR = ar\nendif\n"
+              "CFLAGS ?= -O3 -march=native\n"
+              "BASE_FLAGS = -std=gnu11 -fPIC -pthread -I. -Iruntime\n"
+              "KERNEL_FLAGS = %s\nLIBRARIES = -pthread -ldl -lm\n\nSOURCES =",
+              kernel_flags(a));
   for (size_t i = 0; i < a->file_count; i++)
     if (is_library_source(a->files[i].path)) text_append(out, " \\\n  %s", a->files[i].path);
   text_append(out, "\nHEADERS =");
@@ -69,15 +81,15 @@ void model_cmake(const artifact *a, text *out) {
     if (is_library_source(a->files[i].path)) text_append(out, "\n  %s", a->files[i].path);
   text_append(out, ")\ntarget_include_directories(model_objects PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} "
                    "${CMAKE_CURRENT_SOURCE_DIR}/runtime)\n");
-  text_append(
-      out,
-      "file(GLOB kernels ${CMAKE_CURRENT_SOURCE_DIR}/kernels/*.c)\n"
-      "set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS \"-fno-math-errno;-fno-trapping-math\")\n\n"
-      "foreach(kind SHARED STATIC)\n  string(TOLOWER model_${kind} name)\n"
-      "  add_library(${name} ${kind} $<TARGET_OBJECTS:model_objects>)\n"
-      "  set_target_properties(${name} PROPERTIES OUTPUT_NAME model)\n"
-      "  target_include_directories(${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})\n"
-      "  target_link_libraries(${name} PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)\nendforeach()\n");
+  text_append(out,
+              "file(GLOB kernels ${CMAKE_CURRENT_SOURCE_DIR}/kernels/*.c)\n"
+              "set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS \"%s\")\n\n"
+              "foreach(kind SHARED STATIC)\n  string(TOLOWER model_${kind} name)\n"
+              "  add_library(${name} ${kind} $<TARGET_OBJECTS:model_objects>)\n"
+              "  set_target_properties(${name} PROPERTIES OUTPUT_NAME model)\n"
+              "  target_include_directories(${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})\n"
+              "  target_link_libraries(${name} PUBLIC Threads::Threads ${CMAKE_DL_LIBS} m)\nendforeach()\n",
+              kernel_options(a));
   if (has_file(a, BENCH))
     text_append(out, "\nadd_executable(bench runtime/bench.c)\ntarget_include_directories(bench PRIVATE "
                      "${CMAKE_CURRENT_SOURCE_DIR}/runtime)\ntarget_link_libraries(bench PRIVATE model_static)\n");
