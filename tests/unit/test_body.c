@@ -292,19 +292,24 @@ static bool close_enough(double actual, double expected, bool exact) {
   return fabs(actual - expected) <= 4e-7 * fabs(expected) + 1e-37; /* a few units of float */
 }
 
-static const double real_samples[] = {-INFINITY, -1e10, -7.5, -2.5, -1, -0.3125, -0x1p-130, 0,    0x1.004p-9, 0.7109375,
-                                      1,         1.5,   2.5,  3.25, 88, 65520,   1e10,      1e20, INFINITY,   NAN};
+enum { SAMPLES = 32 };
+
+/* Among them the bounds of every integer type, and what lies halfway. */
+static const double real_samples[SAMPLES] = {
+    -INFINITY, -1e20,      -0x1p63,   -1e10, -0x1p31, -129,   -7.5,   -2.5, -1,       -0.3125, -0x1p-130,
+    -0.0,      0x1.004p-9, 0.7109375, 1,     1.5,     2.5,    3.25,   88,   127.5,    128,     255,
+    256,       32768,      65520,     65536, 0x1p31,  0x1p32, 0x1p63, 1e20, INFINITY, NAN};
 static const double integer_samples[] = {-128, -100, -7, -3, -1, 0, 1, 2, 3, 8, 100, 127, 255, 40000, -4000000000.0};
 
 static double sample(pinion_dtype dtype, size_t index) {
-  if (dtype_is_float(dtype)) return real_round(dtype, real_samples[index % (sizeof real_samples / sizeof(double))]);
+  if (dtype_is_float(dtype)) return real_round(dtype, real_samples[index % SAMPLES]);
   return (double)integer_wrap(dtype, (int64_t)integer_samples[index % (sizeof integer_samples / sizeof(double))]);
 }
 
 static void run_case(const emitted *c) {
   const body *b = c->body;
-  for (size_t i = 0; i < 20; i++)
-    for (size_t k = 0; k < 20; k++) {
+  for (size_t i = 0; i < SAMPLES; i++)
+    for (size_t k = 0; k < SAMPLES; k++) {
       double inputs[PINION_MAX_ARGS] = {0}, actual[PINION_MAX_ARGS], expected[PINION_MAX_ARGS];
       for (int n = 0; n < b->input_count; n++) inputs[n] = sample(b->input_dtypes[n], n == 0 ? i : k + (size_t)n);
       c->run(inputs, actual);
