@@ -255,19 +255,37 @@ static int64_t cpu_packed_bytes(int64_t n, int64_t k, pinion_dtype dtype) {
   return split_evenly(n, CPU_ATOM) * CPU_ATOM * k * (int64_t)pinion_dtype_size(dtype);
 }
 
+/* Rows k0 .. k1 of one panel. `size` is a constant where this is called, so that the copies become moves. */
+static inline void pack_panel(const pack_request *request, int64_t panel, int64_t k0, int64_t k1, int64_t size,
+                              char *to) {
+  const int64_t columns = request->n - panel < CPU_ATOM ? request->n - panel : CPU_ATOM;
+  const int64_t step_n = request->stride_n * size, step_k = request->stride_k * size;
+  const char *from = (const char *)request->data + panel * step_n;
+  if (columns < CPU_ATOM) memset(to + k0 * CPU_ATOM * size, 0, (size_t)((k1 - k0) * CPU_ATOM * size));
+  if (request->stride_n == 1) {
+    for (int64_t k = k0; k < k1; k++) memcpy(to + k * CPU_ATOM * size, from + k * step_k, (size_t)(columns * size));
+    return;
+  }
+  for (int64_t n = 0; n < columns; n++)
+    for (int64_t k = k0; k < k1; k++)
+      memcpy(to + (k * CPU_ATOM + n) * size, from + n * step_n + k * step_k, (size_t)size);
+}
+
+/* A few rows of all panels at a time: the source's cache lines and pages are used up while they are at hand. */
+static inline void pack_all(const pack_request *request, int64_t size, char *to) {
+  enum { ROWS = 64 };
+  for (int64_t k = 0; k < request->k; k += ROWS)
+    for (int64_t panel = 0; panel < request->n; panel += CPU_ATOM)
+      pack_panel(request, panel, k, k + ROWS < request->k ? k + ROWS : request->k, size,
+                 to + panel * request->k * size);
+}
+
 static void cpu_pack(const pack_request *request, void *out_packed) {
-  const size_t bytes = pinion_dtype_size(request->dtype);
-  char *to = out_packed;
-  for (int64_t panel = 0; panel < request->n; panel += CPU_ATOM)
-    for (int64_t k = 0; k < request->k; k++)
-      for (int64_t n = panel; n < panel + CPU_ATOM; n++, to += bytes) {
-        const char *from =
-            (const char *)request->data + (n * request->stride_n + k * request->stride_k) * (int64_t)bytes;
-        if (n < request->n)
-          memcpy(to, from, bytes);
-        else
-          memset(to, 0, bytes);
-      }
+  switch (pinion_dtype_size(request->dtype)) {
+  case 2: pack_all(request, 2, out_packed); break;
+  case 4: pack_all(request, 4, out_packed); break;
+  default: pack_all(request, (int64_t)pinion_dtype_size(request->dtype), out_packed);
+  }
 }
 
 extern const struct target target_cpu;
