@@ -32,6 +32,7 @@ const char *const *pipeline_default(void) {
       "outline-weights",  /* before fusing: a cast of a weight must not be fused into its user */
       "eliminate-common", /* outlining cloned constants into each function */
       "fuse-pointwise",   /* after all that wants to see single ops */
+      "fuse-epilogue",    /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
       "eliminate-dead",   /* nothing dead may become a launch */
       "lower-to-launches", "plan-memory", NULL,
   };

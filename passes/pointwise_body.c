@@ -194,6 +194,12 @@ static bool add_scalar(pointwise_body *b, MlirOperation op, bool last) {
   return remember(b, result, value);
 }
 
+bool pointwise_body_accumulator(pointwise_body *b, MlirValue product, pinion_dtype accumulator, pinion_dtype dtype) {
+  body_operand value = {.kind = BODY_INPUT, .index = pointwise_body_input(b, product, accumulator)};
+  if (is_half(dtype) && !append(b, "cast", dtype, 1, &value, &value)) return false;
+  return remember(b, product, value);
+}
+
 bool pointwise_body_add(pointwise_body *b, MlirOperation op, bool last) {
   switch (op_kind_of(op)) {
   case OP_cast: return add_cast(b, op, last);

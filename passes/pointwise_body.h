@@ -28,6 +28,9 @@ MlirValue value_before_broadcast(MlirValue value);
 void pointwise_body_begin(pointwise_body *b, compilation *c, int input_limit);
 /* Makes `value` an input, or finds it; -1 over the limit. `dtype` is how the body sees it. */
 int pointwise_body_input(pointwise_body *b, MlirValue value, pinion_dtype dtype);
+/* Makes the first input the accumulator of `product`, a matmul's result of type `dtype`: what reads the product sees
+   the accumulator rounded to it. */
+bool pointwise_body_accumulator(pointwise_body *b, MlirValue product, pinion_dtype accumulator, pinion_dtype dtype);
 /* Adds an op. Its result is rounded to its type unless it is `last`: then the store does it. False over a limit. */
 bool pointwise_body_add(pointwise_body *b, MlirOperation op, bool last);
 /* Yields the value of an op added. */
