@@ -16,7 +16,7 @@ static void arena_memory_is_zeroed_aligned_and_keeps_its_content(void **state) {
   uint8_t *blocks[6];
   for (int i = 0; i < 6; i++) {
     blocks[i] = arena_alloc(a, sizes[i]);
-    assert_int_equal((uintptr_t)blocks[i] % sizeof(max_align_t), 0);
+    assert_int_equal((uintptr_t)blocks[i] % _Alignof(max_align_t), 0);
     for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(blocks[i][k], 0);
     memset(blocks[i], i + 1, sizes[i]);
   }
