@@ -14,25 +14,6 @@
 #define WARP_TILES_M (PN_TILE_M / PN_WARPS_M / 16) /* of 16 rows */
 #define WARP_TILES_N (PN_TILE_N / PN_WARPS_N / 8)  /* of 8 columns; even, ldmatrix brings two */
 
-/* Copies 16 bytes, of which the first `valid` come from memory and the others are 0. */
-PN_INLINE void copy_chunk(uint32_t to_shared, const void *from, int valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to_shared), "l"(from), "r"(valid) : "memory");
-}
-
-PN_INLINE void load_matrices(uint32_t *registers, uint32_t from_shared) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
-               : "r"(from_shared)
-               : "memory");
-}
-
-PN_INLINE void multiply(float *c, const uint32_t *a, const uint32_t *b) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32." PN_MMA_TYPE "." PN_MMA_TYPE ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
 /* A matrix in memory: element (row, k) of 2 bytes at base + row * row_stride + k * k_stride. */
 typedef struct matrix {
   const uint16_t *base;
@@ -59,7 +40,7 @@ PN_INLINE void load_slice(uint32_t to_shared, const matrix *from, int extent, in
       const int64_t left = row0 + row < from->rows ? (from->columns - k0 - chunk * 8) * 2 : 0;
       const int valid = left < 0 ? 0 : left < 16 ? (int)left : 16;
       const int64_t index = valid ? (row0 + row) * from->row_stride + k0 + chunk * 8 : 0;
-      copy_chunk(to_shared + swizzled(row, chunk), from->base + index, valid);
+      pn_copy_chunk(to_shared + swizzled(row, chunk), from->base + index, valid);
     }
     return;
   }
@@ -68,7 +49,7 @@ PN_INLINE void load_slice(uint32_t to_shared, const matrix *from, int extent, in
     const int row = rows_fastest ? i % extent : i / SLICE, k = rows_fastest ? i / extent : i % SLICE;
     const bool inside = row0 + row < from->rows && k0 + k < from->columns;
     const uint16_t value = inside ? from->base[(row0 + row) * from->row_stride + (k0 + k) * from->k_stride] : 0;
-    asm volatile("st.shared.u16 [%0], %1;" ::"r"(to_shared + swizzled(row, k / 8) + k % 8 * 2), "h"(value) : "memory");
+    pn_store_shared(to_shared + swizzled(row, k / 8) + k % 8 * 2, value);
   }
 }
 
@@ -81,7 +62,7 @@ PN_INLINE void load_atoms(uint32_t to_shared, const void *packed, int64_t n_size
     const int64_t atom_n = n0 / 64 + i / 512;
     const bool inside = atom_n < atoms_n;
     const int64_t from = inside ? (atom_n * atoms_k + k0 / 64) * 8192 + i % 512 * 16 : 0;
-    copy_chunk(to_shared + i * 16, (const char *)packed + from, inside ? 16 : 0);
+    pn_copy_chunk(to_shared + i * 16, (const char *)packed + from, inside ? 16 : 0);
   }
 }
 #endif
@@ -108,7 +89,7 @@ PN_ENTRY(THREADS) {
                                k_size, b_stride[3], b_stride[4]);
 #define LOAD_B(to, k0) load_slice(to, &b, PN_TILE_N, n0, k0)
 #endif
-  const uint32_t shared_a = (uint32_t)__cvta_generic_to_shared(shared_bytes), shared_b = shared_a + 2 * SLICE_BYTES_A;
+  const uint32_t shared_a = pn_shared_address(shared_bytes), shared_b = shared_a + 2 * SLICE_BYTES_A;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp / PN_WARPS_N * (PN_TILE_M / PN_WARPS_M),
             warp_n = warp % PN_WARPS_N * (PN_TILE_N / PN_WARPS_N);
@@ -119,16 +100,14 @@ PN_ENTRY(THREADS) {
     load_slice(shared_a, &a, PN_TILE_M, m0, 0);
     LOAD_B(shared_b, 0);
   }
-  asm volatile("cp.async.commit_group;" ::: "memory");
 #pragma unroll 1
   for (int slice = 0; slice < slices; slice++) {
-    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    pn_wait_copies();
     __syncthreads(); /* this slice has come, and nobody reads the other any more */
     if (slice + 1 < slices) {
       load_slice(shared_a + (slice + 1) % 2 * SLICE_BYTES_A, &a, PN_TILE_M, m0, (int64_t)(slice + 1) * SLICE);
       LOAD_B(shared_b + (slice + 1) % 2 * SLICE_BYTES_B, (int64_t)(slice + 1) * SLICE);
     }
-    asm volatile("cp.async.commit_group;" ::: "memory");
     const uint32_t slice_a = shared_a + slice % 2 * SLICE_BYTES_A, slice_b = shared_b + slice % 2 * SLICE_BYTES_B;
 #pragma unroll
     for (int k = 0; k < SLICE / 16; k++) {
@@ -136,18 +115,18 @@ PN_ENTRY(THREADS) {
 #pragma unroll
       for (int i = 0; i < WARP_TILES_M; i++) {
         const int row = warp_m + i * 16 + lane % 16;
-        load_matrices(fragment_a[i], slice_a + swizzled(row, k * 2 + lane / 16));
+        pn_load_matrices(fragment_a[i], slice_a + swizzled(row, k * 2 + lane / 16));
       }
 #pragma unroll
       for (int j = 0; j < WARP_TILES_N / 2; j++) {
         const int row = warp_n + j * 16 + lane / 16 * 8 + lane % 8;
-        load_matrices(fragment_b[j], slice_b + swizzled(row, k * 2 + lane / 8 % 2));
+        pn_load_matrices(fragment_b[j], slice_b + swizzled(row, k * 2 + lane / 8 % 2));
       }
 #pragma unroll
       for (int i = 0; i < WARP_TILES_M; i++)
 #pragma unroll
         for (int j = 0; j < WARP_TILES_N; j++)
-          multiply(accumulator[i][j], fragment_a[i], &fragment_b[j / 2][j % 2 * 2]);
+          PN_PASTE(pn_mma_, PN_MMA_TYPE)(accumulator[i][j], fragment_a[i], &fragment_b[j / 2][j % 2 * 2]);
     }
   }
 #pragma unroll

@@ -25,14 +25,14 @@ typedef uint64_t pn_index;
 typedef uint32_t pn_index;
 #endif
 
-/* ---- Rounding: to nearest even; a NaN stays one ---- */
+/* ---- Instructions that C has no words for. tests/cuda/emulator.h has each of them in C, for tests without a GPU. ----
+ */
+#ifndef PN_EMULATED
+/* To nearest even; a NaN stays one. */
 PN_INLINE uint16_t pn_bits_bf16(float x) {
   uint16_t bits;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
   return bits;
-}
-PN_INLINE float pn_value_bf16(uint16_t bits) {
-  return __uint_as_float((uint32_t)bits << 16);
 }
 PN_INLINE uint16_t pn_bits_f16(float x) {
   uint16_t bits;
@@ -43,6 +43,45 @@ PN_INLINE float pn_value_f16(uint16_t bits) {
   float x;
   asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
   return x;
+}
+
+PN_INLINE uint32_t pn_shared_address(const void *pointer) {
+  return (uint32_t)__cvta_generic_to_shared(pointer);
+}
+PN_INLINE void pn_store_shared(uint32_t to_shared, uint16_t value) {
+  asm volatile("st.shared.u16 [%0], %1;" ::"r"(to_shared), "h"(value) : "memory");
+}
+/* Begins to copy 16 bytes, of which the first `valid` come from memory and the others are 0. */
+PN_INLINE void pn_copy_chunk(uint32_t to_shared, const void *from, int valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to_shared), "l"(from), "r"(valid) : "memory");
+}
+/* Waits for all copies that this thread began. */
+PN_INLINE void pn_wait_copies(void) {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+}
+/* Four 8 x 8 matrices of 16 bits; lane 8 i + r gives the address of row r of matrix i, and lane l receives elements 2
+   (l % 4) and the next of row l / 4 of each. */
+PN_INLINE void pn_load_matrices(uint32_t *registers, uint32_t from_shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
+               : "r"(from_shared)
+               : "memory");
+}
+/* c[16 x 8] += a[16 x 16] b[16 x 8], in the fragments of mma.m16n8k16. */
+#define PN_MMA(name)                                                                                                   \
+  PN_INLINE void pn_mma_##name(float *c, const uint32_t *a, const uint32_t *b) {                                       \
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." #name "." #name ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, " \
+        "{%0, %1, %2, %3};"                                                                                            \
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                               \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                                           \
+  }
+PN_MMA(bf16)
+PN_MMA(f16)
+#endif
+
+/* ---- Rounding ---- */
+PN_INLINE float pn_value_bf16(uint16_t bits) {
+  return __uint_as_float((uint32_t)bits << 16);
 }
 PN_INLINE float pn_round_bf16(float x) {
   return pn_value_bf16(pn_bits_bf16(x));

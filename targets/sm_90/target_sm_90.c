@@ -217,7 +217,7 @@ static bool choose_gemm(arena *a, const kernel_problem *problem, const char *til
   if (tile->tensor_core) {
     bool is_bf16 = problem->dtypes[first] == PINION_DTYPE_bf16;
     text_append(defines, "#define PN_WARPS_M %d\n#define PN_WARPS_N %d\n", tile->warps_m, tile->warps_n);
-    text_append(defines, "#define PN_MMA_TYPE \"%s\"\n", is_bf16 ? "bf16" : "f16");
+    text_append(defines, "#define PN_MMA_TYPE %s\n", is_bf16 ? "bf16" : "f16");
   } else {
     text_append(defines, "#define PN_ACCUMULATOR %s\n", accumulator_type(problem, first, first + 2));
     text_append(defines, "#define PN_LOAD_A(index) PN_LOAD(%d, index)\n#define PN_LOAD_B(index) PN_LOAD(%d, index)\n",

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
  * The conformance cases on their way from make_cases (which needs the compiler) to run_cases (which needs a GPU and
- * nothing else): FOLDER/kernels/NAME.cubin, and FOLDER/cases.bin, which is a cases_header and then, `case_count` times,
- * a case_record followed by its arguments' bytes; a result's are followed by its expected values, `count` doubles, NaN
- * where no element lies. Little-endian; written and read by the same build.
+ * nothing else): FOLDER/kernels/NAME.cubin, its source NAME.cu, and FOLDER/cases.bin, which is a cases_header and then,
+ * `case_count` times, a case_record followed by its arguments' bytes; a result's are followed by its expected values,
+ * `count` doubles, NaN where no element lies. Little-endian; written and read by the same build.
  */
 #ifndef PINION_TESTS_CUDA_CASES_H
 #define PINION_TESTS_CUDA_CASES_H

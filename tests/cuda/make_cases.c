@@ -143,7 +143,7 @@ static void *compile_kernels(void *user) {
   }
 }
 
-/* Compiles on two threads, writes the cubins; how many failed. */
+/* Compiles on two threads, writes the cubins and their sources; how many failed. */
 static int write_kernels(maker *m) {
   pthread_t threads[2];
   int failed = 0;
@@ -154,6 +154,8 @@ static int write_kernels(maker *m) {
     kernel_source *kernel = &m->kernels[i];
     snprintf(path, sizeof path, "%s/kernels/%s.cubin", m->folder, kernel->name);
     failed += kernel->code || file_write(&m->compilation.diagnostics, path, kernel->blob.data, kernel->blob.bytes);
+    snprintf(path, sizeof path, "%s/kernels/%s.cu", m->folder, kernel->name);
+    failed += file_write(&m->compilation.diagnostics, path, kernel->source.data, kernel->source.length) != STATUS_OK;
     free(kernel->blob.data);
     text_free(&kernel->source);
   }

@@ -23,3 +23,16 @@ add_test(NAME cuda.kernels_compile COMMAND make_cuda_cases ${CMAKE_BINARY_DIR}/c
 set_tests_properties(cuda.kernels_compile PROPERTIES SKIP_RETURN_CODE 77 FIXTURES_SETUP cuda_cases)
 add_test(NAME cuda.conformance COMMAND run_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(cuda.conformance PROPERTIES SKIP_RETURN_CODE 77 LABELS gpu FIXTURES_REQUIRED cuda_cases RUN_SERIAL TRUE)
+
+# The same cases on the CPU: CUDA's words, in C++, in front of each kernel's source.
+find_program(EMULATOR_CXX NAMES g++ c++)
+if(EMULATOR_CXX)
+  add_executable(emulate_cuda_cases ${CMAKE_SOURCE_DIR}/tests/cuda/run_cases.c ${CMAKE_SOURCE_DIR}/tests/cuda/device_emulated.c
+    ${CMAKE_SOURCE_DIR}/runtime/description.c)
+  target_include_directories(emulate_cuda_cases PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_definitions(emulate_cuda_cases PRIVATE PINION_EMULATOR_CXX="${EMULATOR_CXX}"
+    PINION_SOURCE_FOLDER="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(emulate_cuda_cases PRIVATE ${CMAKE_DL_LIBS} m)
+  add_test(NAME cuda.emulated COMMAND emulate_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(cuda.emulated PROPERTIES FIXTURES_REQUIRED cuda_cases)
+endif()

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * A device for run_cases that is no GPU: FOLDER/kernels/NAME.cu compiled for the CPU with emulator.h in front. The C++
+ * compiler is PINION_EMULATOR_CXX.
+ */
+#include "runtime/description.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef bool emulated_launch_function(const pinion_pointers *pointers, const pinion_params *params,
+                                      const uint32_t *grid, const uint32_t *block);
+
+struct pinion_device {
+  const pinion_model_desc *desc;
+  emulated_launch_function **kernels;
+};
+
+struct pinion_program {
+  void *const *buffers;
+};
+
+/* Compiles a kernel's source to NAME.so beside it. */
+static bool compile(const char *folder, const char *name) {
+  char path[4096], command[16384];
+  snprintf(path, sizeof path, "%s/kernels/%s.cpp", folder, name);
+  FILE *file = fopen(path, "w");
+  if (!file) return false;
+  fprintf(file, "#include \"tests/cuda/emulator.h\"\n#include \"%s.cu\"\n#include \"tests/cuda/emulator_launch.h\"\n",
+          name);
+  fclose(file);
+  snprintf(command, sizeof command, "%s -std=c++17 -O1 -w -fPIC -shared -DPN_EMULATED -I%s -o %s/kernels/%s.so %s",
+           PINION_EMULATOR_CXX, PINION_SOURCE_FOLDER, folder, name, path);
+  return system(command) == 0;
+}
+
+static pinion_status load_kernel(pinion_device *device, const char *folder, uint32_t index, pinion_error *error) {
+  char path[4096];
+  const char *name = device->desc->kernels[index].name;
+  if (!compile(folder, name)) return pinion_fail(error, PINION_BAD_ARTIFACT, "%s does not compile for the CPU", name);
+  snprintf(path, sizeof path, "%s/kernels/%s.so", folder, name);
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  void *symbol = library ? dlsym(library, "emulated_launch") : NULL;
+  if (!symbol) return pinion_fail(error, PINION_BAD_ARTIFACT, "%s cannot be loaded: %s", path, dlerror());
+  memcpy(&device->kernels[index], &symbol, sizeof symbol);
+  return PINION_OK;
+}
+
+static pinion_status emulated_open(const pinion_model_desc *desc, const char *directory, const pinion_options *options,
+                                   pinion_device **out_device, pinion_error *error) {
+  (void)options;
+  pinion_device *device = calloc(1, sizeof *device);
+  device->desc = desc;
+  device->kernels = calloc(desc->kernel_count + 1, sizeof *device->kernels);
+  pinion_status status = PINION_OK;
+  for (uint32_t i = 0; i < desc->kernel_count && !status; i++) status = load_kernel(device, directory, i, error);
+  *out_device = device;
+  return status;
+}
+
+static void emulated_close(pinion_device *device) {
+  free(device->kernels);
+  free(device);
+}
+
+/* As aligned as the driver's memory: kernels choose how they load by it. */
+static pinion_status emulated_allocate(pinion_device *device, uint64_t bytes, void **out_address, pinion_error *error) {
+  (void)device, (void)error;
+  *out_address = aligned_alloc(PINION_BASE_ALIGN, (bytes / PINION_BASE_ALIGN + 1) * PINION_BASE_ALIGN);
+  return PINION_OK;
+}
+
+static pinion_status emulated_copy(pinion_device *device, void *to, const void *from, uint64_t bytes, void *stream,
+                                   pinion_error *error) {
+  (void)device, (void)stream, (void)error;
+  memcpy(to, from, bytes);
+  return PINION_OK;
+}
+
+static pinion_status emulated_capture(pinion_device *device, const pinion_model_desc *desc, void *const *buffers,
+                                      pinion_program **out_program, pinion_error *error) {
+  (void)device, (void)desc, (void)error;
+  *out_program = calloc(1, sizeof **out_program);
+  (*out_program)->buffers = buffers;
+  return PINION_OK;
+}
+
+static void emulated_free_program(pinion_device *device, pinion_program *program) {
+  (void)device;
+  free(program);
+}
+
+static pinion_status emulated_run_launch(pinion_device *device, pinion_program *program, uint32_t index, uint32_t step,
+                                         double *out_microseconds, pinion_error *error) {
+  const pinion_launch_desc *launch = &device->desc->launches[index];
+  pinion_pointers pointers = {{NULL}};
+  (void)step;
+  for (uint32_t i = 0; i < launch->arg_count; i++) {
+    const pinion_arg *arg = &device->desc->args[launch->first_arg + i];
+    pointers.pointer[i] = (char *)program->buffers[arg->buffer] + arg->offset;
+  }
+  *out_microseconds = 0;
+  if (device->kernels[launch->kernel](&pointers, launch->params, launch->grid, launch->block)) return PINION_OK;
+  return pinion_fail(error, PINION_DEVICE_ERROR, "its threads wait for each other for ever");
+}
+
+static pinion_status emulated_replay(pinion_device *device, pinion_program *program, void *stream,
+                                     pinion_error *error) {
+  pinion_status status = PINION_OK;
+  double microseconds;
+  (void)stream;
+  for (uint32_t i = 0; i < device->desc->launch_count && !status; i++)
+    status = emulated_run_launch(device, program, i, 0, &microseconds, error);
+  return status;
+}
+
+static pinion_status emulated_synchronize(pinion_device *device, void *stream, pinion_error *error) {
+  (void)device, (void)stream, (void)error;
+  return PINION_OK;
+}
+
+static const pinion_device_ops emulated_ops = {
+    .name = "cuda",
+    .open = emulated_open,
+    .close = emulated_close,
+    .allocate = emulated_allocate,
+    .copy_in = emulated_copy,
+    .copy_out = emulated_copy,
+    .capture = emulated_capture,
+    .free_program = emulated_free_program,
+    .replay = emulated_replay,
+    .synchronize = emulated_synchronize,
+    .run_launch = emulated_run_launch,
+};
+const pinion_device_ops *const pinion_device_implementation = &emulated_ops;
