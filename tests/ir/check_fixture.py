@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The reference interpreter on a whole exported model, before and after the passes, against PyTorch.
 
-    check_fixture.py FIXTURE --eval-model=PROGRAM --work=DIR [--passes=A,B] [--seeds=N]
+    check_fixture.py FIXTURE --eval-model=PROGRAM --work=DIR [--passes=A,B|default] [--seeds=N]
 
 Errors are relative L2 of (actions - noise) against the fixture's float64 reference, which another program evaluated:
 

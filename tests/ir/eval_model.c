@@ -4,8 +4,9 @@
  *
  *   eval_model MODEL.onnx PASSES CASES OUT SEED...
  *
- * PASSES are comma-separated names, or "none". Reads CASES/SEED/inputs/NAME.npy; writes the only output's elements, as
- * float64, to OUT/SEED.as_typed, OUT/SEED.float32 and OUT/SEED.float64.
+ * PASSES are comma-separated names, "none", or "default": the default pipeline up to the launch level. Reads
+ * CASES/SEED/inputs/NAME.npy; writes the only output's elements, as float64, to OUT/SEED.as_typed, OUT/SEED.float32 and
+ * OUT/SEED.float64.
  */
 #include "frontend/frontend.h"
 #include "ir/eval.h"
@@ -73,11 +74,21 @@ static status run_case(runner *r, const char *seed) {
   return result;
 }
 
+/* The default pipeline's passes before the first that makes launches. */
+static const char *default_passes(arena *a) {
+  const char *list = NULL;
+  for (const char *const *name = pipeline_default(); *name; name++) {
+    if (pass_find(*name)->levels & LEVELS_LAUNCH) break;
+    list = list ? arena_format(a, "%s,%s", list, *name) : *name;
+  }
+  return list;
+}
+
 int main(int argc, char **argv) {
   if (argc < 6) return STATUS_USAGE;
   runner r = {.cases = argv[3], .out = argv[4]};
-  pipeline_options pipeline = {.passes = argv[2]};
   status result = compilation_create(&r.c);
+  pipeline_options pipeline = {.passes = strcmp(argv[2], "default") ? argv[2] : default_passes(r.c.arena)};
   if (result == STATUS_OK) result = onnx_import(&r.c, argv[1], &(import_options){NULL, 0}, &r.module);
   if (result == STATUS_OK && strcmp(argv[2], "none") != 0) result = pipeline_run(&r.c, r.module, &pipeline);
   if (result == STATUS_OK) result = module_verify(&r.c, r.module, LEVELS_FUSED);
