@@ -252,7 +252,10 @@ MlirOperation cloner_op(cloner *cl, MlirOperation op) {
   MlirOperation clone = mlirOperationClone(op);
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++)
     mlirOperationSetOperand(clone, i, cloner_get(cl, mlirOperationGetOperand(op, i)));
-  mlirBlockAppendOwnedOperation(cl->block, clone);
+  if (mlirOperationIsNull(cl->before))
+    mlirBlockAppendOwnedOperation(cl->block, clone);
+  else
+    mlirBlockInsertOwnedOperationBefore(cl->block, cl->before, clone);
   for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
     cloner_set(cl, mlirOperationGetResult(op, i), mlirOperationGetResult(clone, i));
   return clone;

@@ -65,9 +65,10 @@ MlirOperation build_call(builder *b, MlirOperation callee, int count, const Mlir
 typedef struct cloner {
   compilation *compilation;
   arena *arena;
-  MlirBlock block;   /* where clones are appended */
-  pointer_map map;   /* old value -> index into `values` */
-  MlirValue *values; /* the arena's */
+  MlirBlock block;      /* where clones are put */
+  MlirOperation before; /* in front of this op; null: at the block's end */
+  pointer_map map;      /* old value -> index into `values` */
+  MlirValue *values;    /* the arena's */
   size_t count, capacity;
 } cloner;
 cloner cloner_create(compilation *c, arena *a, MlirBlock block);

@@ -28,6 +28,7 @@ const char *const *pipeline_default(void) {
       "eliminate-common", /* before outlining: what every step computes alike becomes one value, hence invariant */
       "eliminate-dead",   /* before outlining: dead ops have uses, and would look like a second way to the output */
       "outline-steps",    /* before any fusion: the copies must still be equal op by op */
+      "hoist-tables",     /* before outline-weights: what it hoists depends on weights alone */
       "outline-stages",   /* after the steps: what is left in @main splits by what it depends on */
       "outline-weights",  /* before fusing: a cast of a weight must not be fused into its user */
       "eliminate-common", /* outlining cloned constants into each function */
