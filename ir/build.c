@@ -25,10 +25,11 @@ MlirStringRef location_name(MlirLocation location) {
   return (MlirStringRef){"", 0};
 }
 
-static status refuse(compilation *c, MlirLocation location, const char *op, const char *why) {
-  MlirStringRef name = location_name(location);
+static status refuse(const builder *b, op_kind kind, const char *why) {
+  compilation *c = b->compilation;
+  MlirStringRef name = location_name(b->location);
   const char *node = name.length ? arena_string(c->arena, name.data, name.length) : NULL;
-  return diagnose(&c->diagnostics, STATUS_FAILED, node, op, "%s", why);
+  return diagnose(&c->diagnostics, STATUS_FAILED, node, b->op_type ? b->op_type : op_name(kind), "%s", why);
 }
 
 enum { BUILD_MAX_OPERANDS = 4096, BUILD_MAX_RESULTS = 64 };
@@ -44,13 +45,13 @@ static bool infer_results(builder *b, op_kind kind, int operand_count, const Mli
   for (int i = 0; i < operand_count; i++) {
     present[i] = !mlirValueIsNull(operands[i]);
     if (present[i] && !value_type(operands[i], &types[i])) {
-      refuse(c, b->location, op_name(kind), "an operand is not a static tensor");
+      refuse(b, kind, "an operand is not a static tensor");
       return false;
     }
   }
   for (int i = 0; i < declared_count; i++)
     if (!type_read(declared[i], &given[i])) {
-      refuse(c, b->location, op_name(kind), "a result type is not a static tensor");
+      refuse(b, kind, "a result type is not a static tensor");
       return false;
     }
   const char *why = "";
@@ -63,7 +64,7 @@ static bool infer_results(builder *b, op_kind kind, int operand_count, const Mli
                        .declared_count = declared_count,
                        .declared = given};
   if (shape_rule_of(kind)(&query, out_types, &why)) return true;
-  refuse(c, b->location, op_name(kind), why);
+  refuse(b, kind, why);
   return false;
 }
 

@@ -113,6 +113,7 @@ typedef struct builder {
   MlirBlock block;
   MlirOperation before; /* insertion point; null: at the block's end */
   MlirLocation location;
+  const char *op_type; /* borrowed; what a refusal calls the op (ONNX's name); NULL: pinion's */
 } builder;
 
 /* The first name in a location ("NODE@MODULE.PATH"), through fused ones; empty if there is none. Borrowed. */
