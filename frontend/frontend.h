@@ -27,12 +27,6 @@ status onnx_import(compilation *c, const char *path, const import_options *optio
 status onnx_read_tensor(compilation *c, const char *path, tensor_type *out_type, const char **out_name,
                         const void **out_data);
 
-/* Reads only the graph's inputs and outputs (names, types). Arrays are the arena's. */
-typedef struct onnx_value {
-  const char *name;
-  tensor_type type;
-} onnx_value;
-
 /* docs: one line per import table row ("MatMul 1-24"). Appends. */
 void onnx_list_ops(text *out);
 

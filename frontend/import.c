@@ -16,21 +16,25 @@ static status bad_model(importer *im, status code, const char *what) {
   return diagnose(&im->compilation->diagnostics, code, NULL, NULL, "%s", what);
 }
 
+/* Of what is no node: an initializer, an input, an output. */
+static MlirLocation named_location(importer *im, const char *name) {
+  MlirContext context = im->compilation->context;
+  return mlirLocationNameGet(context, ref(name), mlirLocationUnknownGet(context));
+}
+
 /* ---- One node ---- */
 
 /* An initializer becomes an op at its first use. One of a type that we do not have is lost, and so is what depends on
  * it. */
 static status materialise(importer *im, symbol *initializer) {
-  MlirContext context = im->compilation->context;
-  MlirLocation location = mlirLocationNameGet(context, ref(initializer->name), mlirLocationUnknownGet(context));
-  builder b = {im->compilation, im->block, {NULL}, location};
+  builder b = {.compilation = im->compilation, .block = im->block, .location = named_location(im, initializer->name)};
   status result = emit_tensor(im, &b, initializer->initializer, initializer->name, &initializer->value);
   initializer->is_made = true;
   initializer->is_lost = result == STATUS_UNSUPPORTED;
   im->lost_tensors += initializer->is_lost;
   if (result == STATUS_OK)
     mlirOperationSetAttributeByName(value_definition(initializer->value), ref("onnx"),
-                                    make_str(context, initializer->name));
+                                    make_str(im->compilation->context, initializer->name));
   return initializer->is_lost ? STATUS_OK : result;
 }
 
@@ -133,7 +137,8 @@ static void import_by_table(import_node *n, const scope *s) {
 static status import_one(importer *im, const scope *s, size_t index) {
   import_node n = {.importer = im, .scope = s, .proto = s->nodes[index], .name = import_node_name(im, s, index)};
   bool is_lost = false;
-  n.builder = (builder){im->compilation, im->block, {NULL}, import_location(im, n.proto, n.name)};
+  n.builder = (builder){.compilation = im->compilation, .block = im->block, .op_type = n.proto->op_type};
+  n.builder.location = import_location(im, n.proto, n.name);
   n.output_count = (int)n.proto->n_output;
   n.outputs = arena_alloc(im->arena, (size_t)(n.output_count + 1) * sizeof *n.outputs);
   resolve_inputs(im, s, &n, &is_lost);
@@ -187,9 +192,7 @@ static status add_inputs(importer *im, scope *s, const Onnx__GraphProto *graph, 
     tensor_type type;
     status result = made ? import_input_type(im, graph->input[i], &type) : STATUS_BAD_INPUT;
     if (result != STATUS_OK) return result;
-    MlirContext context = im->compilation->context;
-    MlirLocation location = mlirLocationNameGet(context, ref(name), mlirLocationUnknownGet(context));
-    made->value = mlirBlockAddArgument(im->block, type_make(context, &type), location);
+    made->value = mlirBlockAddArgument(im->block, type_make(im->compilation->context, &type), named_location(im, name));
     made->is_made = true;
     out_names[(*out_count)++] = name;
   }
@@ -211,19 +214,21 @@ static status check_output(importer *im, const Onnx__ValueInfoProto *output, Mli
 }
 
 /* After lenient promotions a float output may have become another float: the interface keeps the declared type. */
-static MlirValue cast_output(importer *im, const Onnx__ValueInfoProto *output, MlirValue value) {
+static status cast_output(importer *im, const Onnx__ValueInfoProto *output, MlirValue value, MlirValue *out_value) {
   tensor_type type;
   pinion_dtype declared;
   bool is_tensor = output->type && output->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+  *out_value = value;
   if (!is_tensor || !onnx_dtype(output->type->tensor_type->elem_type, &declared) || !value_type(value, &type))
-    return value;
-  if (type.dtype == declared) return value;
-  MlirContext context = im->compilation->context;
-  builder b = {im->compilation,
-               im->block,
-               {NULL},
-               mlirLocationNameGet(context, ref(output->name), mlirLocationUnknownGet(context))};
-  return build_cast(&b, value, declared);
+    return STATUS_OK;
+  if (type.dtype == declared) return STATUS_OK;
+  if (!dtype_is_float(type.dtype) || !dtype_is_float(declared))
+    return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL,
+                    "output '%s' is declared %s, but is %s", output->name, dtype_name(declared),
+                    dtype_name(type.dtype));
+  builder b = {.compilation = im->compilation, .block = im->block, .location = named_location(im, output->name)};
+  *out_value = build_cast(&b, value, declared);
+  return mlirValueIsNull(*out_value) ? STATUS_BAD_INPUT : STATUS_OK;
 }
 
 static status collect_output(importer *im, const scope *s, const Onnx__ValueInfoProto *output, MlirValue *out_value) {
@@ -234,9 +239,7 @@ static status collect_output(importer *im, const scope *s, const Onnx__ValueInfo
   status result = found->is_made ? STATUS_OK : materialise(im, found);
   if (result != STATUS_OK || found->is_lost) return result;
   result = check_output(im, output, found->value);
-  if (result != STATUS_OK) return result;
-  *out_value = cast_output(im, output, found->value);
-  return mlirValueIsNull(*out_value) ? STATUS_BAD_INPUT : STATUS_OK;
+  return result == STATUS_OK ? cast_output(im, output, found->value, out_value) : result;
 }
 
 static status collect_outputs(importer *im, const scope *s, const Onnx__GraphProto *graph, MlirValue *out_values) {

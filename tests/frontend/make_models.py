@@ -87,6 +87,11 @@ def output_shape_lies():
 
 
 @model
+def output_type_lies():
+    return identity(outputs=(("y", [2, 3], TensorProto.INT64),))
+
+
+@model
 def no_outputs():
     return identity(outputs=())
 

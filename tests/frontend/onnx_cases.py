@@ -315,6 +315,8 @@ def attention():
     yield one("Attention", q, k, v, f32(5, 6), opset=23, is_causal=1, softcap=1.5, label="softcap_causal")
     blind = np.ones((5, 6), bool)
     blind[2] = False
+    yield one("Attention", q, k, v, blind, opset=23, label="blind_row")
+    yield one("Attention", q, k, v, np.where(blind, np.float32(0), np.float32(-np.inf)), opset=23, label="blind_row_additive")
     yield one("Attention", q, k, v, blind, opset=23, softcap=2.0, label="softcap_blind_row")
 
 
