@@ -142,23 +142,70 @@ static pinion_status check_list(const pinion_model_desc *d, pinion_space space, 
 
 /* ---- Launches ---- */
 
-/* Every step's address must lie within the buffer. */
-static bool arg_in_buffer(const pinion_arg *arg, const pinion_buffer_desc *buffer, uint32_t repeat) {
-  int64_t steps = (int64_t)repeat - 1, last = arg->offset;
-  int64_t bytes = buffer->bytes > INT64_MAX ? INT64_MAX : (int64_t)buffer->bytes;
-  if (arg->offset < 0 || arg->offset >= (bytes ? bytes : 1)) return false;
-  if (steps > 0 && (arg->step_stride > bytes / steps || arg->step_stride < -(bytes / steps))) return false;
-  last += steps * arg->step_stride;
-  return last >= 0 && last < (bytes ? bytes : 1);
+/* Elements that an argument reaches before and beyond its address. */
+typedef struct reach {
+  int64_t low, high; /* low <= 0 <= high */
+} reach;
+
+/* Adds (count - 1) * stride; false on overflow. */
+static bool extend_reach(reach *r, int64_t count, int64_t stride) {
+  int64_t distance;
+  if (count <= 1) return true;
+  if (__builtin_mul_overflow(count - 1, stride, &distance)) return false;
+  return distance < 0 ? !__builtin_add_overflow(r->low, distance, &r->low)
+                      : !__builtin_add_overflow(r->high, distance, &r->high);
+}
+
+/* How far the source of a family that does not simply walk its space goes along dimension `dim`; abi.h says why. */
+static int64_t source_extent(pinion_family family, const pinion_params *p, int dim) {
+  if (family == PINION_FAMILY_GATHER) return dim == p->integer[1] ? p->integer[0] : p->size[dim];
+  if (family == PINION_FAMILY_IM2COL)
+    return dim == 1 ? p->integer[6] : dim == 2 ? p->integer[7] : dim > 3 ? 1 : p->size[dim];
+  return p->size[dim];
+}
+
+static bool argument_reach(pinion_family family, const pinion_params *p, uint32_t arg, reach *out_reach) {
+  *out_reach = (reach){0, 0};
+  for (int dim = 0; dim < p->rank; dim++)
+    if (!extend_reach(out_reach, arg == 1 ? source_extent(family, p, dim) : p->size[dim], p->stride[arg][dim]))
+      return false;
+  bool is_pair = family == PINION_FAMILY_ROPE && arg < 2; /* y and x: the partner lies so far away */
+  return !is_pair || extend_reach(out_reach, 2, p->integer[arg == 0]);
+}
+
+static bool is_empty(const pinion_params *p) {
+  for (int dim = 0; dim < p->rank; dim++)
+    if (p->size[dim] == 0) return true;
+  return false;
+}
+
+/* Whether everything from `offset` + low to `offset` + high is in the buffer; in bytes. */
+static bool in_buffer(int64_t offset, const reach *r, const pinion_buffer_desc *buffer) {
+  int64_t element = (int64_t)pinion_dtype_size(buffer->dtype), low, high;
+  if (__builtin_mul_overflow(r->low, element, &low) || __builtin_mul_overflow(r->high, element, &high)) return false;
+  if (__builtin_add_overflow(low, offset, &low) || __builtin_add_overflow(high, offset, &high)) return false;
+  return low >= 0 && high >= 0 && (uint64_t)high < buffer->bytes && buffer->bytes - (uint64_t)high >= (uint64_t)element;
+}
+
+/* The first and the last step must stay within the buffer, and those between lie between. */
+static bool arg_in_buffer(const pinion_arg *arg, const pinion_buffer_desc *buffer, const reach *r, uint32_t repeat) {
+  int64_t travel, last;
+  if (arg->offset < 0 || __builtin_mul_overflow(arg->step_stride, (int64_t)repeat - 1, &travel)) return false;
+  return !__builtin_add_overflow(arg->offset, travel, &last) && in_buffer(arg->offset, r, buffer) &&
+         in_buffer(last, r, buffer);
 }
 
 static pinion_status check_args(const pinion_model_desc *d, uint32_t index, pinion_error *error) {
   const pinion_launch_desc *launch = &d->launches[index];
   const pinion_stage_desc *stage = pinion_launch_stage(d, index);
+  pinion_family family = d->kernels[launch->kernel].family;
   for (uint32_t i = 0; i < launch->arg_count; i++) {
     const pinion_arg *arg = &d->args[launch->first_arg + i];
+    reach r;
     if (arg->buffer >= d->buffer_count) return BAD("launch %u, argument %u: no such buffer", index, i);
-    if (!arg_in_buffer(arg, &d->buffers[arg->buffer], stage ? stage->repeat : 1))
+    if (is_empty(launch->params)) continue; /* touches nothing */
+    if (!argument_reach(family, launch->params, i, &r) ||
+        !arg_in_buffer(arg, &d->buffers[arg->buffer], &r, stage ? stage->repeat : 1))
       return BAD("launch %u, argument %u reaches outside buffer '%s'", index, i, d->buffers[arg->buffer].name);
   }
   return PINION_OK;
@@ -173,6 +220,34 @@ static pinion_status check_params(const pinion_launch_desc *launch, uint32_t ind
                launch->arg_count);
   for (int i = 0; i < p->rank; i++)
     if (p->size[i] < 0) return BAD("launch %u: dimension %d is negative", index, i);
+  return PINION_OK;
+}
+
+/* What abi.h says of each family's space and arguments, so that no kernel reads a dimension that is not there. */
+static const struct {
+  int32_t least_rank, most_rank, least_args, most_args;
+} family_limits[] = {
+    [PINION_FAMILY_POINTWISE] = {0, PINION_MAX_RANK, 1, PINION_MAX_ARGS},
+    [PINION_FAMILY_GEMM] = {5, 5, 3, PINION_MAX_ARGS},
+    [PINION_FAMILY_SOFTMAX] = {1, PINION_MAX_RANK, 2, 2},
+    [PINION_FAMILY_REDUCE] = {0, PINION_MAX_RANK, 2, 2},
+    [PINION_FAMILY_CUMSUM] = {1, PINION_MAX_RANK, 2, 2},
+    [PINION_FAMILY_NORM] = {1, PINION_MAX_RANK, 2, 4},
+    [PINION_FAMILY_ATTENTION] = {7, 7, 4, 5},
+    [PINION_FAMILY_GATHER] = {1, PINION_MAX_RANK, 3, 3},
+    [PINION_FAMILY_IM2COL] = {6, 6, 2, 2},
+    [PINION_FAMILY_ROPE] = {4, 4, 4, 4},
+};
+
+static pinion_status check_family(pinion_family family, const pinion_params *p, uint32_t index, pinion_error *error) {
+  if (p->rank < family_limits[family].least_rank || p->rank > family_limits[family].most_rank)
+    return BAD("launch %u: rank %d is not one of its kernel's family", index, (int)p->rank);
+  if (p->arg_count < family_limits[family].least_args || p->arg_count > family_limits[family].most_args)
+    return BAD("launch %u: %d arguments are not what its kernel's family takes", index, (int)p->arg_count);
+  if (family == PINION_FAMILY_GATHER && (p->integer[0] < 1 || p->integer[1] < 0 || p->integer[1] >= p->rank))
+    return BAD("launch %u: it gathers along a dimension that it does not have", index);
+  if (family == PINION_FAMILY_REDUCE && (p->integer[0] < 0 || p->integer[0] > p->rank))
+    return BAD("launch %u: it reduces more dimensions than it has", index);
   return PINION_OK;
 }
 
@@ -192,6 +267,7 @@ static pinion_status check_launch(const pinion_model_desc *d, uint32_t index, pi
       return BAD("launch %u depends on launch %u, which does not come before it", index,
                  d->dependencies[launch->first_dependency + i]);
   pinion_status status = check_params(launch, index, error);
+  if (!status) status = check_family(d->kernels[launch->kernel].family, launch->params, index, error);
   return status ? status : check_args(d, index, error);
 }
 

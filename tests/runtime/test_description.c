@@ -170,6 +170,34 @@ static void damaged_arguments_are_refused(void **state) {
   DAMAGED(t.args[RATE].step_stride = INT64_MIN);
 }
 
+static void strides_and_sizes_that_reach_outside_a_buffer_are_refused(void **state) {
+  (void)state;
+  enum { GATHER, SUM, PROJECT };
+  DAMAGED(t.params[PROJECT].size[2] = 3); /* one row more than the buffers have */
+  DAMAGED(t.params[PROJECT].size[4] = 100);
+  DAMAGED(t.params[PROJECT].stride[0][2] = 24);
+  DAMAGED(t.params[PROJECT].stride[2][4] = -1);
+  DAMAGED(t.params[PROJECT].stride[1][4] = INT64_MAX);
+  DAMAGED(t.params[PROJECT].stride[1][4] = INT64_MIN);
+  DAMAGED(t.params[PROJECT].size[4] = INT64_MAX);
+  DAMAGED(t.params[GATHER].integer[0] = 7); /* rows of the table */
+  DAMAGED(t.params[GATHER].integer[0] = 0);
+  DAMAGED(t.params[GATHER].integer[1] = 2); /* a dimension that is not there */
+  DAMAGED(t.params[GATHER].integer[1] = -1);
+  DAMAGED(t.kernels[0].family = PINION_FAMILY_ATTENTION); /* other ranks, other arguments */
+  DAMAGED(t.kernels[0].family = PINION_FAMILY_REDUCE);
+  DAMAGED(t.args[2].offset = 8); /* the second token lies beyond */
+}
+
+static void an_empty_launch_reaches_nothing(void **state) {
+  (void)state;
+  static tables t;
+  tables_make(&t);
+  t.params[2].size[2] = 0;
+  t.params[2].stride[1][4] = INT64_MAX;
+  assert_int_equal(open_tables(&t), PINION_OK);
+}
+
 static void damaged_stages_are_refused(void **state) {
   (void)state;
   DAMAGED(t.stages[0].name = NULL);
@@ -252,6 +280,8 @@ int main(void) {
       cmocka_unit_test(damaged_lists_are_refused),
       cmocka_unit_test(damaged_launches_are_refused),
       cmocka_unit_test(damaged_arguments_are_refused),
+      cmocka_unit_test(strides_and_sizes_that_reach_outside_a_buffer_are_refused),
+      cmocka_unit_test(an_empty_launch_reaches_nothing),
       cmocka_unit_test(damaged_stages_are_refused),
       cmocka_unit_test(negative_step_strides_within_the_buffer_are_accepted),
       cmocka_unit_test(damaged_weights_are_refused),
