@@ -190,7 +190,8 @@ static const char prelude[] =
     "static inline float pn_mod(float x, float y) { return fmodf(x, y); }\n"
     "static inline int64_t pn_pow_i64(int64_t x, int64_t y) {\n"
     "  if (y < 0) return x == 1 ? 1 : x == -1 ? (y % 2 ? -1 : 1) : 0;\n"
-    "  uint64_t r = 1;\n  while (y-- > 0) r *= (uint64_t)x;\n  return (int64_t)r;\n}\n"
+    "  uint64_t r = 1, b = (uint64_t)x;\n  for (; y; y >>= 1, b *= b)\n    if (y & 1) r *= b;\n  return "
+    "(int64_t)r;\n}\n"
     "static inline float pn_round_bf16(float x) {\n"
     "  uint32_t b;\n  memcpy(&b, &x, 4);\n  if (x != x) return x;\n"
     "  b += 0x7fff + (b >> 16 & 1);\n  b &= 0xffff0000u;\n  memcpy(&x, &b, 4);\n  return x;\n}\n"
@@ -242,7 +243,7 @@ static void compile(emission *e) {
   char *source = path_join(e->t->c.arena, folder, "body.c"), *library = path_join(e->t->c.arena, folder, "body.so");
   assert_int_equal(file_write(&e->t->c.diagnostics, source, e->source.data, e->source.length), STATUS_OK);
   const char *compiler = getenv("CC");
-  snprintf(command, sizeof command, "%s -std=gnu11 -O1 -fno-fast-math -Wall -Wextra -Werror -shared -fPIC -o %s %s -lm",
+  snprintf(command, sizeof command, "%s -std=gnu11 -O0 -Wall -Wextra -Werror -shared -fPIC -o %s %s -lm",
            compiler && *compiler ? compiler : "cc", library, source);
   assert_int_equal(system(command), 0);
   e->library = dlopen(library, RTLD_NOW);
