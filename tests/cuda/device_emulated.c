@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * A device for run_cases that is no GPU: FOLDER/kernels/NAME.cu compiled for the CPU with emulator.h in front. The C++
- * compiler is PINION_EMULATOR_CXX.
+ * A device that is no GPU: an artifact's (or make_cases') kernels/NAME.cu, compiled for the CPU with emulator.h in
+ * front. PINION_EMULATOR_CXX is the C++ compiler. For tests: it trusts its arguments, and says nothing of time.
  */
 #include "runtime/description.h"
 
@@ -20,7 +20,8 @@ struct pinion_device {
 };
 
 struct pinion_program {
-  void *const *buffers;
+  const pinion_model_desc *desc;
+  void *buffers[];
 };
 
 /* Compiles a kernel's source to NAME.so beside it. */
@@ -80,11 +81,25 @@ static pinion_status emulated_copy(pinion_device *device, void *to, const void *
   return PINION_OK;
 }
 
+static pinion_status emulated_load_weights(pinion_device *device, const void *mapped, uint64_t bytes,
+                                           void **out_address, pinion_error *error) {
+  (void)device, (void)bytes, (void)error;
+  *out_address = (void *)(uintptr_t)mapped;
+  return PINION_OK;
+}
+
+static void emulated_free_memory(pinion_device *device, void *address) {
+  (void)device;
+  free(address);
+}
+
 static pinion_status emulated_capture(pinion_device *device, const pinion_model_desc *desc, void *const *buffers,
                                       pinion_program **out_program, pinion_error *error) {
-  (void)device, (void)desc, (void)error;
-  *out_program = calloc(1, sizeof **out_program);
-  (*out_program)->buffers = buffers;
+  (void)device, (void)error;
+  pinion_program *program = calloc(1, sizeof *program + desc->buffer_count * sizeof(void *));
+  program->desc = desc;
+  memcpy(program->buffers, buffers, desc->buffer_count * sizeof(void *));
+  *out_program = program;
   return PINION_OK;
 }
 
@@ -95,26 +110,33 @@ static void emulated_free_program(pinion_device *device, pinion_program *program
 
 static pinion_status emulated_run_launch(pinion_device *device, pinion_program *program, uint32_t index, uint32_t step,
                                          double *out_microseconds, pinion_error *error) {
-  const pinion_launch_desc *launch = &device->desc->launches[index];
+  const pinion_launch_desc *launch = &program->desc->launches[index];
   pinion_pointers pointers = {{NULL}};
-  (void)step;
   for (uint32_t i = 0; i < launch->arg_count; i++) {
-    const pinion_arg *arg = &device->desc->args[launch->first_arg + i];
-    pointers.pointer[i] = (char *)program->buffers[arg->buffer] + arg->offset;
+    const pinion_arg *arg = &program->desc->args[launch->first_arg + i];
+    pointers.pointer[i] = (char *)program->buffers[arg->buffer] + arg->offset + (int64_t)step * arg->step_stride;
   }
-  *out_microseconds = 0;
+  if (out_microseconds) *out_microseconds = 0;
   if (device->kernels[launch->kernel](&pointers, launch->params, launch->grid, launch->block)) return PINION_OK;
   return pinion_fail(error, PINION_DEVICE_ERROR, "its threads wait for each other for ever");
 }
 
 static pinion_status emulated_replay(pinion_device *device, pinion_program *program, void *stream,
                                      pinion_error *error) {
+  const pinion_model_desc *desc = program->desc;
   pinion_status status = PINION_OK;
-  double microseconds;
   (void)stream;
-  for (uint32_t i = 0; i < device->desc->launch_count && !status; i++)
-    status = emulated_run_launch(device, program, i, 0, &microseconds, error);
+  for (uint32_t s = 0; s < desc->stage_count; s++)
+    for (uint32_t step = 0; step < desc->stages[s].repeat; step++)
+      for (uint32_t i = 0; i < desc->stages[s].launch_count && !status; i++)
+        status = emulated_run_launch(device, program, desc->stages[s].first_launch + i, step, NULL, error);
   return status;
+}
+
+static pinion_status emulated_time_replays(pinion_device *device, pinion_program *program, uint32_t count,
+                                           double *out_microseconds, pinion_error *error) {
+  (void)device, (void)program, (void)count, (void)out_microseconds;
+  return pinion_fail(error, PINION_DEVICE_ERROR, "an emulated device has no clock");
 }
 
 static pinion_status emulated_synchronize(pinion_device *device, void *stream, pinion_error *error) {
@@ -127,6 +149,8 @@ static const pinion_device_ops emulated_ops = {
     .open = emulated_open,
     .close = emulated_close,
     .allocate = emulated_allocate,
+    .free_memory = emulated_free_memory,
+    .load_weights = emulated_load_weights,
     .copy_in = emulated_copy,
     .copy_out = emulated_copy,
     .capture = emulated_capture,
@@ -134,5 +158,6 @@ static const pinion_device_ops emulated_ops = {
     .replay = emulated_replay,
     .synchronize = emulated_synchronize,
     .run_launch = emulated_run_launch,
+    .time_replays = emulated_time_replays,
 };
 const pinion_device_ops *const pinion_device_implementation = &emulated_ops;
