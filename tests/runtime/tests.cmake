@@ -23,6 +23,11 @@ if(CMOCKA_LIBRARY)
   add_runtime_test(test_thread_pool ${CMAKE_SOURCE_DIR}/runtime/thread_pool.c)
 endif()
 
+# What a launch costs on the cpu: prints figures.
+add_executable(overhead EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/runtime/overhead.c ${runtime_common} ${runtime_cpu})
+target_include_directories(overhead PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(overhead PRIVATE Threads::Threads)
+
 # The hand-written artifact as a folder, as the commands see one.
 set(example_artifact ${CMAKE_BINARY_DIR}/tests/example_artifact)
 add_executable(make_example ${CMAKE_SOURCE_DIR}/tests/runtime/artifact/make_example.c
