@@ -80,7 +80,8 @@ pinion_status pinion_bind_output(pinion_instance *instance, const char *name, vo
 /* Allocates what is left to allocate and captures the launch table once. pinion_run calls it if the caller did not. */
 pinion_status pinion_prepare(pinion_instance *instance);
 
-/* Copies an input from, or an output to, host memory. Waits. `bytes` must be the description's. */
+/* Copies an input from, or an output to, host memory. Waits. `bytes` must be the description's. An input may be set
+   before pinion_prepare, and binding it afterwards replaces it; an output is there once the instance is prepared. */
 pinion_status pinion_set_input(pinion_instance *instance, const char *name, const void *host, size_t bytes);
 pinion_status pinion_get_output(pinion_instance *instance, const char *name, void *host, size_t bytes);
 

@@ -15,7 +15,7 @@ import tempfile
 import unittest
 
 PINION, ARTIFACT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-FAILED, USAGE, BAD_INPUT, MISMATCH = 1, 2, 3, 5
+FAILED, USAGE, BAD_INPUT, MISMATCH, NO_DEVICE = 1, 2, 3, 5, 6
 
 
 def read_bytes(path):
@@ -165,6 +165,27 @@ class Commands(unittest.TestCase):
         self.pinion("run", self.folder, status=BAD_INPUT)
         self.overwrite("libmodel.so", 0, b"no library")
         self.assertIn("cannot load", self.run_case(status=BAD_INPUT))
+
+    def replace_in(self, name, *pairs):
+        with open(self.path(name)) as file:
+            content = file.read()
+        for old, new in pairs:
+            self.assertIn(old, content)
+            content = content.replace(old, new)
+        with open(self.path(name), "w") as file:
+            file.write(content)
+
+    def test_a_missing_device_exits_6(self):
+        self.replace_in("model.c", ('.device = "cpu"', '.device = "cuda"'), ("NULL, gather", '"x.cubin", NULL'))
+        self.replace_in("Makefile", ("device_cpu.c", "device_cuda.c"), ("-pthread", "-pthread -ldl"))
+        os.remove(self.path("libmodel.so"))
+        for command in ("run", "bench"):
+            said = self.pinion(command, self.artifact, status=NO_DEVICE, PINION_CUDA_DRIVER="/nonexistent/libcuda.so.1")
+            self.assertIn("/nonexistent/libcuda.so.1", said)
+
+    def test_a_runtime_for_another_device_is_refused(self):
+        self.replace_in("model.c", ('.device = "cpu"', '.device = "cuda"'))
+        self.assertIn("is for device 'cuda'", self.run_case(status=BAD_INPUT))
 
     def test_weights_may_lie_elsewhere(self):
         elsewhere = os.path.join(self.folder, "shared.bin")
