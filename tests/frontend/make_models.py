@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes the models of the lit tests into a folder: broken ones, unsupported ones, ones whose text is looked at.
 
-    make_models.py FOLDER
+make_models.py FOLDER
 """
+
 import os
 import sys
 
@@ -25,7 +26,9 @@ def value(name, dims, dtype=FLOAT):
 
 def build(nodes, inputs=(("x", [2, 3]),), outputs=(("y", [2, 3]),), initializers=(), opset=20, **more):
     graph = helper.make_graph(nodes, "graph", [value(*i) for i in inputs], [value(*o) for o in outputs], initializers)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("lib", 1)], ir_version=10, **more)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("lib", 1)], ir_version=10, **more
+    )
 
 
 def node(op, inputs, outputs, name=None, **attributes):
@@ -43,7 +46,14 @@ def identity(**more):
 # ---- Graphs ----
 @model
 def cycle():
-    return build([node("Neg", ["c"], ["a"], "one"), node("Neg", ["a"], ["b"], "two"), node("Add", ["b", "x"], ["c"], "three"), node("Neg", ["c"], ["y"])])
+    return build(
+        [
+            node("Neg", ["c"], ["a"], "one"),
+            node("Neg", ["a"], ["b"], "two"),
+            node("Add", ["b", "x"], ["c"], "three"),
+            node("Neg", ["c"], ["y"]),
+        ]
+    )
 
 
 @model
@@ -115,19 +125,30 @@ def axis_out_of_range():
 
 @model
 def bool_difference():
-    return build([node("Sub", ["x", "x"], ["y"], "sub")], inputs=[("x", [3], TensorProto.BOOL)], outputs=[("y", [3], TensorProto.BOOL)])
+    return build(
+        [node("Sub", ["x", "x"], ["y"], "sub")],
+        inputs=[("x", [3], TensorProto.BOOL)],
+        outputs=[("y", [3], TensorProto.BOOL)],
+    )
 
 
 @model
 def absurd_expand():
-    return build([node("Expand", ["x", "s"], ["y"], "expand")], initializers=[array([1 << 40, 1 << 40, 2, 3], "s", np.int64)])
+    return build(
+        [node("Expand", ["x", "s"], ["y"], "expand")], initializers=[array([1 << 40, 1 << 40, 2, 3], "s", np.int64)]
+    )
 
 
 @model
 def absurd_shape_computation():
     """A shape that follows from a tensor of 2^36 elements is not computed."""
-    nodes = [node("ConstantOfShape", ["big"], ["z"]), node("ReduceSum", ["z"], ["sum"], keepdims=0), node("Cast", ["sum"], ["n"], to=TensorProto.INT64),
-             node("Unsqueeze", ["n", "zero"], ["s"]), node("Expand", ["x", "s"], ["y"], "expand")]
+    nodes = [
+        node("ConstantOfShape", ["big"], ["z"]),
+        node("ReduceSum", ["z"], ["sum"], keepdims=0),
+        node("Cast", ["sum"], ["n"], to=TensorProto.INT64),
+        node("Unsqueeze", ["n", "zero"], ["s"]),
+        node("Expand", ["x", "s"], ["y"], "expand"),
+    ]
     return build(nodes, initializers=[array([1 << 18, 1 << 18], "big", np.int64), array([0], "zero", np.int64)])
 
 
@@ -136,11 +157,16 @@ def absurd_shape_computation():
 def unsupported():
     then = helper.make_graph([node("Neg", ["x"], ["t"])], "then", [], [value("t", [2, 3])])
     nodes = [
-        node("If", ["c"], ["a"], "branch", then_branch=then, else_branch=then), node("Neg", ["a"], ["b"], "depends_on_branch"),
-        node("TopK", ["x", "k"], ["v1", "i1"], "first_topk"), node("TopK", ["x", "k"], ["v2", "i2"], "second_topk"),
-        node("FusedThing", ["x"], ["f"], "custom", domain="com.example"), node("QuantizeLinear", ["x", "s"], ["q"], "quantise"),
-        node("Gelu", ["b"], ["g"], "later_one"), node("Swish", ["x"], ["h"], "too_new_for_opset"),
-        node("Reshape", ["x", "runtime"], ["r"], "dynamic_reshape"), node("Relu", ["x"], ["y"], "fine"),
+        node("If", ["c"], ["a"], "branch", then_branch=then, else_branch=then),
+        node("Neg", ["a"], ["b"], "depends_on_branch"),
+        node("TopK", ["x", "k"], ["v1", "i1"], "first_topk"),
+        node("TopK", ["x", "k"], ["v2", "i2"], "second_topk"),
+        node("FusedThing", ["x"], ["f"], "custom", domain="com.example"),
+        node("QuantizeLinear", ["x", "s"], ["q"], "quantise"),
+        node("Gelu", ["b"], ["g"], "later_one"),
+        node("Swish", ["x"], ["h"], "too_new_for_opset"),
+        node("Reshape", ["x", "runtime"], ["r"], "dynamic_reshape"),
+        node("Relu", ["x"], ["y"], "fine"),
     ]
     initializers = [array(True, "c", np.bool_), array([1], "k", np.int64), array(0.5, "s")]
     return build(nodes, inputs=[("x", [2, 3]), ("runtime", [2], TensorProto.INT64)], initializers=initializers, opset=20)
@@ -163,26 +189,42 @@ def string_input():
 
 @model
 def float8_weight():
-    return build([node("Identity", ["w"], ["y"])], initializers=[TensorProto(name="w", data_type=TensorProto.FLOAT8E4M3FN, dims=[2, 3], raw_data=b"123456")])
+    return build(
+        [node("Identity", ["w"], ["y"])],
+        initializers=[TensorProto(name="w", data_type=TensorProto.FLOAT8E4M3FN, dims=[2, 3], raw_data=b"123456")],
+    )
 
 
 # ---- Functions ----
 @model
 def function_in_a_circle():
-    function = helper.make_function("lib", "Round", ["x"], ["y"], [node("Round", ["x"], ["y"], domain="lib")], [helper.make_opsetid("", 20), helper.make_opsetid("lib", 1)])
+    function = helper.make_function(
+        "lib",
+        "Round",
+        ["x"],
+        ["y"],
+        [node("Round", ["x"], ["y"], domain="lib")],
+        [helper.make_opsetid("", 20), helper.make_opsetid("lib", 1)],
+    )
     return build([node("Round", ["x"], ["y"], "around", domain="lib")], functions=[function])
 
 
 @model
 def function_without_result():
-    function = helper.make_function("lib", "Nothing", ["x"], ["y"], [node("Neg", ["x"], ["z"])], [helper.make_opsetid("", 20)])
+    function = helper.make_function(
+        "lib", "Nothing", ["x"], ["y"], [node("Neg", ["x"], ["z"])], [helper.make_opsetid("", 20)]
+    )
     return build([node("Nothing", ["x"], ["y"], "call", domain="lib")], functions=[function])
 
 
 # ---- Inputs ----
 @model
 def symbolic():
-    return build([node("Add", ["x", "z"], ["y"], "add")], inputs=[("x", ["batch", 3]), ("z", ["batch", 3])], outputs=[("y", ["batch", 3])])
+    return build(
+        [node("Add", ["x", "z"], ["y"], "add")],
+        inputs=[("x", ["batch", 3]), ("z", ["batch", 3])],
+        outputs=[("y", ["batch", 3])],
+    )
 
 
 @model
@@ -247,14 +289,21 @@ def small_weight():
 
 @model
 def segmented():
-    return with_weight(TensorProto(name="w", data_type=FLOAT, dims=[1], segment=TensorProto.Segment(begin=0, end=1), float_data=[1]))
+    return with_weight(
+        TensorProto(name="w", data_type=FLOAT, dims=[1], segment=TensorProto.Segment(begin=0, end=1), float_data=[1])
+    )
 
 
 def external(**entries):
     tensor = TensorProto(name="outside", data_type=FLOAT, dims=[2, 300], data_location=TensorProto.EXTERNAL)
     for key, entry in entries.items():
         tensor.external_data.add(key=key, value=str(entry))
-    return build([node("Mul", ["x", "outside"], ["y"], "scale")], inputs=[("x", [2, 300])], outputs=[("y", [2, 300])], initializers=[tensor])
+    return build(
+        [node("Mul", ["x", "outside"], ["y"], "scale")],
+        inputs=[("x", [2, 300])],
+        outputs=[("y", [2, 300])],
+        initializers=[tensor],
+    )
 
 
 @model
@@ -359,15 +408,25 @@ def wrong_wire_type():
 @model
 def torchscript_names():
     weight = array(np.ones((4, 300)), "onnx::MatMul_7")
-    nodes = [node("MatMul", ["x", "onnx::MatMul_7"], ["/layers.0/self_attn/q_proj/MatMul_output_0"], "/layers.0/self_attn/q_proj/MatMul"),
-             node("Relu", ["/layers.0/self_attn/q_proj/MatMul_output_0"], ["r"], "/Relu"), node("Neg", ["r"], ["y"])]
+    nodes = [
+        node(
+            "MatMul",
+            ["x", "onnx::MatMul_7"],
+            ["/layers.0/self_attn/q_proj/MatMul_output_0"],
+            "/layers.0/self_attn/q_proj/MatMul",
+        ),
+        node("Relu", ["/layers.0/self_attn/q_proj/MatMul_output_0"], ["r"], "/Relu"),
+        node("Neg", ["r"], ["y"]),
+    ]
     return build(nodes, inputs=[("x", [2, 4])], outputs=[("y", [2, 300])], initializers=[weight])
 
 
 @model
 def dynamo_names():
     listed = node("Relu", ["x"], ["relu"], "node_relu")
-    listed.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'model.layers.3', \"model.layers.3.act\", 'relu']")
+    listed.metadata_props.add(
+        key="pkg.torch.onnx.name_scopes", value="['', 'model.layers.3', \"model.layers.3.act\", 'relu']"
+    )
     listed.metadata_props.add(key="namespace", value=": W/other: a.B/relu: aten.relu.default")
     spaced = node("Neg", ["relu"], ["neg"], "node_neg")
     spaced.metadata_props.add(key="namespace", value=": W/model.layers.4: pkg.Layer/neg: aten.neg.default")

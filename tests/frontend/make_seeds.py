@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes small valid models into a folder, for the fuzzer to start from and the mutation test to damage.
 
-    make_seeds.py FOLDER
+make_seeds.py FOLDER
 """
+
 import os
 import sys
 

@@ -6,6 +6,7 @@
 
 Also holds the import table against the cases: an op that no case covers is a failure.
 """
+
 import argparse
 import os
 import shutil
@@ -21,9 +22,19 @@ from onnx import numpy_helper
 from onnx_cases import all_cases
 
 DTYPES = {
-    "f32": np.float32, "f64": np.float64, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "bool": np.bool_,
-    "i64": np.int64, "i32": np.int32, "i16": np.int16, "i8": np.int8,
-    "u64": np.uint64, "u32": np.uint32, "u16": np.uint16, "u8": np.uint8,
+    "f32": np.float32,
+    "f64": np.float64,
+    "f16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
+    "bool": np.bool_,
+    "i64": np.int64,
+    "i32": np.int32,
+    "i16": np.int16,
+    "i8": np.int8,
+    "u64": np.uint64,
+    "u32": np.uint32,
+    "u16": np.uint16,
+    "u8": np.uint8,
 }
 
 
@@ -68,7 +79,9 @@ def difference(case, arrays):
         a, b = got.astype(np.float64), wanted.astype(np.float64)
         scale = max(1e-6, float(np.max(np.abs(b), initial=0, where=np.isfinite(b))))
         if not np.allclose(a, b, rtol=case.tolerance, atol=case.tolerance * scale, equal_nan=True):
-            return f"output {index} is off by {np.nanmax(np.abs(a - b)):.3g} of {scale:.3g}: {shown(got)}, not {shown(wanted)}"
+            return (
+                f"output {index} is off by {np.nanmax(np.abs(a - b)):.3g} of {scale:.3g}: {shown(got)}, not {shown(wanted)}"
+            )
     return None
 
 
