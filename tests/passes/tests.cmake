@@ -10,3 +10,7 @@ add_test(NAME passes.lit
   COMMAND ${LIT} -v ${CMAKE_CURRENT_LIST_DIR} -Dpinion=$<TARGET_FILE:pinion> -Dllvm=${llvm_tools})
 add_test(NAME passes.each_has_a_test
   COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/check_pairs.sh WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+find_program(PINION_PYTHON python3 HINTS ${CMAKE_SOURCE_DIR}/.venv/bin)
+add_test(NAME passes.fixtures
+  COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_fixtures.py --pinion=$<TARGET_FILE:pinion>
+          --work=${CMAKE_BINARY_DIR}/tests/passes)

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the default pipeline makes of every fixture: all denoising steps outlined, one vision tower for all cameras, and ten
+steps about as many ops, and as long to compile, as two. Prints a table; exits 1 if a rule is broken.
+
+    check_fixtures.py --pinion=build/pinion --work=FOLDER
+"""
+import argparse
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+MAXIMUM_RATIO = 1.3  # ops of ten steps to those of two
+TEN_STEPS, TWO_STEPS = "pi0_small", "pi0_small_2_steps"
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr}")
+
+
+def functions_of(path):
+    """Name of each function of a dump -> its lines."""
+    functions, name = {}, None
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            found = re.search(r"func\.func (?:private )?@(\w+)", line)
+            name = found[1] if found else name
+            if name and re.search(r'"pinion\.\w+"|= (?:func\.)?call @', line):
+                functions.setdefault(name, []).append(line)
+    return functions
+
+
+def dump(folder, name):
+    return max(glob.glob(os.path.join(folder, f"[0-9][0-9][0-9]-{name}.mlir")))
+
+
+def compile_fixture(pinion, fixture, work):
+    model = os.path.join(work, fixture)
+    dumps = os.path.join(model, "dumps")
+    run(sys.executable, os.path.join(ROOT, "tools", "export", "unpack_fixture.py"), fixture, model)
+    run(pinion, "import", os.path.join(model, "model.onnx"), "-o", os.path.join(model, "imported.mlir"))
+    opt = [pinion, "opt", "--default-passes", "--target=cpu", os.path.join(model, "imported.mlir")]
+    run(*opt, "-o", os.path.join(model, "lowered.mlir"), "--dump-ir-after=all", f"--dump-ir-dir={dumps}")
+    start = time.perf_counter()
+    run(*opt, "-o", os.path.join(model, "lowered.mlir"))
+    return dumps, model, time.perf_counter() - start
+
+
+def check(fixture, description, dumps):
+    """Broken rules."""
+    functions = functions_of(dump(dumps, "outline-weights"))
+    main = "".join(functions.get("main", []))
+    steps = re.findall(r'"pinion\.steps".*?count = (\d+)', main)
+    towers = len(re.findall(r"call @vision\(", main))
+    if steps != [str(description["steps"])]:
+        yield f"{fixture}: pinion.steps of {steps}, not of {description['steps']}"
+    if towers != len(description["cameras"]) or "vision_1" in functions:
+        yield f"{fixture}: {towers} calls of one @vision, not {len(description['cameras'])}"
+    for name in ("prefix", "step", "weights"):
+        if name not in functions:
+            yield f"{fixture}: there is no @{name}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pinion", required=True)
+    parser.add_argument("--work", required=True)
+    arguments = parser.parse_args()
+    broken, ops, seconds = [], {}, {}
+    print(f"{'fixture':24} {'imported':>8} {'outlined':>8} {'fused':>6} {'launches':>8} {'seconds':>8}")
+    for path in sorted(glob.glob(os.path.join(ROOT, "tests", "fixtures", "*", "fixture.json"))):
+        with open(path, encoding="utf-8") as file:
+            description = json.load(file)
+        fixture = os.path.basename(os.path.dirname(path))
+        dumps, model, seconds[fixture] = compile_fixture(arguments.pinion, fixture, arguments.work)
+        counts = [sum(map(len, functions_of(name).values()))
+                  for name in (os.path.join(model, "imported.mlir"), dump(dumps, "outline-weights"),
+                               dump(dumps, "eliminate-dead"))]
+        with open(os.path.join(model, "lowered.mlir"), encoding="utf-8") as file:
+            launches = file.read().count('"pinion.launch"')
+        ops[fixture] = counts[-1]
+        print(f"{fixture:24} {counts[0]:8} {counts[1]:8} {counts[2]:6} {launches:8} {seconds[fixture]:8.2f}")
+        broken += check(fixture, description, dumps)
+    ratio = ops[TEN_STEPS] / ops[TWO_STEPS]
+    print(f"ten steps to two: {ratio:.3f} times the ops (at most {MAXIMUM_RATIO}), "
+          f"{seconds[TEN_STEPS] / seconds[TWO_STEPS]:.2f} times the seconds of the passes")
+    if ratio > MAXIMUM_RATIO:
+        broken.append(f"ten steps have {ratio:.2f} times the ops of two")
+    print("\n".join(broken))
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()
