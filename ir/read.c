@@ -15,6 +15,7 @@ op_kind op_kind_of(MlirOperation op) {
   if (name.length <= prefix_length || memcmp(name.data, prefix, prefix_length)) return OP_NONE;
   for (int kind = 0; kind < OP_COUNT; kind++) {
     const char *candidate = op_info_of((op_kind)kind)->name;
+    if (candidate[prefix_length] != name.data[prefix_length]) continue; /* most: this is asked very often */
     if (!strncmp(candidate, name.data, name.length) && candidate[name.length] == 0) return (op_kind)kind;
   }
   return OP_NONE;
