@@ -179,7 +179,7 @@ static inline pinion_quantiles pinion_quantiles_of(double *samples, uint32_t cou
 #define PINION_BENCH_SAMPLES_MAXIMUM 1000000
 
 typedef struct pinion_bench_options {
-  uint32_t iterations;     /* 0: as many as fill three seconds, 50 at least and 1000 at most */
+  uint32_t iterations;     /* 0: as many as fill three seconds, 1000 at most and 50 at least, or 5 of a slow model */
   double warm_up_ms;       /* at least this long .. */
   double warm_up_limit_ms; /* .. and at most, stable or not */
 } pinion_bench_options;
@@ -233,7 +233,8 @@ static inline pinion_status pinion_bench_warm_up(const pinion_bench *b, const pi
   pinion_status outcome = b->api->time_replays(b->instance, 1, samples);
   *out_median = samples[0];
   result->warm_up_replays = 1;
-  while (!outcome && !result->stable) {
+  result->warm_up_ms = (pinion_now_us() - start) / 1000;
+  while (!outcome && !result->stable && result->warm_up_ms < options->warm_up_limit_ms) {
     double wanted = PINION_BENCH_WINDOW_MS * 1000 / (*out_median > 0.01 ? *out_median : 0.01);
     uint32_t window = wanted < PINION_BENCH_WINDOW_MINIMUM   ? PINION_BENCH_WINDOW_MINIMUM
                       : wanted > PINION_BENCH_WINDOW_MAXIMUM ? PINION_BENCH_WINDOW_MAXIMUM
@@ -246,7 +247,6 @@ static inline pinion_status pinion_bench_warm_up(const pinion_bench *b, const pi
     result->warm_up_ms = (pinion_now_us() - start) / 1000;
     double change = *out_median > before ? *out_median - before : before - *out_median;
     result->stable = result->warm_up_ms >= options->warm_up_ms && change <= PINION_BENCH_STABLE * before;
-    if (result->warm_up_ms >= options->warm_up_limit_ms) break;
   }
   return outcome;
 }
@@ -290,7 +290,8 @@ static inline pinion_status pinion_bench_measure(const pinion_bench *b, const pi
   if (!outcome) outcome = pinion_bench_warm_up(b, options, out_result, &median);
   if (outcome) return outcome;
   uint32_t count = out_result->iterations;
-  if (count == 0) count = median * 1000 < 3e6 ? 1000 : median * 50 > 3e6 ? 50 : (uint32_t)(3e6 / median);
+  if (count == 0)
+    count = median * 1000 < 3e6 ? 1000 : median * 50 < 3e6 ? (uint32_t)(3e6 / median) : median < 1e6 ? 50 : 5;
   if (count > PINION_BENCH_SAMPLES_MAXIMUM) count = PINION_BENCH_SAMPLES_MAXIMUM;
   double *samples = (double *)malloc(4 * (size_t)count * sizeof *samples);
   if (!samples) return PINION_OUT_OF_MEMORY;

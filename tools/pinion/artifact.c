@@ -141,11 +141,16 @@ status artifact_check(diagnostics *d, const artifact *a, pinion_status s) {
   return diagnose(d, code, NULL, NULL, "%s: %s", a->api.status_name(s), a->api.last_error(a->model));
 }
 
-pinion_options artifact_options(int64_t device, int64_t threads, const char *weights) {
-  /* Beyond 32 bits is as absurd as the greatest of them, and the runtime says so. */
-  return (pinion_options){.device_index = device < INT32_MAX ? (int32_t)device : INT32_MAX,
-                          .thread_count = threads < INT32_MAX ? (int32_t)threads : INT32_MAX,
-                          .weights = weights};
+/* Beyond 32 bits is as absurd as the greatest of them, and the runtime says so. */
+static int32_t narrow(int64_t value) {
+  return value < INT32_MAX ? (int32_t)value : INT32_MAX;
+}
+
+pinion_options artifact_options(const artifact_flags *flags) {
+  return (pinion_options){.device_index = narrow(flags->device),
+                          .thread_count = narrow(flags->threads),
+                          .weights = flags->weights,
+                          .driver = flags->driver};
 }
 
 status artifact_open(diagnostics *d, artifact *a, const pinion_options *options) {

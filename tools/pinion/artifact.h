@@ -22,8 +22,21 @@ typedef struct artifact {
    folder that is no artifact (STATUS_BAD_INPUT) and a build that fails (STATUS_FAILED), with the compiler's words. */
 status artifact_load(diagnostics *d, const char *folder, artifact *out_artifact);
 
-/* What the commands' flags ask the runtime for. */
-pinion_options artifact_options(int64_t device, int64_t threads, const char *weights);
+/* Flags of every command that opens an artifact: rows for its table. */
+typedef struct artifact_flags {
+  int64_t threads, device;
+  const char *weights, *driver;
+} artifact_flags;
+#define ARTIFACT_FLAGS(f)                                                                                              \
+  FLAG("threads", FLAG_INTEGER, &(f)->threads, "N", "cpu: worker threads (PINION_THREADS, else one per core)"),        \
+      FLAG("device", FLAG_INTEGER, &(f)->device, "N", "which GPU (0)", .environment = "PINION_DEVICE"),                \
+      FLAG("driver", FLAG_STRING, &(f)->driver, "FILE",                                                                \
+           "the GPU's driver library (PINION_CUDA_DRIVER, else the system's)"),                                        \
+      FLAG("weights", FLAG_STRING, &(f)->weights, "FILE", "weights.bin (DIR/weights.bin)",                             \
+           .environment = "PINION_WEIGHTS")
+
+/* What they ask the runtime for. */
+pinion_options artifact_options(const artifact_flags *flags);
 
 /* Opens the device and creates one instance. STATUS_NO_DEVICE for a wrong or missing device. */
 status artifact_open(diagnostics *d, artifact *a, const pinion_options *options);

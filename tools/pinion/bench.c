@@ -5,8 +5,9 @@
 #include "json.h"
 
 typedef struct bench_flags {
-  const char *inputs, *weights, *save, *compare;
-  int64_t iterations, threads, device, seed;
+  const char *inputs, *save, *compare;
+  int64_t iterations, seed;
+  artifact_flags artifact;
   double warm_up, allow;
 } bench_flags;
 
@@ -63,7 +64,8 @@ static status save_result(diagnostics *d, const artifact *a, const bench_flags *
   json_append_string(&out, a->desc->name);
   text_append(&out, ",\n  \"target\": ");
   json_append_string(&out, a->desc->target);
-  text_append(&out, ",\n  \"threads\": %lld,\n  \"device\": %lld,\n", (long long)f->threads, (long long)f->device);
+  text_append(&out, ",\n  \"threads\": %lld,\n  \"device\": %lld,\n", (long long)f->artifact.threads,
+              (long long)f->artifact.device);
   text_append(&out, "  \"iterations\": %u,\n  \"warm_up_replays\": %u,\n  \"stable\": %s", r->iterations,
               r->warm_up_replays, r->stable ? "true" : "false");
   for (int i = 0; i < FIGURE_COUNT; i++) {
@@ -86,7 +88,7 @@ static status compare_result(diagnostics *d, const artifact *a, const bench_flag
     const char *theirs = json_string(json_member(baseline, conditions[i]), "");
     if (strcmp(theirs, ours[i])) printf("note: the baseline's %s is '%s', not '%s'\n", conditions[i], theirs, ours[i]);
   }
-  if (json_number(json_member(baseline, "threads"), 0) != (double)f->threads)
+  if (json_number(json_member(baseline, "threads"), 0) != (double)f->artifact.threads)
     printf("note: the baseline ran with another --threads\n");
   double replay = json_number(json_member(json_member(baseline, "replay_us"), "p50"), 0);
   if (replay <= 0)
@@ -137,7 +139,7 @@ static status measure(diagnostics *d, artifact *a, const bench_flags *f, const t
 }
 
 static status bench_artifact(diagnostics *d, artifact *a, const bench_flags *f) {
-  const pinion_options options = artifact_options(f->device, f->threads, f->weights);
+  const pinion_options options = artifact_options(&f->artifact);
   tensor_list inputs = {0}, outputs = {0};
   status result = artifact_open(d, a, &options);
   if (result) return result;
@@ -159,17 +161,15 @@ int command_bench(int argc, char **argv) {
   bench_flags f = {.warm_up = pinion_bench_defaults.warm_up_ms, .allow = -1};
   const char *folder;
   const flag flags[] = {
-      FLAG("iterations", FLAG_INTEGER, &f.iterations, "N", "measured calls (as many as fill 3 s, 50 to 1000)"),
+      FLAG("iterations", FLAG_INTEGER, &f.iterations, "N",
+           "measured calls (as many as fill 3 s, 50 to 1000; 5 of a slow model)"),
       FLAG("warmUp", FLAG_NUMBER, &f.warm_up, "MS", "least time to warm up; goes on until stable (300)"),
       FLAG("compare", FLAG_STRING, &f.compare, "FILE", "prints ratios to a saved bench"),
       FLAG("allow", FLAG_NUMBER, &f.allow, "PERCENT", "with --compare: exit 5 if the replay's p50 is slower by more"),
       FLAG("save", FLAG_STRING, &f.save, "FILE", "writes the figures as JSON"),
       FLAG("inputs", FLAG_STRING, &f.inputs, "FOLDER", "as for `pinion run` (seeded random inputs)"),
       FLAG("seed", FLAG_INTEGER, &f.seed, "N", "of random inputs (0)"),
-      FLAG("threads", FLAG_INTEGER, &f.threads, "N", "cpu: worker threads (PINION_THREADS, else one per core)"),
-      FLAG("device", FLAG_INTEGER, &f.device, "N", "which GPU (0)", .environment = "PINION_DEVICE"),
-      FLAG("weights", FLAG_STRING, &f.weights, "FILE", "weights.bin (DIR/weights.bin)",
-           .environment = "PINION_WEIGHTS"),
+      ARTIFACT_FLAGS(&f.artifact),
   };
   const command_syntax syntax = {
       "bench",

@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 typedef struct verify_options {
-  const char *model, *inputs, *precision, *weights;
-  int64_t seed, threads, device, memory;
+  const char *model, *inputs, *precision;
+  int64_t seed, memory;
+  artifact_flags artifact;
   bool outputs_only;
   tolerance limits;
 } verify_options;
@@ -156,7 +157,7 @@ static status verify_with(compilation *c, artifact *a, const verify_options *o, 
 }
 
 static status verify_artifact(compilation *c, artifact *a, const verify_options *o, eval_precision precision) {
-  const pinion_options runtime = artifact_options(o->device, o->threads, o->weights);
+  const pinion_options runtime = artifact_options(&o->artifact);
   diagnostics *d = &c->diagnostics;
   tensor_list inputs = {0}, outputs = {0}, references = {0};
   MlirModule module = {NULL};
@@ -191,10 +192,7 @@ int command_verify(int argc, char **argv) {
       FLAG("tolerance", FLAG_NUMBER, &o.limits.relative_l2, "X", TOLERANCE_HELP),
       FLAG("rtol", FLAG_NUMBER, &o.limits.rtol, "X", "element by element as well: |x - y| <= atol + rtol |y|"),
       FLAG("atol", FLAG_NUMBER, &o.limits.atol, "X", "the same"),
-      FLAG("threads", FLAG_INTEGER, &o.threads, "N", "cpu: worker threads (PINION_THREADS, else one per core)"),
-      FLAG("device", FLAG_INTEGER, &o.device, "N", "which GPU (0)", .environment = "PINION_DEVICE"),
-      FLAG("weights", FLAG_STRING, &o.weights, "FILE", "weights.bin (DIR/weights.bin)",
-           .environment = "PINION_WEIGHTS"),
+      ARTIFACT_FLAGS(&o.artifact),
   };
   const command_syntax syntax = {
       "verify",
