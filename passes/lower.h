@@ -143,6 +143,9 @@ view place(lowering *l, MlirValue value);
 /* The same, but the carried tensor of a step if the value becomes its next one: only for what may be written in place.
  */
 view place_carried(lowering *l, MlirValue value);
+/* place_carried for result `result` of an op that computes each element of it from the same element of `operands`,
+   where that may be in place; else place. */
+view place_elementwise(lowering *l, MlirOperation op, intptr_t result, int count, const view *operands);
 /* A place that something else than the op itself wishes: false if none does. Never the carried tensor. */
 bool place_wished(lowering *l, MlirValue value, view *out);
 /* The view that a concat's pieces go to. */

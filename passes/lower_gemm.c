@@ -192,9 +192,11 @@ static void insert_dimension(view *v, int at) {
 
 static status lower_product(lowering *l, MlirOperation op, product *p) {
   tensor_type y = {0};
+  /* Rows of a and b are read for many elements: only the body's operands may be overwritten. */
+  const bool multiplies_carried = p->a.buffer == l->carried_buffer || p->b.buffer == l->carried_buffer;
   for (int r = 0; r < p->result_count; r++) {
     MlirValue value = mlirOperationGetResult(op, r);
-    p->results[r] = place(l, value);
+    p->results[r] = multiplies_carried ? place(l, value) : place_elementwise(l, op, r, p->extra_count, p->extra);
     map_set(l->c->arena, &l->values, value, &p->results[r]);
     y = p->results[r].type;
   }

@@ -176,7 +176,7 @@ static bool may_write_carried(lowering *l, MlirOperation op, const view *to, int
   return !read_later(mlirBlockGetArgument(l->frame->block, 0), op);
 }
 
-static view elementwise_place(lowering *l, MlirOperation op, intptr_t result, int count, const view *operands) {
+view place_elementwise(lowering *l, MlirOperation op, intptr_t result, int count, const view *operands) {
   MlirValue value = mlirOperationGetResult(op, result);
   if (!l->frame->carried) return place(l, value);
   const view to = place_carried(l, value);
@@ -194,7 +194,7 @@ static status elementwise(lowering *l, MlirOperation op, MlirAttribute scalar_bo
   launch.space.rank = type.rank;
   memcpy(launch.space.size, type.dims, sizeof launch.space.size);
   for (intptr_t r = 0; r < launch.result_count; r++) {
-    const view y = elementwise_place(l, op, r, count, operands);
+    const view y = place_elementwise(l, op, r, count, operands);
     space_add(&launch.space, &y);
     map_set(l->c->arena, &l->values, mlirOperationGetResult(op, r), &y);
   }

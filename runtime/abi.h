@@ -67,6 +67,7 @@ typedef enum pinion_dtype {
  *   pointwise  [d0 .. dr)            r...; x...         r = body(x...)
  *   gemm       [b0 b1 m n k]         r...; a, b, x...   acc = sum_k a[b0,b1,m,k] * b[b0,b1,n,k]; r = body(acc, x...)
  *                                    a packed b has all-zero strides: its layout is the target's atom
+ *                                    (pointwise, gemm: r may lie exactly on an x, element for element)
  *   softmax    [o0 .. oj row]        y; x               y = exp(x - max) / sum over row
  *   reduce     [o0 .. oj r0 .. ri]   y; x               the last `integer[0]` dimensions are reduced
  *   cumsum     [o0 .. oj row]        y; x               integer[0] = 1: exclusive. Reverse is a negative stride

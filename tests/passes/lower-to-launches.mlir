@@ -8,6 +8,7 @@
 // RUN: pinion opt --passes=lower-to-launches --target=cpu %t/packed.mlir | FileCheck %t/packed.mlir --check-prefix=PACKED
 // RUN: pinion opt --passes=lower-to-launches %t/steps.mlir | FileCheck %t/steps.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/not-in-place.mlir | FileCheck %t/not-in-place.mlir
+// RUN: pinion opt --passes=lower-to-launches %t/residual.mlir | FileCheck %t/residual.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/views.mlir -o %t/again.mlir
 // RUN: pinion opt --passes=plan-memory %t/again.mlir | FileCheck %t/views.mlir
 // RUN: not pinion opt --passes=lower-to-launches %t/nested.mlir 2>&1 | FileCheck %t/nested.mlir
@@ -138,6 +139,22 @@ module {
     %t = "pinion.transpose"(%x) {permutation = array<i64: 1, 0>} : (tensor<4x4xf32>) -> tensor<4x4xf32>
     %y = "pinion.binary"(%x, %t) {kind = "sub"} : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
     return %y : tensor<4x4xf32>
+  }
+}
+
+//--- residual.mlir
+// A gemm whose body adds the carried tensor writes it in place.
+// CHECK: %[[Y:.*]] = "pinion.buffer"() {{.*}}space = "output"
+// CHECK: "pinion.launch"(%[[Y]], {{.*}}, {{.*}}, %[[Y]]) {{.*}}family = "gemm"
+// CHECK-NOT: pinion.launch
+module {
+  func.func @main(%x: tensor<3x4xf32>, %h: tensor<3x5xf32>, %w: tensor<5x4xf32>) -> tensor<3x4xf32> attributes {pinion.inputs = ["x", "h", "w"], pinion.outputs = ["y"]} {
+    %y = "pinion.steps"(%x, %h, %w) {callee = @step, count = 2 : i64, tables = 0 : i64} : (tensor<3x4xf32>, tensor<3x5xf32>, tensor<5x4xf32>) -> tensor<3x4xf32>
+    return %y : tensor<3x4xf32>
+  }
+  func.func private @step(%x: tensor<3x4xf32>, %h: tensor<3x5xf32>, %w: tensor<5x4xf32>) -> tensor<3x4xf32> {
+    %y = "pinion.gemm"(%h, %w, %x) {body = ["add x0 x1", "yield v0"], transpose_b = false} : (tensor<3x5xf32>, tensor<5x4xf32>, tensor<3x4xf32>) -> tensor<3x4xf32>
+    return %y : tensor<3x4xf32>
   }
 }
 
