@@ -39,12 +39,6 @@ bool shape_has(const shape_query *q, int index) {
   return index < q->operand_count && (!q->present || q->present[index]);
 }
 
-bool shape_needs(const shape_query *q, int count, const char **out_why) {
-  for (int i = 0; i < count; i++)
-    if (!shape_has(q, i)) return shape_refuse(q, out_why, "operand %d is missing", i);
-  return true;
-}
-
 /* Bytes must stay far from overflow in whatever multiplies them later. */
 static bool addressable(const tensor_type *type) {
   const int64_t limit = INT64_C(1) << 56;
@@ -54,6 +48,15 @@ static bool addressable(const tensor_type *type) {
     if (type->dims[i] != 0 && elements > limit / type->dims[i]) return false;
     elements *= type->dims[i];
   }
+  return true;
+}
+
+bool shape_needs(const shape_query *q, int count, const char **out_why) {
+  for (int i = 0; i < count; i++)
+    if (!shape_has(q, i)) return shape_refuse(q, out_why, "operand %d is missing", i);
+  for (int i = 0; i < q->operand_count; i++)
+    if (shape_has(q, i) && !addressable(&q->operands[i]))
+      return shape_refuse(q, out_why, "operand %s is too large", shape_text(q->arena, &q->operands[i]));
   return true;
 }
 
@@ -82,6 +85,7 @@ MlirAttribute shape_attribute(const shape_query *q, const char *name) {
 }
 
 bool shape_i64(const shape_query *q, const char *name, int64_t *out_value, const char **out_why) {
+  *out_value = 0;
   MlirAttribute attribute = shape_attribute(q, name);
   if (mlirAttributeIsNull(attribute) || !mlirAttributeIsAInteger(attribute))
     return shape_refuse(q, out_why, "needs the integer attribute '%s'", name);

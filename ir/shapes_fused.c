@@ -51,6 +51,9 @@ bool shape_of_pointwise(const shape_query *q, tensor_type *out_results, const ch
   if (q->operand_count > PINION_MAX_ARGS || !shape_needs(q, q->operand_count, out_why))
     return shape_refuse(q, out_why, "takes at most %d operands", PINION_MAX_ARGS);
   if (q->declared_count < 1) return shape_refuse(q, out_why, "the results' types must be given");
+  tensor_type size;
+  const shape_query first = {.arena = q->arena};
+  if (!shape_settle(&first, &q->declared[0], &size, out_why)) return false; /* not too large */
   const tensor_type *shape = &q->declared[0];
   for (int i = 0; i < q->operand_count; i++) {
     inputs[i] = q->operands[i].dtype;

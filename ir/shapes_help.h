@@ -11,7 +11,7 @@ bool shape_refuse(const shape_query *q, const char **out_why, const char *format
 
 /* Is operand `index` there? Trailing optional operands may be left out altogether. */
 bool shape_has(const shape_query *q, int index);
-/* Refuses if one of the first `count` operands is missing. */
+/* Refuses if one of the first `count` operands is missing, or any is too large to address. */
 bool shape_needs(const shape_query *q, int count, const char **out_why);
 
 /* The single result: `inferred`, which a declared type must equal. Refuses a result too large to address. */

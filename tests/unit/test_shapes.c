@@ -372,6 +372,21 @@ static void absurd_results_are_refused_before_they_overflow(void **state) {
   assert_non_null(strstr(why, "too large"));
 }
 
+static void types_too_large_to_address_are_refused(void **state) {
+  static const shape_case cases[] = {
+      {"\"pinion.reshape\"($0) : (tensor<4611686018427387904x4xf32>) -> tensor<0xf32>", "is too large"},
+      {"\"pinion.concat\"($0, $1) {axis = 0} : (tensor<9223372036854775807xi8>, tensor<9223372036854775807xi8>) -> "
+       "tensor<1xi8>",
+       "is too large"},
+      {"\"pinion.weight\"() {name = \"w\", file = \"f\", offset = 0} : () -> tensor<4294967296x4294967296xf32>",
+       "is too large"},
+      {"\"pinion.pointwise\"($0) {body = [\"neg x0\", \"yield v0\"]} : (tensor<1xf32>) -> "
+       "tensor<4294967296x4294967296xf32>",
+       "is too large"},
+  };
+  CHECK(state, cases);
+}
+
 static void every_op_of_the_table_has_a_rule(void **state) {
   (void)state;
   for (int kind = 0; kind < OP_COUNT; kind++) assert_non_null(shape_rule_of((op_kind)kind));
@@ -393,6 +408,7 @@ int main(void) {
       TEST(rules_infer_what_follows_from_operands),
       TEST(rules_that_need_a_declared_type_say_so),
       TEST(absurd_results_are_refused_before_they_overflow),
+      TEST(types_too_large_to_address_are_refused),
       TEST(every_op_of_the_table_has_a_rule),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
