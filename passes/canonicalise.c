@@ -263,9 +263,8 @@ static MlirValue retyped_constant(rewriter *r, MlirOperation op, MlirOperation c
 /* A weight has no shape of its own in its file. */
 static MlirValue retyped_weight(rewriter *r, MlirOperation op, MlirOperation weight) {
   if (!value_has_one_use(result_of(weight)) || attr_str_is(weight, "file", "@weights")) return no_change;
-  MlirNamedAttribute attributes[3];
   intptr_t count = mlirOperationGetNumAttributes(weight);
-  if (count > 3) return no_change;
+  MlirNamedAttribute *attributes = arena_alloc(r->arena, (size_t)count * sizeof *attributes);
   for (intptr_t i = 0; i < count; i++) attributes[i] = mlirOperationGetAttribute(weight, i);
   MlirType type = mlirValueGetType(result_of(op));
   builder b = builder_before(r->compilation, op);

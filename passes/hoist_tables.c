@@ -275,10 +275,20 @@ static status rebuild_steps(hoist *h) {
 
 /* ---- The pass ---- */
 
+static bool takes_operands_of(MlirOperation function, MlirOperation steps) {
+  if (mlirOperationIsNull(function) || mlirBlockIsNull(function_body(function))) return false;
+  return mlirBlockGetNumArguments(function_body(function)) == mlirOperationGetNumOperands(steps);
+}
+
 static status hoist_steps(pass_context *context, MlirModule module, MlirOperation steps) {
   hoist h = {.context = context, .arena = arena_create(), .steps = steps, .count = attr_i64(steps, "count", 0)};
   MlirStringRef callee = attr_str(steps, "callee");
   h.function = module_function(module, arena_string(h.arena, callee.data, callee.length));
+  if (!takes_operands_of(h.function, steps)) {
+    arena_destroy(h.arena);
+    return diagnose(&context->compilation->diagnostics, STATUS_FAILED, NULL, "pinion.steps",
+                    "@%.*s is no function of these operands", (int)callee.length, callee.data);
+  }
   h.block = function_body(h.function);
   h.table_count = (int)attr_i64(steps, "tables", 0);
   h.ops = block_ops(h.arena, h.block);

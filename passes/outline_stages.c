@@ -291,7 +291,7 @@ static void outline_prefix(stages *s, MlirOperation before) {
 
 status pass_outline_stages(pass_context *context, MlirModule module) {
   MlirOperation function = module_function(module, "main");
-  if (mlirOperationIsNull(function)) return STATUS_OK;
+  if (mlirOperationIsNull(function) || mlirBlockIsNull(function_body(function))) return STATUS_OK;
   stages s = {.context = context, .arena = arena_create(), .module = module, .block = function_body(function)};
   stages_read(&s);
   MlirOperation head = s.ops.ops[0]; /* alive until what is dead goes */

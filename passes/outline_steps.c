@@ -366,7 +366,7 @@ static status build_steps(outline *o, const copy_match *match, MlirValue init) {
 
 status pass_outline_steps(pass_context *context, MlirModule module) {
   MlirOperation function = module_function(module, "main");
-  if (mlirOperationIsNull(function)) return STATUS_OK;
+  if (mlirOperationIsNull(function) || mlirBlockIsNull(function_body(function))) return STATUS_OK;
   MlirBlock block = function_body(function);
   outline o = {.context = context, .arena = arena_create(), .module = module};
   o.ops = block_ops(o.arena, block);

@@ -148,12 +148,12 @@ func.func @main(%x: tensor<2x6xf32>, %y: tensor<2x4xf32>) -> (tensor<2x6xf32>, t
 // CHECK-LABEL: func.func @main
 // CHECK-NEXT: %[[SHARED:.*]] = "pinion.weight"() {{.*}} -> tensor<3x4xf32>
 // CHECK-NEXT: %[[RESULT:.*]] = "pinion.weight"() {{.*}} -> tensor<3x4xf32>
-// CHECK-NEXT: %[[FLAT:.*]] = "pinion.weight"() {file = "w.bin", name = "a", offset = 0 : i64} : () -> tensor<12xf32>
+// CHECK-NEXT: %[[FLAT:.*]] = "pinion.weight"() {file = "w.bin", name = "a", offset = 0 : i64{{.*}}} : () -> tensor<12xf32>
 // CHECK-NEXT: %[[R1:.*]] = "pinion.reshape"(%[[SHARED]])
 // CHECK-NEXT: %[[R2:.*]] = "pinion.reshape"(%[[RESULT]])
 // CHECK-NEXT: return %[[FLAT]], %[[R1]], %[[SHARED]], %[[R2]]
 func.func @main() -> (tensor<12xf32>, tensor<12xf32>, tensor<3x4xf32>, tensor<12xf32>) {
-  %a = "pinion.weight"() {name = "a", file = "w.bin", offset = 0 : i64} : () -> tensor<3x4xf32>
+  %a = "pinion.weight"() {name = "a", file = "w.bin", offset = 0 : i64, onnx = "a"} : () -> tensor<3x4xf32>
   %b = "pinion.weight"() {name = "b", file = "w.bin", offset = 48 : i64} : () -> tensor<3x4xf32>
   %c = "pinion.weight"() {name = "c", file = "@weights", offset = 0 : i64} : () -> tensor<3x4xf32>
   %0 = "pinion.reshape"(%a) : (tensor<3x4xf32>) -> tensor<12xf32>

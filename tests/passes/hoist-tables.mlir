@@ -4,6 +4,7 @@
 // RUN: pinion opt --passes=hoist-tables %t/shapes.mlir | FileCheck %t/shapes.mlir
 // RUN: pinion opt --passes=hoist-tables %t/stays.mlir | FileCheck %t/stays.mlir
 // RUN: pinion opt --passes=hoist-tables %t/twice.mlir | FileCheck %t/twice.mlir
+// RUN: not pinion opt --passes=hoist-tables %t/nowhere.mlir 2>&1 | FileCheck %t/nowhere.mlir
 
 //--- fires.mlir
 // The embedding's MLP is computed for all three steps in front of them; the step receives its row. The table that fed it, and
@@ -95,4 +96,12 @@ func.func private @step(%x: tensor<4xf32>, %t: tensor<4xf32>) -> tensor<4xf32> {
   %0 = "pinion.unary"(%t) {kind = "exp"} : (tensor<4xf32>) -> tensor<4xf32>
   %1 = "pinion.binary"(%x, %0) {kind = "add"} : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
   return %1 : tensor<4xf32>
+}
+
+//--- nowhere.mlir
+// A callee that is not there is a diagnostic.
+// CHECK: pinion.steps{{.*}}: @step is no function of these operands
+func.func @main(%x: tensor<4xf32>, %t: tensor<2x4xf32>) -> tensor<4xf32> {
+  %y = "pinion.steps"(%x, %t) {callee = @step, count = 2 : i64, tables = 1 : i64} : (tensor<4xf32>, tensor<2x4xf32>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
 }
