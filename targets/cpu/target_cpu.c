@@ -15,6 +15,7 @@ enum {
   TRANSCENDENTALS_PER_MICROSECOND = 800,
   MICROSECONDS_PER_BLOCK = 4, /* handing a block to another thread costs about one */
   BLOCKS_AT_MOST = 64,
+  LANES_AT_MOST = 16, /* floats in a vector register: what a row in scratch is made up to */
 };
 
 static bool is_float(pinion_dtype dtype) {
@@ -73,7 +74,7 @@ typedef struct family_form {
 
 static const family_form forms[PINION_FAMILY_COUNT] = {
     [PINION_FAMILY_POINTWISE] = {"pointwise.c.in", false, PINION_MAX_RANK, 0, 0},
-    [PINION_FAMILY_SOFTMAX] = {"softmax.c.in", true, -1, 2, 1.2},
+    [PINION_FAMILY_SOFTMAX] = {"softmax.c.in", true, -1, 1, 1.2},
     [PINION_FAMILY_REDUCE] = {"reduce.c.in", false, 0, 0, 0.1},
     [PINION_FAMILY_CUMSUM] = {"cumsum.c.in", false, -1, 0, 1.5},
     [PINION_FAMILY_NORM] = {"norm.c.in", true, -1, 4, 0.2},
@@ -119,7 +120,8 @@ static bool choose_simple(const kernel_problem *problem, kernel_choice *out_choi
   out_choice->source = form->source;
   out_choice->cost = body_microseconds(problem, elements) + form->cost * (double)elements / 1000;
   if (form->rows_of_scratch)
-    out_choice->dynamic_shared_bytes = (uint32_t)(form->rows_of_scratch * params->size[params->rank - 1] * 8);
+    out_choice->dynamic_shared_bytes =
+        (uint32_t)(form->rows_of_scratch * (params->size[params->rank - 1] + LANES_AT_MOST) * 8);
   if (problem->family == PINION_FAMILY_ATTENTION) {
     text_append(&out_choice->defines, "#define PN_QUERIES %d\n", ATTENTION_QUERIES);
     out_choice->dynamic_shared_bytes = (uint32_t)attention_scratch(params, widest_element(problem) > 4 ? 8 : 4);
