@@ -15,7 +15,8 @@ enum {
   TRANSCENDENTALS_PER_MICROSECOND = 800,
   MICROSECONDS_PER_BLOCK = 4, /* handing a block to another thread costs about one */
   BLOCKS_AT_MOST = 64,
-  LANES_AT_MOST = 16, /* floats in a vector register: what a row in scratch is made up to */
+  ROWS_ELEMENTS = 512, /* of short rows that go through a kernel's steps together */
+  LANES_AT_MOST = 16,  /* floats in a vector register: what a row in scratch is made up to */
 };
 
 static bool is_float(pinion_dtype dtype) {
@@ -119,9 +120,12 @@ static bool choose_simple(const kernel_problem *problem, kernel_choice *out_choi
   if (*out_why) return false;
   out_choice->source = form->source;
   out_choice->cost = body_microseconds(problem, elements) + form->cost * (double)elements / 1000;
-  if (form->rows_of_scratch)
-    out_choice->dynamic_shared_bytes =
-        (uint32_t)(form->rows_of_scratch * (params->size[params->rank - 1] + LANES_AT_MOST) * 8);
+  if (form->rows_of_scratch) {
+    const int64_t row = params->size[params->rank - 1] + LANES_AT_MOST,
+                  elements_together = ROWS_ELEMENTS > row ? ROWS_ELEMENTS : row;
+    text_append(&out_choice->defines, "#define PN_ROWS_ELEMENTS %d\n", ROWS_ELEMENTS);
+    out_choice->dynamic_shared_bytes = (uint32_t)(form->rows_of_scratch * elements_together * 8);
+  }
   if (problem->family == PINION_FAMILY_ATTENTION) {
     text_append(&out_choice->defines, "#define PN_QUERIES %d\n", ATTENTION_QUERIES);
     out_choice->dynamic_shared_bytes = (uint32_t)attention_scratch(params, widest_element(problem) > 4 ? 8 : 4);
@@ -142,8 +146,8 @@ const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem
   if (!computes_in_float(problem->dtypes[a]) || !computes_in_float(problem->dtypes[b]))
     return "blocked tiles multiply f32, bf16 and f16 in float32 only";
   for (int i = 0; i < problem->params.arg_count; i++)
-    if (problem->dtypes[i] == PINION_DTYPE_f64 && i < problem->result_count)
-      return "blocked tiles accumulate in float32: a float64 result deserves the plain form";
+    if (i < problem->result_count && !problem->has_body && !computes_in_float(problem->dtypes[i]))
+      return "blocked tiles accumulate in float32: another result deserves the plain form";
   return NULL;
 }
 
