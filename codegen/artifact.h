@@ -42,6 +42,7 @@ typedef struct kernel_instance {
 } kernel_instance;
 
 typedef struct launch_kernel {
+  const char *problem; /* its key in tuning files */
   int instance;
   uint32_t grid[3], block[3], dynamic_shared_bytes;
   double cost; /* microseconds, by the cost model */

@@ -112,10 +112,14 @@ static status choose_launch(chooser *k, const program_launch *launch, kernel_pro
     return diagnose(&k->c->diagnostics, STATUS_UNSUPPORTED, launch->node_count ? launch->nodes[0] : NULL,
                     family_name(launch->family), "target %s has no kernel for it: %s", k->target->name, why);
   }
-  *out = (launch_kernel){.instance = find_instance(k, problem, &choice),
+  text key = {0};
+  kernel_problem_key(problem, &key);
+  *out = (launch_kernel){.problem = arena_string(k->c->arena, key.data, key.length),
+                         .instance = find_instance(k, problem, &choice),
                          .dynamic_shared_bytes = choice.dynamic_shared_bytes,
                          .cost = choice.cost,
                          .work = kernel_problem_work(problem)};
+  text_free(&key);
   memcpy(out->grid, choice.grid, sizeof out->grid);
   memcpy(out->block, choice.block, sizeof out->block);
   text_free(&choice.defines);

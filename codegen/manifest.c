@@ -102,7 +102,7 @@ static void append_launch(const artifact *a, int index, text *out) {
     append_string_field(out, "kind", launch->kind);
     text_append(out, ", ");
   }
-  text_append(out, "\"kernel\": %d, ", kernel->instance);
+  text_append(out, "\"problem\": \"%s\", \"kernel\": %d, ", kernel->problem, kernel->instance);
   append_list(out, "sizes", launch->params.size, launch->params.rank);
   text_append(out, ", \"results\": %d, \"arguments\": [", launch->result_count);
   for (int i = 0; i < launch->params.arg_count; i++) text_append(out, i ? ", %d" : "%d", launch->buffers[i]);
