@@ -14,3 +14,7 @@ find_program(PINION_PYTHON python3 HINTS ${CMAKE_SOURCE_DIR}/.venv/bin)
 add_test(NAME passes.fixtures
   COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_fixtures.py --pinion=$<TARGET_FILE:pinion>
           --work=${CMAKE_BINARY_DIR}/tests/passes)
+# eval_model comes from tests/ir; expressions are resolved when all areas have been read.
+add_test(NAME passes.subsets
+  COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_subsets.py pi0_small pi0_torchscript pi05_bf16
+          pi05_opset23_batch2 --eval-model=$<TARGET_FILE:eval_model> --work=${CMAKE_BINARY_DIR}/tests/passes-subsets)
