@@ -138,7 +138,7 @@ template <typename value_type> PN_INLINE void pn_store_bool(void *base, int64_t 
 PN_UNARY(exp, expf(x), exp(x))
 PN_UNARY(log, logf(x), log(x))
 PN_UNARY(sqrt, sqrtf(x), sqrt(x))
-PN_UNARY(rsqrt, 1.0f / sqrtf(x), 1.0 / sqrt(x))
+PN_UNARY(rsqrt, rsqrtf(x), 1.0 / sqrt(x))
 PN_UNARY(tanh, tanhf(x), tanh(x))
 PN_UNARY(erf, erff(x), erf(x))
 PN_UNARY(sin, sinf(x), sin(x))
@@ -181,6 +181,13 @@ PN_INLINE double pn_exp(double x) {
 }
 PN_INLINE double pn_rsqrt(double x) {
   return 1.0 / sqrt(x);
+}
+/* Within 2 units, where a division would be a call. */
+PN_INLINE float pn_inverse(float x) {
+  return __fdividef(1.0f, x);
+}
+PN_INLINE double pn_inverse(double x) {
+  return 1.0 / x;
 }
 template <typename value_type> PN_INLINE value_type pn_min(value_type x, value_type y) {
   return x < y || x != x ? x : y;

@@ -22,8 +22,7 @@ PN_ENTRY(256) {
     if (active)
       for (int64_t i = lane; i < length; i += PN_ROW_THREADS)
         sum += pn_exp((PN_ACCUMULATOR)PN_LOAD(1, x + i * x_stride) - maximum);
-    /* A division for each element is a call, and calls spill. */
-    const PN_ACCUMULATOR inverse = 1 / pn_row_sum(sum);
+    const PN_ACCUMULATOR inverse = pn_inverse(pn_row_sum(sum));
     if (active)
       for (int64_t i = lane; i < length; i += PN_ROW_THREADS)
         PN_STORE(0, y + i * y_stride, pn_exp((PN_ACCUMULATOR)PN_LOAD(1, x + i * x_stride) - maximum) * inverse);

@@ -85,6 +85,9 @@ static inline float __uint_as_float(uint32_t bits) {
 static inline float __int_as_float(int32_t bits) {
   return __uint_as_float((uint32_t)bits);
 }
+static inline float rsqrtf(float x) {
+  return 1 / sqrtf(x);
+}
 static inline float __fdividef(float x, float y) {
   return fabsf(y) > 0x1p126f ? 0 : x / y;
 }

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Everything that needs a GPU of compute capability 9.0, on a machine that has one, NVRTC, a C compiler and Python with NumPy, but
+# perhaps not what Pinion is built with: bring build/pinion and build/tests/make_cuda_cases.
+#
+#   tests/cuda/on_device.sh [WORK]     PINION, MAKE_CASES: the two binaries, if they lie elsewhere
+#
+# 1. every kernel family on random problems, alone and in one captured graph, and the time of a full-size policy's GEMMs;
+# 2. every committed fixture, every case, against PyTorch's own error; 3. the latency of each. Exits 1 if anything is wrong.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+work="${1:-/tmp/pinion-on-device}"
+export PINION="${PINION:-$PWD/build/pinion}"
+make_cases="${MAKE_CASES:-$PWD/build/tests/make_cuda_cases}"
+mkdir -p "$work"
+failed=0
+
+if [ -z "${PINION_NVRTC:-}" ]; then
+  for found in /usr/local/cuda/lib64/libnvrtc.so "$(python3 -c 'import glob, sysconfig; print((glob.glob(
+      sysconfig.get_paths()["purelib"] + "/nvidia/*/lib/libnvrtc.so.1[3-9]") + [""])[0])' 2>/dev/null)"; do
+    if [ -e "$found" ]; then export PINION_NVRTC="$found"; break; fi
+  done
+fi
+nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm --format=csv,noheader || true
+
+echo "== kernels"
+"$make_cases" "$work/cases" --kernels=3 --problems=16 --timing || failed=1
+cc -O2 -std=gnu11 -I. tests/cuda/run_cases.c runtime/device_cuda.c runtime/description.c -o "$work/run_cases" -ldl -lpthread -lm &&
+  "$work/run_cases" "$work/cases" || failed=1
+
+echo "== fixtures"
+check() {
+  python3 tests/models/check_fixture.py "tests/fixtures/$2" --pinion="$PINION" --work="$1/$2" --target=sm_90 > "$1/$2.log" 2>&1
+  status=$?
+  echo "-- $2 (exit $status)"
+  cat "$1/$2.log"
+  return $status
+}
+export -f check
+fixtures="$(cd tests/fixtures && for f in */fixture.json; do dirname "$f"; done)"
+echo "$fixtures" | xargs -P 4 -I{} bash -c "check '$work' {}" || failed=1
+
+echo "== latency"
+for fixture in $fixtures; do
+  echo "-- $fixture"
+  "$PINION" bench "$work/$fixture/artifact" || failed=1
+done
+exit "$failed"
