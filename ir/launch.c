@@ -93,11 +93,13 @@ static status read_strides(compilation *c, program_launch *launch) {
 
 static void read_nodes(compilation *c, program_launch *launch) {
   MlirAttribute nodes = attribute(launch->op, "nodes");
-  if (mlirAttributeIsNull(nodes)) return;
+  if (mlirAttributeIsNull(nodes) || !mlirAttributeIsAArray(nodes)) return;
   launch->node_count = (int)mlirArrayAttrGetNumElements(nodes);
   launch->nodes = arena_alloc(c->arena, sizeof *launch->nodes * (size_t)(launch->node_count + 1));
-  for (int i = 0; i < launch->node_count; i++)
-    launch->nodes[i] = copy_string(c, mlirStringAttrGetValue(mlirArrayAttrGetElement(nodes, i)));
+  for (int i = 0; i < launch->node_count; i++) {
+    MlirAttribute node = mlirArrayAttrGetElement(nodes, i);
+    launch->nodes[i] = mlirAttributeIsAString(node) ? copy_string(c, mlirStringAttrGetValue(node)) : "";
+  }
 }
 
 static void read_after(compilation *c, program_launch *launch) {
@@ -123,6 +125,8 @@ static status read_launch(compilation *c, const program *p, MlirOperation op, pr
   out->params.arg_count = (int32_t)arg_count;
   out->params.rank = rank;
   out->result_count = (int)attr_i64(op, "results", 0);
+  for (int d = 0; d < rank; d++)
+    if (out->params.size[d] < 0) return malformed(c, op, "negative size");
   if (out->result_count < 1 || out->result_count > arg_count) return malformed(c, op, "bad count of results");
   if (attr_i64s(op, "offsets", out->offset, PINION_MAX_ARGS) != arg_count ||
       attr_i64s(op, "step_strides", out->step_stride, PINION_MAX_ARGS) != arg_count)
@@ -151,10 +155,13 @@ static status read_stages(compilation *c, MlirModule module, program *p) {
   p->stages = arena_alloc(c->arena, sizeof *p->stages * (size_t)(p->stage_count + 1));
   for (int i = 0; i < p->stage_count; i++) {
     MlirAttribute stage = mlirArrayAttrGetElement(stages, i);
+    if (!mlirAttributeIsADictionary(stage))
+      return diagnose(&c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "a stage is no dictionary");
     MlirAttribute name = mlirDictionaryAttrGetElementByName(stage, mlirStringRefCreateFromCString("name"));
     MlirAttribute repeat = mlirDictionaryAttrGetElementByName(stage, mlirStringRefCreateFromCString("repeat"));
-    if (mlirAttributeIsNull(name) || mlirAttributeIsNull(repeat))
-      return diagnose(&c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "a stage has no name or no repeat");
+    if (mlirAttributeIsNull(name) || !mlirAttributeIsAString(name) || mlirAttributeIsNull(repeat) ||
+        !mlirAttributeIsAInteger(repeat) || mlirIntegerAttrGetValueInt(repeat) < 1)
+      return diagnose(&c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "a stage has no name, or no count of repetitions");
     p->stages[i].name = copy_string(c, mlirStringAttrGetValue(name));
     p->stages[i].repeat = mlirIntegerAttrGetValueInt(repeat);
   }
@@ -170,6 +177,18 @@ static status assign_stages(compilation *c, program *p) {
     stage = own;
     if (p->stages[own].launch_count++ == 0) p->stages[own].first_launch = i;
   }
+  return STATUS_OK;
+}
+
+/* No argument reaches beyond its buffer. */
+static status check_ranges(compilation *c, const program *p) {
+  for (int i = 0; i < p->launch_count; i++)
+    for (int arg = 0; arg < p->launches[i].params.arg_count; arg++) {
+      int64_t first, last;
+      program_arg_range(p, &p->launches[i], arg, &first, &last);
+      if (first < 0 || last > p->buffers[p->launches[i].buffers[arg]].bytes)
+        return malformed(c, p->launches[i].op, "an argument reaches beyond its buffer");
+    }
   return STATUS_OK;
 }
 
@@ -193,7 +212,8 @@ status program_read(compilation *c, MlirModule module, program *out_program) {
     }
     if (result != STATUS_OK) return result;
   }
-  return assign_stages(c, p);
+  result = assign_stages(c, p);
+  return result == STATUS_OK ? check_ranges(c, p) : result;
 }
 
 /* ---- What a launch touches ---- */

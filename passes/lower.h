@@ -103,6 +103,7 @@ typedef struct lowering {
   value_map values;            /* value -> its view */
   value_map planned;           /* result of a concat not lowered yet -> the view that its pieces are placed in */
   const frame *frame;
+  int depth; /* of calls */
   bool in_steps;
   int carried_buffer;  /* of the stage being lowered; -1: none */
   size_t step_launch;  /* in_steps: the stage's first launch; what does not depend on the step is put before it */

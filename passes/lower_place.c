@@ -14,6 +14,7 @@
 typedef struct place_search {
   lowering *l;
   bool carried_allowed;
+  int depth; /* of calls looked into */
 } place_search;
 
 static bool place_find(place_search *search, MlirValue value, view *out);
@@ -80,16 +81,18 @@ static int call_count(MlirModule module, MlirOperation function) {
 /* A value passed to a function that is called once may be computed in its place of a concat there: what a step puts
    before its own keys, the images among the tokens. */
 static bool argument_place(place_search *search, MlirOperation call, intptr_t index, view *out) {
+  enum { DEPTH_AT_MOST = 8 };
   lowering *l = search->l;
   MlirStringRef name = attr_str(call, "callee");
-  if (!name.length) return false;
+  if (!name.length || search->depth == DEPTH_AT_MOST) return false;
   MlirOperation callee = module_function(l->module, arena_string(l->c->arena, name.data, name.length));
   if (mlirOperationIsNull(callee) || call_count(l->module, callee) != 1) return false;
   if (op_kind_of(call) == OP_steps) {
     const intptr_t tables = (intptr_t)attr_i64(call, "tables", 0);
     if (index == 0 || index >= mlirOperationGetNumOperands(call) - tables) return false;
   }
-  place_search inside = {l, false};
+  place_search inside = {.l = l, .depth = search->depth + 1};
+  if (index >= mlirBlockGetNumArguments(function_body(callee))) return false;
   return place_find(&inside, mlirBlockGetArgument(function_body(callee), index), out);
 }
 
@@ -183,7 +186,7 @@ static view place_new(lowering *l, MlirValue value) {
 }
 
 bool place_wished(lowering *l, MlirValue value, view *out) {
-  place_search search = {l, false};
+  place_search search = {.l = l};
   return place_find(&search, value, out);
 }
 
@@ -193,7 +196,7 @@ view place(lowering *l, MlirValue value) {
 }
 
 view place_carried(lowering *l, MlirValue value) {
-  place_search search = {l, true};
+  place_search search = {.l = l, .carried_allowed = true};
   view found;
   return place_find(&search, value, &found) ? found : place_new(l, value);
 }

@@ -63,10 +63,13 @@ static void deliver(lowering *l, MlirOperation terminator, const view *value, co
 
 /* Lowers a function's body, whose arguments have views, and leaves its results' views in out_results. */
 static status lower_body(lowering *l, const frame *f, view *out_results) {
+  enum { DEPTH_AT_MOST = 16 };
   const frame *caller = l->frame;
   MlirOperation terminator = block_terminator(f->block);
   status result = STATUS_OK;
+  if (l->depth == DEPTH_AT_MOST) return lower_error(l, terminator, "is in functions that call one another without end");
   l->frame = f;
+  l->depth++;
   for (MlirOperation op = mlirBlockGetFirstOperation(f->block);
        result == STATUS_OK && !mlirOperationEqual(op, terminator); op = mlirOperationGetNextInBlock(op))
     result = lower_op(l, op);
@@ -77,6 +80,7 @@ static status lower_body(lowering *l, const frame *f, view *out_results) {
     out_results[i] = *f->results[i];
   }
   l->frame = caller;
+  l->depth--;
   return result;
 }
 
@@ -96,7 +100,10 @@ static frame frame_of(lowering *l, MlirOperation function) {
 static status lower_call(lowering *l, MlirOperation op) {
   const char *name;
   MlirOperation callee = callee_of(l, op, &name);
-  if (mlirOperationIsNull(callee)) return lower_error(l, op, "is neither an op of Pinion nor a call of a function");
+  if (mlirOperationIsNull(callee) ||
+      mlirBlockGetNumArguments(function_body(callee)) != mlirOperationGetNumOperands(op) ||
+      mlirOperationGetNumOperands(block_terminator(function_body(callee))) != mlirOperationGetNumResults(op))
+    return lower_error(l, op, "is neither an op of Pinion nor a call of a function that it fits");
   const bool is_stage = l->frame->block.ptr == function_body(module_function(l->module, "main")).ptr;
   frame f = frame_of(l, callee);
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
@@ -143,10 +150,24 @@ static status steps_arguments(lowering *l, MlirOperation op, MlirBlock block, co
   return STATUS_OK;
 }
 
+/* The callee takes what the op passes, and returns the next carried tensor. */
+static bool steps_fit(MlirOperation op, MlirOperation callee) {
+  MlirBlock block = function_body(callee);
+  MlirOperation end = block_terminator(block);
+  const int64_t tables = attr_i64(op, "tables", 0);
+  if (mlirBlockGetNumArguments(block) != mlirOperationGetNumOperands(op) || mlirOperationGetNumOperands(end) != 1)
+    return false;
+  MlirType type = mlirValueGetType(mlirOperationGetResult(op, 0));
+  return tables >= 0 && tables < mlirOperationGetNumOperands(op) &&
+         mlirTypeEqual(mlirValueGetType(mlirBlockGetArgument(block, 0)), type) &&
+         mlirTypeEqual(mlirValueGetType(mlirOperationGetOperand(end, 0)), type);
+}
+
 static status lower_steps(lowering *l, MlirOperation op) {
   const char *name;
   MlirOperation callee = callee_of(l, op, &name);
   if (mlirOperationIsNull(callee)) return lower_error(l, op, "calls a function that does not exist");
+  if (!steps_fit(op, callee)) return lower_error(l, op, "calls a function of another type");
   if (l->in_steps) return lower_error(l, op, "is inside of another pinion.steps");
   MlirValue y = mlirOperationGetResult(op, 0);
   view init, carried, last;
@@ -253,6 +274,8 @@ static status io_buffer(lowering *l, MlirOperation main, const char *names, intp
     return diagnose(&l->c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "@main has no name for each of its %s", names);
   if (!value_type(value, &type))
     return diagnose(&l->c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "@main has an argument without a static shape");
+  if (!mlirAttributeIsAString(mlirArrayAttrGetElement(list, index)))
+    return diagnose(&l->c->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "@main's `%s` are not all strings", names);
   MlirStringRef name = mlirStringAttrGetValue(mlirArrayAttrGetElement(list, index));
   const int64_t pitch = type.rank ? type.dims[type.rank - 1] : 1;
   const int buffer = buffer_create(l, arena_string(l->c->arena, name.data, name.length), space, &type, pitch);

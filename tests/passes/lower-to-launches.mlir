@@ -12,6 +12,9 @@
 // RUN: pinion opt --passes=lower-to-launches %t/views.mlir -o %t/again.mlir
 // RUN: pinion opt --passes=plan-memory %t/again.mlir | FileCheck %t/views.mlir
 // RUN: not pinion opt --passes=lower-to-launches %t/nested.mlir 2>&1 | FileCheck %t/nested.mlir
+// RUN: not pinion opt --passes=lower-to-launches %t/recursive.mlir 2>&1 | FileCheck %t/recursive.mlir
+// RUN: not pinion opt --passes=lower-to-launches %t/misfit.mlir 2>&1 | FileCheck %t/misfit.mlir
+// RUN: not pinion compile %t/beyond.mlir -o %t/beyond 2>&1 | FileCheck %t/beyond.mlir
 
 // What they compute is checked against the reference interpreter by tests/codegen/check_lowering.c; here is how.
 
@@ -172,5 +175,42 @@ module {
   func.func private @inner(%x: tensor<4xf32>) -> tensor<4xf32> {
     %y = "pinion.unary"(%x) {kind = "neg"} : (tensor<4xf32>) -> tensor<4xf32>
     return %y : tensor<4xf32>
+  }
+}
+
+//--- recursive.mlir
+// CHECK: call one another without end
+module {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> attributes {pinion.inputs = ["x"], pinion.outputs = ["y"]} {
+    %y = func.call @again(%x) : (tensor<4xf32>) -> tensor<4xf32>
+    return %y : tensor<4xf32>
+  }
+  func.func private @again(%x: tensor<4xf32>) -> tensor<4xf32> {
+    %y = func.call @again(%x) : (tensor<4xf32>) -> tensor<4xf32>
+    return %y : tensor<4xf32>
+  }
+}
+
+//--- misfit.mlir
+// CHECK: calls a function of another type
+module {
+  func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> attributes {pinion.inputs = ["x"], pinion.outputs = ["y"]} {
+    %y = "pinion.steps"(%x) {callee = @step, count = 2 : i64, tables = 0 : i64} : (tensor<4xf32>) -> tensor<4xf32>
+    return %y : tensor<4xf32>
+  }
+  func.func private @step(%x: tensor<4xf32>, %z: tensor<4xf32>) -> tensor<4xf32> {
+    return %x : tensor<4xf32>
+  }
+}
+
+//--- beyond.mlir
+// A launch level written by hand is not trusted either.
+// CHECK: an argument reaches beyond its buffer
+module attributes {pinion.arena_bytes = 0 : i64, pinion.stages = [{name = "main", repeat = 1 : i64}]} {
+  func.func @main() {
+    %x = "pinion.buffer"() {bytes = 16 : i64, name = "x", offset = 0 : i64, pitch = 4 : i64, space = "input"} : () -> memref<4xf32>
+    %y = "pinion.buffer"() {bytes = 16 : i64, name = "y", offset = 0 : i64, pitch = 4 : i64, space = "output"} : () -> memref<4xf32>
+    "pinion.launch"(%y, %x) {after = array<i64>, body = ["neg x0", "yield v0"], family = "pointwise", integers = array<i64>, nodes = [], offsets = array<i64: 0, 1>, results = 1 : i64, scalars = [], sizes = array<i64: 4>, stage = 0 : i64, step_strides = array<i64: 0, 0>, strides = [array<i64: 1>, array<i64: 1>]} : (memref<4xf32>, memref<4xf32>) -> ()
+    return
   }
 }

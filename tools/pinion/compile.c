@@ -44,7 +44,10 @@ static void end_progress(bool terminal) {
 /* An ONNX model is imported; IR text (of any level, for debugging) is parsed. */
 static status read_model(compilation *c, const compile_arguments *arguments, MlirModule *out_module) {
   import_options options;
-  if (has_suffix(arguments->model, ".mlir")) return module_parse(c, arguments->model, out_module);
+  if (has_suffix(arguments->model, ".mlir")) {
+    const status result = module_parse(c, arguments->model, out_module);
+    return result == STATUS_OK ? module_verify(c, *out_module, LEVELS_FUSED | LEVELS_LAUNCH) : result;
+  }
   if (!shapes_parse(c->arena, &arguments->shapes, &options)) return STATUS_USAGE;
   return onnx_import(c, arguments->model, &options, out_module);
 }
