@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * What a target says about itself: one const struct, and the list of them. Nothing outside targets/ asks for a target by
- * name; it asks the struct.
+ * What a target says about itself: one const struct, and the list of them. Nothing outside targets/ asks for a target
+ * by name; it asks the struct.
  */
 #ifndef PINION_TARGET_H
 #define PINION_TARGET_H
@@ -14,22 +14,21 @@
  * A kernel instance is, in this order: the defines below; the target's own (`kernel_choice.defines`); the prelude; the
  * body function, where there is one; the family's source. On a target that compiles sources itself (`compile`) that is
  * one text, with runtime/abi.h in front of it all; else the prelude and abi.h are `#include`d by kernels/NAME.c (the
- * prelude is copied beside it, without its `.in`; abi.h is "../runtime/abi.h"). Instances with equal text are one kernel.
+ * prelude is copied beside it, without its `.in`; abi.h is "../runtime/abi.h"). Instances with equal text are one
+ * kernel.
  *
  *   PN_KERNEL                name of the kernel function to define. cpu: void PN_KERNEL(const pinion_cpu_block *block)
  *   PN_RANK                  params.rank
  *   PN_RESULTS, PN_OPERANDS  how many arguments are results, and operands (a gemm's a and b included)
- *   PN_T<i>                  element type of argument i, results first, as a token: f32, bf16, bool, ..; to be pasted, so
- *                            no source may include stdbool.h
- *   PN_C<i>                  compute type of argument i: float (f32 bf16 f16), double (f64), int64_t (integers, bool)
- *   PN_ARG_TYPES(X)          X(i, type token) for each argument
- *   PN_KIND_<kind>           1: the kind of a reduce (PN_KIND_sum) or a norm (PN_KIND_layer, PN_KIND_rms)
- *   PN_PACKED_B              1: a gemm's b is in the target's packed layout
- *   PN_HAS_BODY              1: the launch has a body; a gemm without one stores the accumulator
- *   PN_BODY_OPERANDS(X)      X(j, i, type token): input x<j> of the body is loaded from argument i. In a gemm x0 is the
- *                            accumulator, and not in the list
- *   PN_BODY_RESULTS(X)       X(j, i, type token): result r<j> of the body is stored to argument i
- *   PN_BODY_ARGUMENTS        what pn_body is called with: `x0, x1, .., &r0, ..`; so a pointwise element is
+ *   PN_T<i>                  element type of argument i, results first, as a token: f32, bf16, bool, ..; to be pasted,
+ * so no source may include stdbool.h PN_C<i>                  compute type of argument i: float (f32 bf16 f16), double
+ * (f64), int64_t (integers, bool) PN_ARG_TYPES(X)          X(i, type token) for each argument PN_KIND_<kind> 1: the
+ * kind of a reduce (PN_KIND_sum) or a norm (PN_KIND_layer, PN_KIND_rms) PN_PACKED_B              1: a gemm's b is in
+ * the target's packed layout PN_HAS_BODY              1: the launch has a body; a gemm without one stores the
+ * accumulator PN_BODY_OPERANDS(X)      X(j, i, type token): input x<j> of the body is loaded from argument i. In a gemm
+ * x0 is the accumulator, and not in the list PN_BODY_RESULTS(X)       X(j, i, type token): result r<j> of the body is
+ * stored to argument i PN_BODY_ARGUMENTS        what pn_body is called with: `x0, x1, .., &r0, ..`; so a pointwise
+ * element is
  *
  *     #define LOAD(j, i, type) const PN_C##i x##j = pn_load_##type(...);     (declare x<j> as PN_C<i>)
  *     #define RESULT(j, i, type) PN_C##i r##j;
@@ -41,23 +40,23 @@
 /* One launch as code generation sees it: what to compute, on which types; no tile chosen yet. */
 typedef struct kernel_problem {
   pinion_family family;
-  char kind[16];           /* reduce: sum mean max ..; norm: layer rms; else "" */
-  int result_count;        /* the first arguments */
+  char kind[16];    /* reduce: sum mean max ..; norm: layer rms; else "" */
+  int result_count; /* the first arguments */
   pinion_params params;
   pinion_dtype dtypes[PINION_MAX_ARGS];
-  bool packed_b;           /* gemm: operand b is in the target's packed layout */
+  bool packed_b; /* gemm: operand b is in the target's packed layout */
   bool has_body;
-  body body;               /* pointwise, gemm */
+  body body; /* pointwise, gemm */
 } kernel_problem;
 
 /* The answer: which source, specialised how, launched how. */
 typedef struct kernel_choice {
-  const char *source;  /* embedded file in the target's folder: "gemm.c.in", "gemm.cu" */
-  text defines;        /* `#define NAME value` lines of the target's own, put before the prelude; owned */
-  const char *tile;    /* the row's name, for people; NULL where the family has no tiles */
+  const char *source; /* embedded file in the target's folder: "gemm.c.in", "gemm.cu" */
+  text defines;       /* `#define NAME value` lines of the target's own, put before the prelude; owned */
+  const char *tile;   /* the row's name, for people; NULL where the family has no tiles */
   uint32_t grid[3], block[3];
   uint32_t dynamic_shared_bytes; /* cpu: scratch bytes per worker */
-  double cost;         /* microseconds by the cost model; 0 unknown */
+  double cost;                   /* microseconds by the cost model; 0 unknown */
 } kernel_choice;
 
 /* One weight matrix b[n, k] on its way into weights.bin. Element (n, k) of the source lies at
@@ -70,7 +69,7 @@ typedef struct pack_request {
 
 /* A kernel compiled or to be compiled with the artifact. */
 typedef struct kernel_blob {
-  void *data;  /* owned (free); NULL if the artifact's own build compiles the source (cpu) */
+  void *data; /* owned (free); NULL if the artifact's own build compiles the source (cpu) */
   size_t bytes;
 } kernel_blob;
 
@@ -99,7 +98,8 @@ struct target {
 
   /* Picks source, tile and grid for a problem. `tile` forces a row by name (the tuner), or is NULL. Fails with a
      reason in *out_why (static or in the arena) when no form is legal: then the problem is unsupported. */
-  bool (*choose)(arena *a, const kernel_problem *problem, const char *tile, kernel_choice *out_choice, const char **out_why);
+  bool (*choose)(arena *a, const kernel_problem *problem, const char *tile, kernel_choice *out_choice,
+                 const char **out_why);
 
   /* Names of the tiles that are legal for a problem, best first by the cost model; returns how many. */
   int (*candidates)(const kernel_problem *problem, const char **out_tiles, int capacity);
@@ -115,8 +115,8 @@ struct target {
 extern const struct target *const target_table[]; /* NULL-terminated */
 const struct target *target_find(const char *name);
 
-/* The text of a file under targets/NAME/ or runtime/, embedded into the compiler when it was built, so that one binary is
-   enough. NULL if there is none. */
+/* The text of a file under targets/NAME/ or runtime/, embedded into the compiler when it was built, so that one binary
+   is enough. NULL if there is none. */
 const char *embedded_file(const char *path, size_t *out_bytes);
 /* The n-th embedded path, or NULL past the end: what the artifact writer walks to copy the runtime. */
 const char *embedded_path(int n);
