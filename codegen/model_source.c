@@ -134,6 +134,9 @@ static void append_dependencies(const program *p, text *out) {
   text_append(out, "};\n");
 }
 
+/* A person reads the first few nodes; the manifest lists all: a launch of a step stands for those of every step. */
+enum { COMMENT_NODES = 4 };
+
 /* What the launch computes, on which values, for which nodes of the model. */
 static void append_launch_comment(const program *p, const program_launch *launch, text *out) {
   text_append(out, "    /* %s%s%s ", family_name(launch->family), launch->kind[0] ? " " : "", launch->kind);
@@ -145,10 +148,12 @@ static void append_launch_comment(const program *p, const program_launch *launch
     text_append(out, " ");
     append_type(out, &buffer->type);
   }
-  for (int i = 0; i < launch->node_count; i++) {
+  for (int i = 0; i < launch->node_count && i < COMMENT_NODES; i++) {
     text_append(out, i ? "\n       " : "\n       from ");
     append_comment(out, launch->nodes[i]);
   }
+  if (launch->node_count > COMMENT_NODES)
+    text_append(out, "\n       and %d more nodes", launch->node_count - COMMENT_NODES);
   text_append(out, " */\n");
 }
 

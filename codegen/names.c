@@ -46,7 +46,7 @@ static void append_literal(text *out, const char *string, bool is_json) {
       snprintf(escaped, sizeof escaped, is_json ? "\\u%04x" : "\\%03o", *at);
       text_append(out, "%s", escaped);
     } else {
-      text_append(out, "%c", *at);
+      text_append_bytes(out, (const char *)at, 1);
     }
   }
   text_append(out, "\"");
@@ -62,10 +62,8 @@ void append_json(text *out, const char *string) {
 
 void append_comment(text *out, const char *string) {
   for (const char *at = string; *at; at++) {
-    if ((at[0] == '*' && at[1] == '/') || (at[0] == '/' && at[1] == '*'))
-      text_append(out, "%c ", *at);
-    else
-      text_append(out, "%c", (unsigned char)*at < 32 ? ' ' : *at);
+    text_append_bytes(out, (unsigned char)*at < 32 ? " " : at, 1);
+    if ((at[0] == '*' && at[1] == '/') || (at[0] == '/' && at[1] == '*')) text_append_bytes(out, " ", 1);
   }
 }
 

@@ -126,13 +126,17 @@ void text_append_bytes(text *t, const char *data, size_t length) {
 
 void text_append(text *t, const char *format, ...) {
   va_list arguments;
+  text_reserve(t, 0);
+  size_t room = t->capacity - t->length;
   va_start(arguments, format);
-  int length = vsnprintf(NULL, 0, format, arguments);
+  int length = vsnprintf(t->data + t->length, room, format, arguments);
   va_end(arguments);
-  text_reserve(t, (size_t)length);
-  va_start(arguments, format);
-  vsnprintf(t->data + t->length, (size_t)length + 1, format, arguments);
-  va_end(arguments);
+  if ((size_t)length >= room) { /* it did not fit: once more, with room */
+    text_reserve(t, (size_t)length);
+    va_start(arguments, format);
+    vsnprintf(t->data + t->length, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+  }
   t->length += (size_t)length;
 }
 

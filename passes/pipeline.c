@@ -138,6 +138,7 @@ static status check_names(compilation *c, const pipeline_options *options) {
 
 /* One run of a pipeline, and one entry of it: what MLIR's callbacks are given. */
 typedef struct pipeline_state {
+  unsigned verified_levels; /* 0: nothing was verified yet */
   compilation *compilation;
   const pipeline_options *options;
   status code; /* of the pass that failed */
@@ -165,7 +166,10 @@ static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
   pass_context context = {
       .compilation = state->compilation, .target = state->options->target, .remarks = state->options->remarks};
   state->code = entry->info->run(&context, module);
-  if (state->code == STATUS_OK) state->code = module_verify(state->compilation, module, entry->info->levels);
+  /* What did not change was verified before, unless this pass promises other levels than the one before it. */
+  if (state->code == STATUS_OK && (context.changes > 0 || entry->info->levels != state->verified_levels))
+    state->code = module_verify(state->compilation, module, entry->info->levels);
+  state->verified_levels = entry->info->levels;
   if (state->code != STATUS_OK) mlirExternalPassSignalFailure(pass);
   if (state->options->timing)
     fprintf(stderr, "%3d %-18s %6d changes %7d ops after\n", entry->number, entry->info->name, context.changes,
