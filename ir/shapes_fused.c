@@ -106,7 +106,9 @@ bool shape_of_norm(const shape_query *q, tensor_type *out_results, const char **
       return shape_refuse(q, out_why, "operand %s does not broadcast to %s", shape_text(q->arena, &q->operands[i]),
                           shape_text(q->arena, x));
   }
-  return shape_settle(q, x, out_results, out_why);
+  tensor_type result = *x; /* or another float: the statistics are wide in any case */
+  if (q->declared_count == 1 && dtype_is_float(q->declared->dtype)) result.dtype = q->declared->dtype;
+  return shape_settle(q, &result, out_results, out_why);
 }
 
 bool shape_of_rope(const shape_query *q, tensor_type *out_results, const char **out_why) {

@@ -21,21 +21,23 @@ const pass_info *pass_find(const char *name) {
 
 const char *const *pipeline_default(void) {
   static const char *const names[] = {
-      "choose-precision", /* first: the casts it puts in are cleaned up like the exporter's */
-      "canonicalise",     /* early: the exporter's identities hide what is constant and what is equal */
-      "fold-constants",   /* shapes, masks, time embeddings: afterwards the steps differ in constants alone */
-      "canonicalise",     /* constants make more ops no-ops */
-      "eliminate-common", /* before outlining: what every step computes alike becomes one value, hence invariant */
-      "eliminate-dead",   /* before outlining: dead ops have uses, and would look like a second way to the output */
-      "outline-steps",    /* before any fusion: the copies must still be equal op by op */
-      "hoist-tables",     /* before outline-weights: what it hoists depends on weights alone */
-      "outline-stages",   /* after the steps: what is left in @main splits by what it depends on */
-      "outline-weights",  /* before fusing: a cast of a weight must not be fused into its user */
-      "eliminate-common", /* outlining cloned constants into each function */
-      "fuse-pointwise",   /* after all that wants to see single ops */
-      "fuse-epilogue",    /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
-      "eliminate-dead",   /* nothing dead may become a launch */
-      "lower-to-launches", "plan-memory", NULL,
+      "choose-precision",     /* first: the casts it puts in are cleaned up like the exporter's */
+      "canonicalise",         /* early: the exporter's identities hide what is constant and what is equal */
+      "fold-constants",       /* shapes, masks, time embeddings: afterwards the steps differ in constants alone */
+      "canonicalise",         /* constants make more ops no-ops */
+      "eliminate-common",     /* before outlining: what every step computes alike becomes one value, hence invariant */
+      "eliminate-dead",       /* before outlining: dead ops have uses, and would look like a second way to the output */
+      "outline-steps",        /* before any fusion: the copies must still be equal op by op */
+      "hoist-tables",         /* before outline-weights: what it hoists depends on weights alone */
+      "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */
+      "recognise-norm",       /* after steps and stages: each copy once; 1 + w is not outlined yet */
+      "recognise-activation", /* like all of recognise: before fusions, which take single ops */
+      "outline-weights",      /* before fusing: a cast of a weight must not be fused into its user */
+      "eliminate-common",     /* outlining cloned constants into each function */
+      "fuse-pointwise",       /* after all that wants to see single ops */
+      "fuse-epilogue",        /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
+      "eliminate-dead",       /* nothing dead may become a launch */
+      "lower-to-launches",    "plan-memory", NULL,
   };
   return names;
 }

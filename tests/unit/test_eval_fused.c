@@ -115,6 +115,18 @@ static void norms_scale_and_shift_what_broadcasts(void **state) {
              ARGUMENTS(x, bias), expected);
 }
 
+/* The statistics are of the values as read; the result is rounded once, to its own type. */
+static void a_norms_result_may_be_of_another_type(void **state) {
+  CHECK_OP(*state,
+           "\"pinion.norm\"($0) {kind = \"rms\", axis = 1, epsilon = 0.0 : f64, operandSegmentSizes = array<i32: 1, 0, "
+           "0>} : (tensor<1x2xbf16>) -> tensor<1x2xf32>",
+           ARGUMENTS(VALUES(3, 4)), VALUES(3 / sqrt(12.5), 4 / sqrt(12.5)), 1e-7);
+  CHECK_OP(*state,
+           "\"pinion.norm\"($0) {kind = \"rms\", axis = 1, epsilon = 0.0 : f64, operandSegmentSizes = array<i32: 1, 0, "
+           "0>} : (tensor<1x2xf32>) -> tensor<1x2xbf16>",
+           ARGUMENTS(VALUES(3, 4)), VALUES(0.84765625, 1.1328125), 0);
+}
+
 /* ---- rope ---- */
 
 /* x [2,2,3,6], cosine and sine [b,3,2]: 4 of 6 are rotated. */
@@ -238,6 +250,7 @@ int main(void) {
       TEST(gemm_runs_its_epilogue_on_the_accumulator),
       TEST(the_accumulator_of_a_bf16_gemm_is_float),
       TEST(norms_scale_and_shift_what_broadcasts),
+      TEST(a_norms_result_may_be_of_another_type),
       TEST(rope_rotates_halves_or_neighbours),
       TEST(attention_shares_keys_and_takes_masks),
       TEST(a_query_that_sees_nothing_is_no_nan),

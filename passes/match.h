@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * Matching of small graphs, for the recognise-* passes: a match collects the ops that a pattern consists of while it is
+ * followed from its last op (the root) to its operands, then replaces them by one op.
+ */
+#ifndef PINION_PASSES_MATCH_H
+#define PINION_PASSES_MATCH_H
+
+#include "graph.h"
+
+enum { MATCH_MAXIMUM_OPS = 48 };
+
+typedef struct match {
+  compilation *compilation;
+  MlirOperation ops[MATCH_MAXIMUM_OPS]; /* the root first */
+  int count;
+} match;
+
+match match_begin(compilation *c, MlirOperation root);
+/* The op that defines `value`, if it is of that kind (and its attribute `kind` is `name`, unless NULL): joins the
+   match. Else a null op. */
+MlirOperation match_op(match *m, MlirValue value, op_kind kind, const char *name);
+/* Same, for a binary op that has a number for one operand: either one where the op commutes, else the second. */
+bool match_with_number(match *m, MlirValue value, const char *name, MlirValue *out_other, double *out_number);
+/* Follows float casts upwards, which join the match. */
+MlirValue match_through_casts(match *m, MlirValue value);
+
+/* Whether nothing but the match reads what its ops compute, the root apart. */
+bool match_is_closed(const match *m);
+/* Joined location of the match's ops. */
+MlirLocation match_location(const match *m);
+/* A builder in front of the root, with the match's location. */
+builder match_builder(const match *m);
+/* `op` takes the place of the root, whose other ops are left to die. */
+void match_replace(const match *m, MlirOperation op);
+
+/* Both operands of a binary op in either order: swapped if `second`. */
+MlirValue operand_in_order(MlirOperation op, int index, bool swapped);
+
+/* Whether two values are the same elements in the same order, apart from reshapes. */
+bool values_same_data(MlirValue a, MlirValue b);
+/* Whether `number` is what `exact` becomes in a float type, to nearest. */
+bool is_rounded(double number, double exact, pinion_dtype dtype);
+/* Shapes alone. */
+bool values_same_shape(MlirValue a, MlirValue b);
+tensor_type type_of_value(MlirValue value); /* rank 0 if it is no tensor */
+
+/* Runs `visit` on each op of one kind (OP_NONE: of any), in order, in every function but @weights; then removes what
+ * died. */
+typedef status match_visitor(pass_context *context, MlirOperation op);
+status match_each(pass_context *context, MlirModule module, unsigned kinds, match_visitor *visit);
+#define MATCH_KIND(kind) (1u << (kind))
+
+#endif
