@@ -40,13 +40,13 @@ typedef struct compilation {
   diagnostics diagnostics;
 } compilation;
 
-/* Creates a context with builtin and func loaded; ops of pinion are unregistered in it, and module_parse and module_verify
-   hold them against the table. MLIR's own diagnostics go to c->diagnostics. */
+/* Creates a context with builtin and func loaded; ops of pinion are unregistered in it, and module_parse and
+   module_verify hold them against the table. MLIR's own diagnostics go to c->diagnostics. */
 status compilation_create(compilation *out_c);
 void compilation_destroy(compilation *c);
 
-/* The dialect's IRDL text, generated from ops.def, for other tools. Compilations do not load it (compilation_create says
-   why). Owned by the caller (text_free). */
+/* The dialect's IRDL text, generated from ops.def, for other tools. Compilations do not load it (compilation_create
+   says why). Owned by the caller (text_free). */
 text dialect_irdl(void);
 /* docs/ops.md, generated from ops.def. Owned by the caller. */
 text dialect_markdown(void);
@@ -67,7 +67,7 @@ int64_t type_elements(const tensor_type *type);
 int64_t type_bytes(const tensor_type *type);
 bool type_equal(const tensor_type *a, const tensor_type *b);
 bool dtype_is_float(pinion_dtype dtype);
-const char *dtype_name(pinion_dtype dtype);               /* "f32", "bf16", "bool", ... */
+const char *dtype_name(pinion_dtype dtype);                /* "f32", "bf16", "bool", ... */
 bool dtype_from_name(const char *name, pinion_dtype *out); /* the inverse */
 /* NumPy's broadcast of two shapes (dtype ignored); false if they do not broadcast. */
 bool shape_broadcast(const tensor_type *a, const tensor_type *b, tensor_type *out_shape);
@@ -122,10 +122,10 @@ MlirStringRef location_name(MlirLocation location);
 /* A builder that inserts before `op`, with op's location. */
 builder builder_before(compilation *c, MlirOperation op);
 
-/* Builds an op of the table. Operands in the table's order; a null MlirValue stands for an absent optional operand (only
-   ops with optional or more than one variadic operand get operandSegmentSizes; the builder adds it). `results` may be
-   NULL: the shape rule infers the (single) result's type. Returns a null op, with a diagnostic, if the shape rule
-   refuses. */
+/* Builds an op of the table. Operands in the table's order; a null MlirValue stands for an absent optional operand
+   (only ops with optional or more than one variadic operand get operandSegmentSizes; the builder adds it). `results`
+   may be NULL: the shape rule infers the (single) result's type. Returns a null op, with a diagnostic, if the shape
+   rule refuses. */
 MlirOperation build_op(builder *b, op_kind kind, int operand_count, const MlirValue *operands, int attribute_count,
                        const MlirNamedAttribute *attributes, int result_count, const MlirType *results);
 
@@ -147,8 +147,8 @@ MlirValue build_constant(builder *b, const tensor_type *type, const void *data);
 MlirValue build_weight(builder *b, const tensor_type *type, const char *name, const char *file, int64_t offset);
 #define CONSTANT_INLINE_BYTES 1024
 
-/* Bytes of a pinion.constant (expanded if it is a splat) or pinion.weight, row-major in the type's storage; NULL, with a
-   diagnostic, if they cannot be had. Borrowed from the arena or the mapped file. */
+/* Bytes of a pinion.constant (expanded if it is a splat) or pinion.weight, row-major in the type's storage; NULL, with
+   a diagnostic, if they cannot be had. Borrowed from the arena or the mapped file. */
 const void *constant_bytes(compilation *c, MlirOperation op);
 bool value_is_constant(MlirValue value); /* defined by pinion.constant */
 
@@ -161,15 +161,15 @@ MlirOperation module_function(MlirModule module, const char *name); /* null if t
 MlirBlock function_body(MlirOperation function);
 MlirOperation block_terminator(MlirBlock block);
 
-/* Parses IR text; diagnoses (STATUS_BAD_INPUT). Weights of the model are looked for in the folder that the module's attribute
-   `pinion.folder` names (else in path's folder), blobs beside `path`. */
+/* Parses IR text; diagnoses (STATUS_BAD_INPUT). Weights of the model are looked for in the folder that the module's
+   attribute `pinion.folder` names (else in path's folder), blobs beside `path`. */
 status module_parse(compilation *c, const char *path, MlirModule *out_module);
 /* Prints with locations, in the form that module_parse reads. Blobs that the module refers to are written into
    `blob_folder` unless it is NULL. */
 status module_print(compilation *c, MlirModule module, FILE *stream, const char *blob_folder);
 
-/* Checks each op against its shape rule and attribute table, and that no op's level is outside `levels` (a bit set, 1 <<
-   level). Diagnoses every violation (STATUS_FAILED). */
+/* Checks each op against its shape rule and attribute table, and that no op's level is outside `levels` (a bit set, 1
+   << level). Diagnoses every violation (STATUS_FAILED). */
 status module_verify(compilation *c, MlirModule module, unsigned levels);
 #define LEVELS_CORE (1u << LEVEL_CORE)
 #define LEVELS_FUSED (LEVELS_CORE | 1u << LEVEL_FUSED)

@@ -23,14 +23,14 @@ void weight_store_set_blob_folder(weight_store *store, const char *folder);
    from the store. */
 const char *weight_store_add(weight_store *store, const void *data, size_t bytes);
 
-/* Address of `bytes` bytes at `offset` of `file`: a blob, or a file that is mapped at first use (a `sha256-` name that is
-   no blob of the store is looked for as a file in the blob folder, and its hash checked). Diagnoses a missing or short file, and
-   a path that is absolute or climbs out of the folder (STATUS_BAD_INPUT). */
+/* Address of `bytes` bytes at `offset` of `file`: a blob, or a file that is mapped at first use (a `sha256-` name that
+   is no blob of the store is looked for as a file in the blob folder, and its hash checked). Diagnoses a missing or
+   short file, and a path that is absolute or climbs out of the folder (STATUS_BAD_INPUT). */
 status weight_store_read(weight_store *store, diagnostics *d, const char *file, uint64_t offset, uint64_t bytes,
                          const void **out_data);
 
-/* Writes blob `name` as a file of that name into `folder`, if it is not there yet. A file of the model is no blob and is
-   left alone. */
+/* Writes blob `name` as a file of that name into `folder`, if it is not there yet. A file of the model is no blob and
+   is left alone. */
 status weight_store_write(weight_store *store, diagnostics *d, const char *name, const char *folder);
 
 /* Tells the system that a mapped range will not be needed again soon, so that a stream over gigabytes stays small. */

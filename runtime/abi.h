@@ -173,8 +173,8 @@ typedef struct pinion_launch_desc {
 } pinion_launch_desc;
 
 /* Launches first .. first + count, run `repeat` times in a row; `step` counts from 0. Stages follow one another through
-   the launch table and cover it. A repeated stage begins, and each of its steps, when what is before it is done: the arena's
-   memory is used again from step to step. */
+   the launch table and cover it. A repeated stage begins, and each of its steps, when what is before it is done: the
+   arena's memory is used again from step to step. */
 typedef struct pinion_stage_desc {
   const char *name; /* "vision", "prefix", "step", ... */
   uint32_t first_launch, launch_count;

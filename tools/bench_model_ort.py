@@ -41,11 +41,11 @@ def ort_window(session, feed, seconds=0.5):
 
 
 def pinion_window(options, result):
-    """The same of the artifact, by `pinion bench`: wall clock of a whole run, inputs already in place."""
+    """The same of the artifact, by `pinion bench`: wall clock of a whole call, inputs and outputs copied."""
     subprocess.run([options.pinion, "bench", options.artifact, f"--threads={options.threads}", f"--save={result}"],
                    check=True, stdout=subprocess.DEVNULL)
     with open(result) as file:
-        return json.load(file)["wall_ms"]["p50"]
+        return json.load(file)["end_to_end_us"]["p50"] / 1e3
 
 
 def difference(options, session, feed):

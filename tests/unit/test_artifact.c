@@ -167,9 +167,8 @@ static void a_built_artifact_computes_what_the_interpreter_does(void **state) {
   evaluate(f, x, noise, expected);
   lower(f);
   assert_int_equal(write_artifact(f, "built", NULL), STATUS_OK);
-  assert_int_equal(shell(f, "make -s -j2 -C %s CFLAGS='-O1 -Wall -Wextra -Werror' %s",
-                         below(f, "built"), "libmodel.so"),
-                   0);
+  assert_int_equal(
+      shell(f, "make -s -j2 -C %s CFLAGS='-O1 -Wall -Wextra -Werror' %s", below(f, "built"), "libmodel.so"), 0);
   library l = open_library(f, "built");
   pinion_model *model;
   pinion_instance *instance;
