@@ -32,12 +32,15 @@ const char *const *pipeline_default(void) {
       "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */
       "recognise-norm",       /* after steps and stages: each copy once; 1 + w is not outlined yet */
       "recognise-activation", /* like all of recognise: before fusions, which take single ops */
+      "fuse-qkv",             /* before outline-weights: the joined weights are computed at compile time */
       "outline-weights",      /* before fusing: a cast of a weight must not be fused into its user */
       "eliminate-common",     /* outlining cloned constants into each function */
       "fuse-pointwise",       /* after all that wants to see single ops */
       "fuse-epilogue",        /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
       "eliminate-dead",       /* nothing dead may become a launch */
-      "lower-to-launches",    "plan-memory", NULL,
+      "lower-to-launches",
+      "plan-memory",
+      NULL,
   };
   return names;
 }
