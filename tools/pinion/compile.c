@@ -101,7 +101,7 @@ int command_compile(int argc, char **argv) {
            .environment = "PINION_PRECISION"),
       FLAG("tuning-file", FLAG_STRING, &arguments.tuning_file, "FILE", "tiles by measurement (the target's own file)",
            .environment = "PINION_TUNING_FILE"),
-      FLAG("disable-pass", FLAG_LIST, &arguments.disabled, "PASS", "leave this pass out; may be repeated"),
+      FLAG("disable-pass", FLAG_LIST, &arguments.disabled, "PASS", "leave this pass out"),
       FLAG("dump-ir-after", FLAG_STRING, &arguments.pipeline.dump_after, "PASS|all", "print the module after this pass",
            .environment = "PINION_DUMP_IR_AFTER"),
       FLAG("dump-ir-dir", FLAG_STRING, &arguments.pipeline.dump_folder, "DIR",

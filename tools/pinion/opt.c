@@ -35,7 +35,7 @@ int command_opt(int argc, char **argv) {
       FLAG("passes", FLAG_STRING, &passes, "A,B",
            "the passes to run, in order (none: the module is checked and printed)"),
       FLAG("default-passes", FLAG_SWITCH, &default_passes, NULL, "the default pipeline instead of --passes"),
-      FLAG("disable-pass", FLAG_LIST, &disabled, "PASS", "leave this pass out; may be repeated"),
+      FLAG("disable-pass", FLAG_LIST, &disabled, "PASS", "leave this pass out"),
       FLAG("target", FLAG_STRING, &target_name, "NAME", "for passes that ask the target (none)"),
       FLAG("dump-ir-after", FLAG_STRING, &dump_after, "PASS|all", "print the module after this pass",
            .environment = "PINION_DUMP_IR_AFTER"),
