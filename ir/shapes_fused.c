@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* Shape rules of the fused and the launch-level ops. */
 #include "body.h"
+#include "launch.h"
 #include "shapes_help.h"
 
 #include <string.h>
@@ -158,34 +159,22 @@ bool shape_of_attention(const shape_query *q, tensor_type *out_results, const ch
 
 /* ---- Launch level ---- */
 
-static int index_of(MlirStringRef name, const char *const *names, int count) {
-  for (int i = 0; i < count; i++)
-    if (mlirStringRefEqual(name, mlirStringRefCreateFromCString(names[i]))) return i;
-  return -1;
-}
-
 bool shape_of_buffer(const shape_query *q, tensor_type *out_results, const char **out_why) {
-  static const char *const spaces[] = {"input", "output", "arena", "weights"};
   MlirStringRef space;
+  pinion_space known;
   int64_t offset, bytes, pitch;
   if (!shape_str(q, "space", &space, out_why) || !shape_i64(q, "offset", &offset, out_why) ||
       !shape_i64(q, "bytes", &bytes, out_why) || !shape_i64(q, "pitch", &pitch, out_why) ||
       !shape_declared(q, out_results, out_why))
     return false;
-  if (index_of(space, spaces, 4) < 0) return shape_refuse(q, out_why, "no space '%.*s'", (int)space.length, space.data);
+  if (!space_from_name(space, &known))
+    return shape_refuse(q, out_why, "no space '%.*s'", (int)space.length, space.data);
   int64_t row = out_results->rank ? out_results->dims[out_results->rank - 1] : 1;
   if (offset < -1 || bytes < 0 || pitch < row)
     return shape_refuse(q, out_why, "offset %lld, bytes %lld or pitch %lld cannot be for %s", (long long)offset,
                         (long long)bytes, (long long)pitch, shape_text(q->arena, out_results));
   return true;
 }
-
-static const char *const family_names[PINION_FAMILY_COUNT] = {
-    [PINION_FAMILY_POINTWISE] = "pointwise", [PINION_FAMILY_GEMM] = "gemm",
-    [PINION_FAMILY_SOFTMAX] = "softmax",     [PINION_FAMILY_REDUCE] = "reduce",
-    [PINION_FAMILY_CUMSUM] = "cumsum",       [PINION_FAMILY_NORM] = "norm",
-    [PINION_FAMILY_ATTENTION] = "attention", [PINION_FAMILY_GATHER] = "gather",
-    [PINION_FAMILY_IM2COL] = "im2col",       [PINION_FAMILY_ROPE] = "rope"};
 
 /* Arguments are results, then operands; a gemm's body sees its accumulator in place of a and b. */
 static bool check_launch_body(const shape_query *q, bool is_gemm, int result_count, const char **out_why) {
@@ -223,18 +212,19 @@ static bool check_per_argument(const shape_query *q, const char *name, const cha
 }
 
 bool shape_of_launch(const shape_query *q, tensor_type *out_results, const char **out_why) {
-  MlirStringRef family_name;
+  MlirStringRef name;
+  pinion_family family;
   int64_t result_count, stage, sizes[PINION_MAX_RANK], integers[PINION_MAX_RANK];
   int rank;
   (void)out_results;
   if (q->operand_count > PINION_MAX_ARGS || !shape_needs(q, q->operand_count, out_why))
     return shape_refuse(q, out_why, "a launch has at most %d arguments", PINION_MAX_ARGS);
-  if (!shape_str(q, "family", &family_name, out_why) || !shape_i64(q, "results", &result_count, out_why) ||
+  if (!shape_str(q, "family", &name, out_why) || !shape_i64(q, "results", &result_count, out_why) ||
       !shape_i64(q, "stage", &stage, out_why) || !shape_i64s(q, "sizes", -1, sizes, &rank, out_why) ||
       !shape_i64s(q, "integers", -1, integers, NULL, out_why))
     return false;
-  int family = index_of(family_name, family_names, PINION_FAMILY_COUNT);
-  if (family < 0) return shape_refuse(q, out_why, "no family '%.*s'", (int)family_name.length, family_name.data);
+  if (!family_from_name(name, &family))
+    return shape_refuse(q, out_why, "no family '%.*s'", (int)name.length, name.data);
   if (result_count < 1 || result_count > q->operand_count || stage < 0)
     return shape_refuse(q, out_why, "%lld results of %d arguments in stage %lld", (long long)result_count,
                         q->operand_count, (long long)stage);
