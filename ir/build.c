@@ -81,6 +81,16 @@ static MlirNamedAttribute segments_attribute(MlirContext context, const op_info 
   return make_named(context, "operandSegmentSizes", mlirDenseI32ArrayGet(context, info->operand_count, sizes));
 }
 
+MlirOperation build_insert(builder *b, MlirOperationState *state) {
+  MlirOperation op = mlirOperationCreate(state);
+  if (mlirOperationIsNull(op)) return op;
+  if (mlirOperationIsNull(b->before))
+    mlirBlockAppendOwnedOperation(b->block, op);
+  else
+    mlirBlockInsertOwnedOperationBefore(b->block, b->before, op);
+  return op;
+}
+
 MlirOperation build_op(builder *b, op_kind kind, int operand_count, const MlirValue *operands, int attribute_count,
                        const MlirNamedAttribute *attributes, int result_count, const MlirType *results) {
   const op_info *info = op_info_of(kind);
@@ -105,13 +115,7 @@ MlirOperation build_op(builder *b, op_kind kind, int operand_count, const MlirVa
     MlirNamedAttribute segments = segments_attribute(context, info, operand_count, operands);
     mlirOperationStateAddAttributes(&state, 1, &segments);
   }
-  MlirOperation op = mlirOperationCreate(&state);
-  if (mlirOperationIsNull(op)) return op;
-  if (mlirOperationIsNull(b->before))
-    mlirBlockAppendOwnedOperation(b->block, op);
-  else
-    mlirBlockInsertOwnedOperationBefore(b->block, b->before, op);
-  return op;
+  return build_insert(b, &state);
 }
 
 static MlirValue first_result(MlirOperation op) {

@@ -122,6 +122,10 @@ MlirStringRef location_name(MlirLocation location);
 /* A builder that inserts before `op`, with op's location. */
 builder builder_before(compilation *c, MlirOperation op);
 
+/* Creates the op that `state` describes (consumed) where the builder inserts: for ops that are not in the table, as
+   func.call. Null, with MLIR's diagnostic, if MLIR refuses it. */
+MlirOperation build_insert(builder *b, MlirOperationState *state);
+
 /* Builds an op of the table. Operands in the table's order; a null MlirValue stands for an absent optional operand
    (only ops with optional or more than one variadic operand get operandSegmentSizes; the builder adds it). `results`
    may be NULL: the shape rule infers the (single) result's type. Returns a null op, with a diagnostic, if the shape

@@ -194,25 +194,10 @@ MlirOperation function_create(compilation *c, MlirModule module, const char *nam
   return function;
 }
 
-const char *function_name(arena *a, MlirOperation function) {
-  MlirStringRef name = attr_str(function, "sym_name");
-  return arena_string(a, name.data, name.length);
-}
-
-static MlirOperation insert_op(builder *b, MlirOperationState *state) {
-  MlirOperation op = mlirOperationCreate(state);
-  if (mlirOperationIsNull(op)) return op;
-  if (mlirOperationIsNull(b->before))
-    mlirBlockAppendOwnedOperation(b->block, op);
-  else
-    mlirBlockInsertOwnedOperationBefore(b->block, b->before, op);
-  return op;
-}
-
 MlirOperation build_return(builder *b, int count, const MlirValue *values) {
   MlirOperationState state = mlirOperationStateGet(mlirStringRefCreateFromCString("func.return"), b->location);
   mlirOperationStateAddOperands(&state, count, values);
-  return insert_op(b, &state);
+  return build_insert(b, &state);
 }
 
 MlirOperation build_call(builder *b, MlirOperation callee, int count, const MlirValue *arguments) {
@@ -228,7 +213,7 @@ MlirOperation build_call(builder *b, MlirOperation callee, int count, const Mlir
     MlirType result = mlirFunctionTypeGetResult(type, i);
     mlirOperationStateAddResults(&state, 1, &result);
   }
-  return insert_op(b, &state);
+  return build_insert(b, &state);
 }
 
 /* ---- Cloning ---- */

@@ -57,7 +57,6 @@ MlirLocation location_fuse(MlirContext context, int count, const MlirLocation *l
 MlirOperation function_create(compilation *c, MlirModule module, const char *name, int argument_count,
                               const MlirType *arguments, int result_count, const MlirType *results,
                               MlirLocation location);
-const char *function_name(arena *a, MlirOperation function);
 MlirOperation build_return(builder *b, int count, const MlirValue *values);
 MlirOperation build_call(builder *b, MlirOperation callee, int count, const MlirValue *arguments);
 
