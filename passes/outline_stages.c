@@ -8,7 +8,7 @@
  *   @prefix  what else does not depend on the steps' initial value, if there are steps
  *   @main    the calls, pinion.steps, and what depends on the noise outside the steps
  *
- * Requires: outline-steps has run (without steps there is no @prefix).
+ * Requires: outline-steps has run (without steps there is no @prefix); outline-weights has not.
  * Produces: the functions above, as far as there is work for them; a stage without a matmul or convolution is none.
  * Breaks:   nothing.
  *
@@ -292,6 +292,7 @@ static void outline_prefix(stages *s, MlirOperation before) {
 status pass_outline_stages(pass_context *context, MlirModule module) {
   MlirOperation function = module_function(module, "main");
   if (mlirOperationIsNull(function) || mlirBlockIsNull(function_body(function))) return STATUS_OK;
+  if (!mlirOperationIsNull(module_function(module, "weights"))) return STATUS_OK; /* too late: calls go to the head */
   stages s = {.context = context, .arena = arena_create(), .module = module, .block = function_body(function)};
   stages_read(&s);
   MlirOperation head = s.ops.ops[0]; /* alive until what is dead goes */
