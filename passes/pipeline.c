@@ -32,6 +32,8 @@ const char *const *pipeline_default(void) {
       "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */
       "recognise-norm",       /* after steps and stages: each copy once; 1 + w is not outlined yet */
       "recognise-activation", /* like all of recognise: before fusions, which take single ops */
+      "recognise-rope",       /* proves what it needs across the functions' arguments */
+      "recognise-attention",  /* each of the four in any order */
       "fuse-qkv",             /* before outline-weights: the joined weights are computed at compile time */
       "outline-weights",      /* before fusing: a cast of a weight must not be fused into its user */
       "eliminate-common",     /* outlining cloned constants into each function */

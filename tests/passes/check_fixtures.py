@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What the default pipeline makes of every fixture: all denoising steps outlined, one vision tower for all cameras, and ten
-steps about as many ops, and as long to compile, as two. Prints a table; exits 1 if a rule is broken.
+"""What the default pipeline makes of every fixture: all denoising steps outlined, one vision tower for all cameras, ten
+steps about as many ops, and as long to compile, as two; and norms, rotations, attentions and activations recognised, as many
+as the policy's dimensions say, whichever exporter and opset spelled them. Prints a table; exits 1 if a rule is broken.
 
     check_fixtures.py --pinion=build/pinion --work=FOLDER
 """
@@ -68,6 +69,40 @@ def check(fixture, description, dumps):
             yield f"{fixture}: there is no @{name}"
 
 
+def recognised(lines):
+    """How many of each fused op, and of the ops that one must have taken."""
+    text = "".join(lines)
+    patterns = {"norms": r'"pinion\.norm"', "adaptive norms": r'"pinion\.norm"\(%\w+, %\w+, %\w+\).*kind = "rms"',
+                "rotations": r'"pinion\.rope"', "attentions": r'"pinion\.attention"', "gelus": r'kind = "gelu_tanh"',
+                "silus": r'kind = "silu"', "left over": r'"pinion\.softmax"|kind = "(?:tanh|sigmoid|rsqrt|sqrt|mean)"'}
+    return {name: len(re.findall(pattern, text)) for name, pattern in patterns.items()}
+
+
+def expected(description):
+    """The same, from the policy's dimensions. The last prefix layer makes K and V alone; Pi0's time MLP is part of a step,
+    Pi0.5's depends on the step's number alone and is computed at compile time."""
+    layers, tower = description["dimensions"]["layers"], description["dimensions"]["vision_layers"]
+    adaptive = description["policy"] == "pi05"
+    none = {"adaptive norms": 0, "rotations": 0, "silus": 0, "left over": 0}
+    return {
+        "vision": {**none, "norms": 2 * tower + 1, "attentions": tower, "gelus": tower},
+        "prefix": {**none, "norms": 2 * layers - 1, "rotations": 2 * layers - 1, "attentions": layers - 1,
+                   "gelus": layers - 1},
+        "step": {"norms": 2 * layers + 1, "adaptive norms": (2 * layers + 1) * adaptive, "rotations": 2 * layers,
+                 "attentions": layers, "gelus": layers, "silus": 1 - adaptive, "left over": 0},
+    }
+
+
+def check_recognised(fixture, description, dumps):
+    """Broken rules."""
+    functions = functions_of(dump(dumps, "outline-weights"))
+    for name, wanted in expected(description).items():
+        found = recognised(functions.get(name, []))
+        for what, count in wanted.items():
+            if found[what] != count:
+                yield f"{fixture}: @{name} has {found[what]} {what}, not {count}"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pinion", required=True)
@@ -88,6 +123,7 @@ def main():
         ops[fixture] = counts[-1]
         print(f"{fixture:24} {counts[0]:8} {counts[1]:8} {counts[2]:6} {launches:8} {seconds[fixture]:8.2f}")
         broken += check(fixture, description, dumps)
+        broken += check_recognised(fixture, description, dumps)
     ratio = ops[TEN_STEPS] / ops[TWO_STEPS]
     print(f"ten steps to two: {ratio:.3f} times the ops (at most {MAXIMUM_RATIO}), "
           f"{seconds[TEN_STEPS] / seconds[TWO_STEPS]:.2f} times the seconds of the passes")

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * recognise-rope: a rotary embedding that the exporter spelled out becomes one pinion.rope.
+ *
+ *   x * cos + concat(neg(x[.., D/2:]), x[.., :D/2]) * sin  ->  rope(x, cos[.., :D/2], sin[.., :D/2])
+ *
+ * Requires: canonicalise. Produces: pinion.rope; slices of the angles' cosine and sine, which cost nothing. Breaks:
+ * nothing.
+ *
+ * It fires when both halves of cos, and of sin, are proven equal: they come from a concat of one value with itself,
+ * through elementwise ops and others that keep the last dimension, or are constants whose halves have equal bytes. The
+ * proof goes through functions' arguments to all their callers, and through calls to what the function returns. The
+ * rope's type is that of the ops; roundings between them disappear.
+ */
+#include "match.h"
+
+#include <string.h>
+
+#define PASS_NAME "recognise-rope"
+
+enum { RANK = 4, MAXIMUM_DEPTH = 48, MAXIMUM_CONSTANT_BYTES = 1 << 24 };
+
+/* ---- Equal halves ---- */
+
+static bool halves_equal(compilation *c, MlirValue value, int depth);
+
+static int64_t last_dimension(MlirValue value) {
+  tensor_type type = type_of_value(value);
+  return type.rank ? type.dims[type.rank - 1] : 1;
+}
+
+/* Rows of equal halves, in the bytes of a constant or of a weight. */
+static bool bytes_have_equal_halves(compilation *c, MlirOperation op) {
+  tensor_type type = type_of_value(mlirOperationGetResult(op, 0));
+  if (type_bytes(&type) > MAXIMUM_CONSTANT_BYTES || attr_str_is(op, "file", "@weights")) return false;
+  const char *bytes = constant_bytes(c, op);
+  const int64_t width = type.dims[type.rank - 1];
+  const size_t half = (size_t)(width / 2) * pinion_dtype_size(type.dtype);
+  if (!bytes || width % 2) return false;
+  for (int64_t row = 0; row < type_elements(&type) / width; row++, bytes += 2 * half)
+    if (memcmp(bytes, bytes + half, half) != 0) return false;
+  return true;
+}
+
+static bool operands_have_equal_halves(compilation *c, MlirOperation op, intptr_t count, int depth) {
+  for (intptr_t i = 0; i < count; i++)
+    if (!halves_equal(c, mlirOperationGetOperand(op, i), depth)) return false;
+  return count > 0;
+}
+
+/* The op leaves the last dimension, whole, where it is. */
+static bool keeps_last_dimension(MlirOperation op) {
+  const int64_t width = last_dimension(mlirOperationGetResult(op, 0));
+  MlirValue x = mlirOperationGetOperand(op, 0);
+  const int rank = type_of_value(x).rank;
+  int64_t order[PINION_MAX_RANK];
+  switch (op_kind_of(op)) {
+  case OP_broadcast: return last_dimension(x) == width || last_dimension(x) == 1;
+  case OP_reshape: return last_dimension(x) == width;
+  case OP_transpose: return attr_i64s(op, "permutation", order, PINION_MAX_RANK) == rank && order[rank - 1] == rank - 1;
+  case OP_slice:
+    return last_dimension(x) == width && attr_i64s(op, "steps", order, PINION_MAX_RANK) == rank && order[rank - 1] == 1;
+  case OP_gather: return rank > 0 && attr_i64(op, "axis", 0) < rank - 1;
+  default: return false;
+  }
+}
+
+static bool concat_has_equal_halves(compilation *c, MlirOperation op, int depth) {
+  const intptr_t count = mlirOperationGetNumOperands(op);
+  if (attr_i64(op, "axis", 0) < type_of_value(mlirOperationGetResult(op, 0)).rank - 1)
+    return operands_have_equal_halves(c, op, count, depth);
+  return count == 2 && mlirValueEqual(mlirOperationGetOperand(op, 0), mlirOperationGetOperand(op, 1));
+}
+
+static MlirModule module_of(MlirOperation op) {
+  MlirOperation parent = mlirOperationGetParentOperation(op);
+  while (!mlirOperationIsNull(mlirOperationGetParentOperation(parent)))
+    parent = mlirOperationGetParentOperation(parent);
+  return mlirModuleFromOperation(parent);
+}
+
+static bool calls(MlirOperation op, MlirStringRef function) {
+  return (op_kind_of(op) == OP_steps || op_is_named(op, "func.call")) &&
+         mlirStringRefEqual(attr_str(op, "callee"), function);
+}
+
+/* Every caller passes such a value. The value that steps carry changes: it is none. */
+static bool argument_has_equal_halves(compilation *c, MlirValue value, int depth) {
+  MlirOperation function = mlirBlockGetParentOperation(mlirBlockArgumentGetOwner(value));
+  if (mlirOperationIsNull(mlirOperationGetParentOperation(function))) return false;
+  const intptr_t number = mlirBlockArgumentGetArgNumber(value);
+  MlirBlock functions = mlirModuleGetBody(module_of(function));
+  int callers = 0;
+  for (MlirOperation f = mlirBlockGetFirstOperation(functions); !mlirOperationIsNull(f);
+       f = mlirOperationGetNextInBlock(f))
+    for (MlirOperation op = mlirBlockGetFirstOperation(function_body(f)); !mlirOperationIsNull(op);
+         op = mlirOperationGetNextInBlock(op)) {
+      if (!calls(op, attr_str(function, "sym_name"))) continue;
+      callers++;
+      const bool carried = op_kind_of(op) == OP_steps && number == 0;
+      if (carried || !halves_equal(c, mlirOperationGetOperand(op, number), depth)) return false;
+    }
+  return callers > 0;
+}
+
+static bool call_result_has_equal_halves(compilation *c, MlirOperation call, intptr_t number, int depth) {
+  if (!op_is_named(call, "func.call")) return false;
+  MlirStringRef name = attr_str(call, "callee");
+  MlirOperation callee = module_function(module_of(call), arena_string(c->arena, name.data, name.length));
+  return !mlirOperationIsNull(callee) &&
+         halves_equal(c, mlirOperationGetOperand(block_terminator(function_body(callee)), number), depth);
+}
+
+/* Whether element i of each row, along the last dimension, equals element i + D/2. */
+static bool halves_equal(compilation *c, MlirValue value, int depth) {
+  if (last_dimension(value) == 1) return true;
+  if (depth == MAXIMUM_DEPTH) return false;
+  if (mlirValueIsABlockArgument(value)) return argument_has_equal_halves(c, value, depth + 1);
+  MlirOperation op = value_definition(value);
+  switch (op_kind_of(op)) {
+  case OP_constant:
+  case OP_weight: return bytes_have_equal_halves(c, op);
+  case OP_concat: return concat_has_equal_halves(c, op, depth + 1);
+  case OP_unary:
+  case OP_binary:
+  case OP_select:
+  case OP_cast: return operands_have_equal_halves(c, op, mlirOperationGetNumOperands(op), depth + 1);
+  case OP_broadcast:
+  case OP_reshape:
+  case OP_transpose:
+  case OP_slice:
+  case OP_gather: return keeps_last_dimension(op) && operands_have_equal_halves(c, op, 1, depth + 1);
+  case OP_NONE: return call_result_has_equal_halves(c, op, mlirOpResultGetResultNumber(value), depth + 1);
+  default: return false;
+  }
+}
+
+/* ---- The rotation ---- */
+
+typedef struct rope_parts {
+  MlirValue x, cosine, sine; /* x [B, H, S, D]; the others broadcast to it */
+} rope_parts;
+
+/* value = x[.., start : start + D/2] */
+static bool match_half(match *m, MlirValue value, bool second, MlirValue *out_x) {
+  MlirOperation slice = match_op(m, value, OP_slice, NULL);
+  if (mlirOperationIsNull(slice)) return false;
+  *out_x = mlirOperationGetOperand(slice, 0);
+  tensor_type x = type_of_value(*out_x), half = type_of_value(value);
+  int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
+  if (x.rank != RANK || attr_i64s(slice, "starts", starts, PINION_MAX_RANK) != RANK ||
+      attr_i64s(slice, "steps", steps, PINION_MAX_RANK) != RANK)
+    return false;
+  for (int d = 0; d < RANK - 1; d++)
+    if (starts[d] != 0 || x.dims[d] != half.dims[d] || (steps[d] != 1 && x.dims[d] > 1)) return false;
+  return x.dims[RANK - 1] == 2 * half.dims[RANK - 1] && steps[RANK - 1] == 1 &&
+         starts[RANK - 1] == (second ? half.dims[RANK - 1] : 0);
+}
+
+/* concat(neg(second half of x), first half of x) */
+static bool match_rotated(match *m, MlirValue value, MlirValue *out_x) {
+  MlirOperation concat = match_op(m, value, OP_concat, NULL);
+  if (mlirOperationIsNull(concat) || mlirOperationGetNumOperands(concat) != 2 ||
+      attr_i64(concat, "axis", -1) != RANK - 1)
+    return false;
+  MlirOperation negated = match_op(m, mlirOperationGetOperand(concat, 0), OP_unary, "neg");
+  MlirValue x;
+  return !mlirOperationIsNull(negated) && match_half(m, mlirOperationGetOperand(negated, 0), true, out_x) &&
+         match_half(m, mlirOperationGetOperand(concat, 1), false, &x) && mlirValueEqual(x, *out_x);
+}
+
+/* Equal shapes but for ones in front. */
+static bool same_shape_behind_ones(const tensor_type *a, const tensor_type *b) {
+  for (int d = 1; d <= (a->rank > b->rank ? a->rank : b->rank); d++)
+    if ((d > a->rank ? 1 : a->dims[a->rank - d]) != (d > b->rank ? 1 : b->dims[b->rank - d])) return false;
+  return true;
+}
+
+/* `value` is x, whether or not ones are in front of its shape. */
+static bool is_x(MlirValue value, MlirValue x) {
+  tensor_type type = type_of_value(value), whole = type_of_value(x);
+  return same_shape_behind_ones(&type, &whole) && values_same_data(value, x);
+}
+
+/* rotated * sin: the first summand tried; x * cos: the other. */
+static bool match_rope(match *m, MlirValue turned, MlirValue straight, rope_parts *out) {
+  MlirOperation b = match_op(m, turned, OP_binary, "mul"), a = match_op(m, straight, OP_binary, "mul");
+  if (mlirOperationIsNull(a) || mlirOperationIsNull(b)) return false;
+  bool found = false;
+  for (int i = 0; i < 2 && !found; i++) {
+    match attempt = *m;
+    out->sine = operand_in_order(b, 1, i);
+    found = match_rotated(&attempt, operand_in_order(b, 0, i), &out->x);
+    if (found) *m = attempt;
+  }
+  for (int i = 0; found && i < 2; i++) {
+    out->cosine = operand_in_order(a, 1, i);
+    if (is_x(operand_in_order(a, 0, i), out->x)) return true;
+  }
+  return false;
+}
+
+/* ---- Building ---- */
+
+/* Whether cos or sin is [B or 1, 1, S, D] behind ones, of x's type. */
+static bool is_angle_table(MlirValue value, MlirValue x) {
+  tensor_type type = type_of_value(value), whole = type_of_value(x);
+  if (type.rank < 2 || type.rank > RANK || type.dtype != whole.dtype) return false;
+  const int64_t *last = &type.dims[type.rank - 1];
+  return last[0] == whole.dims[3] && last[-1] == whole.dims[2] && (type.rank < 3 || last[-2] == 1) &&
+         (type.rank < 4 || last[-3] == 1 || last[-3] == whole.dims[0]);
+}
+
+/* [B or 1, S, D/2]: the first half of each row. */
+static MlirValue half_table(builder *b, MlirValue value) {
+  tensor_type type = type_of_value(value);
+  const int64_t starts[RANK] = {0}, steps[RANK] = {1, 1, 1, 1};
+  type.dims[type.rank - 1] /= 2;
+  const int64_t dims[] = {type.rank == RANK ? type.dims[0] : 1, type.dims[type.rank - 2], type.dims[type.rank - 1]};
+  return build_reshape(b, build_slice(b, value, starts, type.dims, steps), 3, dims);
+}
+
+static status build_rope(pass_context *context, const match *m, const rope_parts *parts) {
+  builder b = match_builder(m);
+  MlirValue operands[] = {parts->x, half_table(&b, parts->cosine), half_table(&b, parts->sine)};
+  MlirContext mlir = context->compilation->context;
+  MlirNamedAttribute attribute = make_named(mlir, "interleaved", make_bool(mlir, false));
+  MlirOperation rope = build_op(&b, OP_rope, 3, operands, 1, &attribute, 0, NULL);
+  if (mlirOperationIsNull(rope)) return STATUS_FAILED;
+  match_replace(m, rope);
+  context->changes++;
+  return STATUS_OK;
+}
+
+static status visit(pass_context *context, MlirOperation root) {
+  if (!attr_str_is(root, "kind", "add")) return STATUS_OK;
+  MlirValue a = mlirOperationGetOperand(root, 0), b = mlirOperationGetOperand(root, 1);
+  match m = match_begin(context->compilation, root);
+  rope_parts parts;
+  if (!match_rope(&m, b, a, &parts)) {
+    m.count = 1;
+    if (!match_rope(&m, a, b, &parts)) return STATUS_OK;
+  }
+  const char *why = NULL;
+  if (!mlirTypeEqual(mlirValueGetType(parts.x), mlirValueGetType(mlirOperationGetResult(root, 0))) ||
+      !is_angle_table(parts.cosine, parts.x) || !is_angle_table(parts.sine, parts.x))
+    why = "its angles are not one row a position";
+  else if (!match_is_closed(&m))
+    why = "another op reads what it is made of";
+  else if (!halves_equal(context->compilation, parts.cosine, 0) || !halves_equal(context->compilation, parts.sine, 0))
+    why = "the halves of its angles are not proven equal";
+  if (!why) return build_rope(context, &m, &parts);
+  pass_remark(context, PASS_NAME, "a rotation is left as it is: %s", why);
+  return STATUS_OK;
+}
+
+status pass_recognise_rope(pass_context *context, MlirModule module) {
+  return match_each(context, module, MATCH_KIND(OP_binary), visit);
+}
