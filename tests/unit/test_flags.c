@@ -113,6 +113,7 @@ static void bad_values_are_refused(void **state) {
   assert_false(PARSE(&v, "m", "--threads=99999999999999999999"));
   assert_false(PARSE(&v, "m", "--threads="));
   assert_false(PARSE(&v, "m", "--tolerance=nan"));
+  assert_false(PARSE(&v, "m", "--tolerance=-1e-5"));
   assert_false(PARSE(&v, "m", "--check=perhaps"));
   assert_false(PARSE(&v, "m", "--output"));
   assert_int_equal(v.exit_status, 2);

@@ -100,6 +100,7 @@ static bool set_number(const command_syntax *syntax, const flag *f, const char *
   char *end;
   double number = strtod(value, &end);
   if (end == value || *end || !isfinite(number)) return refuse_value(syntax, f, "a number", value);
+  if (number < 0) return refuse_value(syntax, f, "a number that is not negative", value);
   *(double *)f->value = number;
   return true;
 }

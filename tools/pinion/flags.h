@@ -31,7 +31,7 @@ typedef enum flag_kind {
   FLAG_SWITCH,  /* bool */
   FLAG_STRING,  /* const char *, borrowed from argv or the environment */
   FLAG_INTEGER, /* int64_t, decimal or 0x; not negative unless `signed_value` */
-  FLAG_NUMBER,  /* double, finite */
+  FLAG_NUMBER,  /* double, finite, not negative */
   FLAG_LIST,    /* flag_list: one item each time it is given */
 } flag_kind;
 
