@@ -167,7 +167,8 @@ static status verify_artifact(compilation *c, artifact *a, const verify_options 
   const import_options shapes = shapes_of(c->arena, a->desc);
   result = onnx_import(c, o->model, &shapes, &module);
   if (result == STATUS_USAGE) /* the shapes do not fit */
-    result = diagnose(d, STATUS_MISMATCH, NULL, NULL, "its inputs do not fit '%s': it is of another model", o->model);
+    result = diagnose(d, STATUS_MISMATCH, NULL, NULL,
+                      "it does not take the inputs of '%s': the artifact is of another model", a->folder);
   if (result == STATUS_OK && o->inputs) result = tensor_list_read(d, a->desc, false, o->inputs, &inputs);
   if (result == STATUS_OK && !o->inputs) result = tensor_list_random(d, a->desc, (uint64_t)o->seed, &inputs);
   if (result == STATUS_OK) result = tensor_list_outputs(d, a->desc, &outputs);
