@@ -26,8 +26,7 @@ const eval_tensor *known_find(const known_values *known, MlirValue value) {
 
 static void grow(known_values *known) {
   known_values larger = {.count = known->count, .capacity = known->capacity ? 2 * known->capacity : 1024};
-  larger.entries = calloc(larger.capacity, sizeof *larger.entries);
-  if (!larger.entries) abort();
+  larger.entries = heap_alloc(larger.capacity, sizeof *larger.entries);
   for (size_t i = 0; i < known->capacity; ++i)
     if (known->entries[i].value) *find_entry(&larger, known->entries[i].value) = known->entries[i];
   free(known->entries);

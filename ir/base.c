@@ -25,17 +25,17 @@ struct arena {
   arena_chunk *chunks; /* the head is the one being filled */
 };
 
-static void *allocate_or_end(size_t bytes) {
-  void *memory = calloc(1, bytes);
+void *heap_alloc(size_t count, size_t element_bytes) {
+  void *memory = calloc(count, element_bytes);
   if (!memory) {
-    fprintf(stderr, "pinion: out of memory: %zu bytes refused\n", bytes);
+    fprintf(stderr, "pinion: out of memory: %zu times %zu bytes refused\n", count, element_bytes);
     exit(STATUS_FAILED);
   }
   return memory;
 }
 
 arena *arena_create(void) {
-  return allocate_or_end(sizeof(arena));
+  return heap_alloc(1, sizeof(arena));
 }
 
 void arena_destroy(arena *a) {
@@ -56,7 +56,7 @@ void *arena_alloc(arena *a, size_t bytes) {
     return result;
   }
   size_t size = aligned > ARENA_CHUNK_BYTES / 4 ? aligned : ARENA_CHUNK_BYTES;
-  arena_chunk *chunk = allocate_or_end(sizeof(arena_chunk) + size);
+  arena_chunk *chunk = heap_alloc(1, sizeof(arena_chunk) + size);
   chunk->size = size;
   chunk->used = aligned;
   if (head && size == aligned) { /* a large one of its own: keep filling the head */

@@ -37,6 +37,9 @@ void *arena_copy(arena *a, const void *data, size_t bytes);
 char *arena_string(arena *a, const char *data, size_t length); /* NUL-terminated copy */
 char *arena_format(arena *a, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Zeroed memory that its holder frees, for what ends before an arena does; never NULL, as an arena's. */
+void *heap_alloc(size_t count, size_t element_bytes);
+
 /* Makes room for one more element in an arena-backed array: doubles `*items` when count has reached *capacity. */
 void *arena_grow(arena *a, void *items, size_t count, size_t *capacity, size_t element_bytes);
 

@@ -37,12 +37,7 @@ void eval_free(eval_tensor *tensor) {
 }
 
 void *eval_scratch(int64_t count, size_t size) {
-  void *memory = calloc((size_t)count + 1, size);
-  if (!memory) {
-    fprintf(stderr, "pinion: out of memory\n");
-    abort();
-  }
-  return memory;
+  return heap_alloc((size_t)count + 1, size);
 }
 
 double eval_get(const eval_tensor *tensor, int64_t index) {

@@ -25,8 +25,7 @@ struct weight_store {
 static const char blob_prefix[] = "sha256-";
 
 weight_store *weight_store_create(void) {
-  weight_store *store = calloc(1, sizeof *store);
-  if (!store) return NULL;
+  weight_store *store = heap_alloc(1, sizeof *store);
   store->folder = strdup(".");
   store->blob_folder = strdup(".");
   return store;
@@ -69,9 +68,12 @@ static weight_source *find_source(const weight_store *store, const char *name) {
 static weight_source *add_source(weight_store *store, const char *name) {
   if (store->count == store->capacity) {
     store->capacity = store->capacity ? 2 * store->capacity : 16;
-    store->sources = realloc(store->sources, store->capacity * sizeof *store->sources);
+    weight_source **larger = heap_alloc(store->capacity, sizeof *larger);
+    if (store->count) memcpy(larger, store->sources, store->count * sizeof *larger);
+    free(store->sources);
+    store->sources = larger;
   }
-  weight_source *source = calloc(1, sizeof *source);
+  weight_source *source = heap_alloc(1, sizeof *source);
   source->name = strdup(name);
   store->sources[store->count++] = source;
   return source;
@@ -93,7 +95,7 @@ const char *weight_store_add(weight_store *store, const void *data, size_t bytes
   weight_source *source = find_source(store, name);
   if (source) return source->name;
   source = add_source(store, name);
-  source->blob = malloc(bytes ? bytes : 1);
+  source->blob = heap_alloc(bytes + 1, 1);
   if (bytes) memcpy(source->blob, data, bytes);
   source->bytes = bytes;
   return source->name;
@@ -116,7 +118,7 @@ static status map_source(weight_store *store, diagnostics *d, const char *file, 
   bool is_blob = !strncmp(file, blob_prefix, sizeof blob_prefix - 1);
   const char *folder = is_blob ? store->blob_folder : store->folder;
   size_t length = strlen(folder) + strlen(file) + 2;
-  char *path = malloc(length);
+  char *path = heap_alloc(length, 1);
   snprintf(path, length, "%s/%s", folder, file);
   mapped_file mapping;
   status result = file_map(d, path, &mapping);
@@ -155,7 +157,7 @@ status weight_store_write(weight_store *store, diagnostics *d, const char *name,
   weight_source *source = find_source(store, name);
   if (!source || !source->blob) return STATUS_OK;
   size_t length = strlen(folder) + strlen(name) + 2;
-  char *path = malloc(length);
+  char *path = heap_alloc(length, 1);
   snprintf(path, length, "%s/%s", folder, name);
   status result = file_exists(path) ? STATUS_OK : file_write(d, path, source->blob, source->bytes);
   free(path);
