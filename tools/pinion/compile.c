@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 typedef struct compile_arguments {
-  const char *model, *folder, *target, *precision, *tuning_file;
+  const char *model, *folder, *target, *precision, *tuning_file, *nvrtc;
   pipeline_options pipeline;
   flag_list shapes, disabled;
 } compile_arguments;
@@ -99,8 +99,11 @@ int command_compile(int argc, char **argv) {
       FLAG("shapes", FLAG_LIST, &arguments.shapes, "NAME:DIMS", SHAPES_HELP),
       FLAG("precision", FLAG_STRING, &arguments.precision, "POLICY", "as-exported, float32 or bf16 (as-exported)",
            .environment = "PINION_PRECISION"),
-      FLAG("tuning-file", FLAG_STRING, &arguments.tuning_file, "FILE", "tiles by measurement (the target's own file)",
-           .environment = "PINION_TUNING_FILE"),
+      FLAG("timing-cache", FLAG_STRING, &arguments.tuning_file, "FILE",
+           "tiles by measurement, as pinion tune writes them (the target's own file)",
+           .environment = "PINION_TIMING_CACHE"),
+      FLAG("nvrtc", FLAG_STRING, &arguments.nvrtc, "FILE",
+           "the NVRTC library that compiles kernels for NVIDIA targets (PINION_NVRTC, else the toolkit's)"),
       FLAG("disable-pass", FLAG_LIST, &arguments.disabled, "PASS", "leave this pass out"),
       FLAG("dump-ir-after", FLAG_STRING, &arguments.pipeline.dump_after, "PASS|all", "print the module after this pass",
            .environment = "PINION_DUMP_IR_AFTER"),
@@ -122,6 +125,7 @@ int command_compile(int argc, char **argv) {
     fprintf(stderr, "pinion compile: -o DIR is missing: where to write the artifact\n");
     return STATUS_USAGE;
   }
+  if (arguments.nvrtc) setenv("PINION_NVRTC", arguments.nvrtc, 1); /* the target's loader reads it */
   arguments.pipeline.disabled = arguments.disabled.items;
   arguments.pipeline.disabled_count = arguments.disabled.count;
 

@@ -311,7 +311,7 @@ int command_tune(int argc, char **argv) {
   const command_syntax syntax = {"tune",
                                  "[DIR]",
                                  "Measures tiles for the products of an artifact on this machine, and writes the "
-                                 "tuning file that\n`pinion compile --tuning-file=FILE` reads.",
+                                 "tuning file that\n`pinion compile --timing-cache=FILE` reads.",
                                  flags,
                                  FLAG_COUNT(flags),
                                  0,
