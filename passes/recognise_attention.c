@@ -229,8 +229,9 @@ static const char *misfit(const attention_parts *parts, MlirValue result) {
                     y = type_of_value(result);
   if (q.dtype != k.dtype || q.dtype != v.dtype || q.dtype != y.dtype) return "q, k and v are of several types";
   if (!dtype_is_float(q.dtype)) return "its operands are integers";
-  if (q.dims[BATCH] != y.dims[BATCH] || k.dims[BATCH] != y.dims[BATCH] || v.dims[BATCH] != y.dims[BATCH])
-    return "an operand is spread over the batch";
+  bool fits = q.dims[BATCH] == y.dims[BATCH] && k.dims[BATCH] == y.dims[BATCH] && v.dims[BATCH] == y.dims[BATCH];
+  fits = fits && q.dims[ROW] == y.dims[ROW] && k.dims[ROW] == v.dims[ROW] && q.dims[COLUMN] == k.dims[COLUMN];
+  if (!fits) return "an operand is spread over a dimension of the scores";
   if (q.dims[HEAD] != y.dims[HEAD] || k.dims[HEAD] != v.dims[HEAD] || k.dims[HEAD] == 0 || q.dims[HEAD] % k.dims[HEAD])
     return "its heads differ";
   return NULL;

@@ -132,7 +132,7 @@ static status build_norm(pass_context *context, const match *m, const norm_parts
 static status raise(pass_context *context, MlirOperation root) {
   match m = match_begin(context->compilation, root);
   norm_parts parts = {.kind = "rms"};
-  if (!match_normalised(&m, &parts)) return STATUS_OK;
+  if (!match_normalised(&m, &parts) || !values_same_shape(parts.x, mlirOperationGetResult(root, 0))) return STATUS_OK;
   match_centred(&m, &parts);
   const char *why = NULL;
   if (!is_wide(parts.x)) why = "its statistics are of a narrow type";

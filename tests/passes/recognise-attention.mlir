@@ -129,11 +129,12 @@ func.func @main(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2
 
 //--- stays.mlir
 // Must not fire: the weights have another reader; the scale is no number; the number of hidden scores is not low enough to
-// swallow them; v is of another type than q and k; the softmax is over the queries; the mask adds a dimension.
+// swallow them; v is of another type than q and k; the softmax is over the queries; the mask makes several queries of one.
 // CHECK-DAG: remark: recognise-attention: an attention is left as it is: another op reads its scores or weights
 // CHECK-DAG: remark: recognise-attention: an attention is left as it is: its scores are no masked product
 // CHECK-DAG: remark: recognise-attention: an attention is left as it is: its scores are no masked product
 // CHECK-DAG: remark: recognise-attention: an attention is left as it is: q, k and v are of several types
+// CHECK-DAG: remark: recognise-attention: an attention is left as it is: an operand is spread over a dimension of the scores
 // CHECK-NOT: remark
 // CHECK-LABEL: func.func @used_twice
 // CHECK-NOT: pinion.attention
@@ -170,4 +171,11 @@ func.func @axis(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2
   %1 = "pinion.softmax"(%0) {axis = 2 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
   %2 = "pinion.matmul"(%1, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
   return %2 : tensor<1x2x3x4xf32>
+}
+func.func @spread(%q: tensor<1x2x1x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2x3x4xf32>, %m: tensor<1x1x5x3xf32>) -> tensor<1x2x5x4xf32> {
+  %0 = "pinion.matmul"(%q, %k) : (tensor<1x2x1x4xf32>, tensor<1x2x4x3xf32>) -> tensor<1x2x1x3xf32>
+  %1 = "pinion.binary"(%0, %m) {kind = "add"} : (tensor<1x2x1x3xf32>, tensor<1x1x5x3xf32>) -> tensor<1x2x5x3xf32>
+  %2 = "pinion.softmax"(%1) {axis = 3 : i64} : (tensor<1x2x5x3xf32>) -> tensor<1x2x5x3xf32>
+  %3 = "pinion.matmul"(%2, %v) : (tensor<1x2x5x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x5x4xf32>
+  return %3 : tensor<1x2x5x4xf32>
 }
