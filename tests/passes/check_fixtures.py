@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What the default pipeline makes of every fixture: all denoising steps outlined, one vision tower for all cameras, ten
+"""What the default pipeline makes of every fixture: all denoising steps outlined, one batch of all cameras' towers, ten
 steps about as many ops, and as long to compile, as two; and norms, rotations, attentions and activations recognised, as many
 as the policy's dimensions say, whichever exporter and opset spelled them. Prints a table; exits 1 if a rule is broken.
 
@@ -59,11 +59,12 @@ def check(fixture, description, dumps):
     functions = functions_of(dump(dumps, "outline-weights"))
     main = "".join(functions.get("main", []))
     steps = re.findall(r'"pinion\.steps".*?count = (\d+)', main)
-    towers = len(re.findall(r"call @vision\(", main))
+    batch, cameras = description.get("batch", 1), len(description["cameras"])
+    towers = re.findall(r"call @vision\(.*?\) : \(tensor<(\d+)x", main)
     if steps != [str(description["steps"])]:
         yield f"{fixture}: pinion.steps of {steps}, not of {description['steps']}"
-    if towers != len(description["cameras"]) or "vision_1" in functions:
-        yield f"{fixture}: {towers} calls of one @vision, not {len(description['cameras'])}"
+    if towers != [str(batch * cameras)] or "vision_1" in functions:
+        yield f"{fixture}: calls of @vision on {towers} images, not one on {batch * cameras}"
     for name in ("prefix", "step", "weights"):
         if name not in functions:
             yield f"{fixture}: there is no @{name}"

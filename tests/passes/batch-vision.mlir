@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// RUN: split-file %s %t
+// RUN: pinion opt --passes=batch-vision %t/fires.mlir | FileCheck %t/fires.mlir
+// RUN: pinion opt --passes=batch-vision %t/fused.mlir | FileCheck %t/fused.mlir
+// RUN: pinion opt --passes=batch-vision --remarks %t/mixes.mlir 2>&1 | FileCheck %t/mixes.mlir
+// RUN: pinion opt --passes=batch-vision --remarks %t/waits.mlir 2>&1 | FileCheck %t/waits.mlir
+// RUN: pinion opt --passes=batch-vision %t/once.mlir | FileCheck %t/once.mlir
+
+//--- fires.mlir
+// Two cameras of two images each. A reshape may merge the batch with what follows; a transpose of the merged batch leaves it
+// alone; the position's weights have a row for each image, so they are repeated; a class token is repeated, too.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[X:.*]]: tensor<2x3x4x4xf32>{{.*}}, %[[Z:.*]]: tensor<2x3x4x4xf32>
+// CHECK-NEXT: %[[BOTH:.*]] = "pinion.concat"(%[[X]], %[[Z]]) {axis = 0 : i64} : (tensor<2x3x4x4xf32>, tensor<2x3x4x4xf32>) -> tensor<4x3x4x4xf32>
+// CHECK-NEXT: %[[Y:.*]] = call @vision(%[[BOTH]]) : (tensor<4x3x4x4xf32>) -> tensor<4x5x6xf32>
+// CHECK-NEXT: %[[A:.*]] = "pinion.slice"(%[[Y]]) {starts = array<i64: 0, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<4x5x6xf32>) -> tensor<2x5x6xf32>
+// CHECK-NEXT: %[[B:.*]] = "pinion.slice"(%[[Y]]) {starts = array<i64: 2, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<4x5x6xf32>) -> tensor<2x5x6xf32>
+// CHECK-NEXT: return %[[A]], %[[B]]
+// CHECK-LABEL: func.func private @vision
+// CHECK-SAME: tensor<4x3x4x4xf32>{{.*}}) -> tensor<4x5x6xf32>
+// CHECK: "pinion.conv"{{.*}} -> tensor<4x6x2x2xf32>
+// CHECK: "pinion.transpose"{{.*}} -> tensor<4x4x6xf32>
+// CHECK: %[[P:.*]] = "pinion.concat"(%[[POSITION:.*]], %[[POSITION]]) {axis = 0 : i64}
+// CHECK: "pinion.binary"(%{{.*}}, %[[P]]) {kind = "add"} : (tensor<4x4x6xf32>, tensor<4x4x6xf32>)
+// CHECK: %[[T:.*]] = "pinion.concat"(%[[TOKEN:.*]], %[[TOKEN]]) {axis = 0 : i64}
+// CHECK: "pinion.concat"(%[[T]], %{{.*}}) {axis = 1 : i64}{{.*}} -> tensor<4x5x6xf32>
+// CHECK: "pinion.reshape"{{.*}} -> tensor<20x6xf32>
+// CHECK: "pinion.matmul"{{.*}} -> tensor<20x6xf32>
+// CHECK: "pinion.matmul"{{.*}} : (tensor<4x5x6xf32>, tensor<4x6x5xf32>) -> tensor<4x5x5xf32>
+// CHECK: "pinion.softmax"
+func.func @main(%x: tensor<2x3x4x4xf32>, %z: tensor<2x3x4x4xf32>) -> (tensor<2x5x6xf32>, tensor<2x5x6xf32>) {
+  %0 = call @vision(%x) : (tensor<2x3x4x4xf32>) -> tensor<2x5x6xf32>
+  %1 = call @vision(%z) : (tensor<2x3x4x4xf32>) -> tensor<2x5x6xf32>
+  return %0, %1 : tensor<2x5x6xf32>, tensor<2x5x6xf32>
+}
+func.func private @vision(%x: tensor<2x3x4x4xf32>) -> tensor<2x5x6xf32> {
+  %c = "pinion.weight"() {name = "c", file = "w.bin", offset = 0 : i64} : () -> tensor<6x3x2x2xf32>
+  %p = "pinion.weight"() {name = "p", file = "w.bin", offset = 288 : i64} : () -> tensor<2x4x6xf32>
+  %t = "pinion.weight"() {name = "t", file = "w.bin", offset = 480 : i64} : () -> tensor<2x1x6xf32>
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 528 : i64} : () -> tensor<6x6xf32>
+  %0 = "pinion.conv"(%x, %c) {dilations = array<i64: 1, 1>, group = 1 : i64, pads = array<i64: 0, 0, 0, 0>, strides = array<i64: 2, 2>, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<2x3x4x4xf32>, tensor<6x3x2x2xf32>) -> tensor<2x6x2x2xf32>
+  %1 = "pinion.reshape"(%0) : (tensor<2x6x2x2xf32>) -> tensor<2x6x4xf32>
+  %2 = "pinion.transpose"(%1) {permutation = array<i64: 0, 2, 1>} : (tensor<2x6x4xf32>) -> tensor<2x4x6xf32>
+  %3 = "pinion.binary"(%2, %p) {kind = "add"} : (tensor<2x4x6xf32>, tensor<2x4x6xf32>) -> tensor<2x4x6xf32>
+  %4 = "pinion.concat"(%t, %3) {axis = 1 : i64} : (tensor<2x1x6xf32>, tensor<2x4x6xf32>) -> tensor<2x5x6xf32>
+  %5 = "pinion.reshape"(%4) : (tensor<2x5x6xf32>) -> tensor<10x6xf32>
+  %6 = "pinion.matmul"(%5, %w) : (tensor<10x6xf32>, tensor<6x6xf32>) -> tensor<10x6xf32>
+  %7 = "pinion.reshape"(%6) : (tensor<10x6xf32>) -> tensor<2x5x6xf32>
+  %8 = "pinion.transpose"(%7) {permutation = array<i64: 0, 2, 1>} : (tensor<2x5x6xf32>) -> tensor<2x6x5xf32>
+  %9 = "pinion.matmul"(%7, %8) : (tensor<2x5x6xf32>, tensor<2x6x5xf32>) -> tensor<2x5x5xf32>
+  %10 = "pinion.softmax"(%9) {axis = 2 : i64} : (tensor<2x5x5xf32>) -> tensor<2x5x5xf32>
+  %11 = "pinion.matmul"(%10, %4) : (tensor<2x5x5xf32>, tensor<2x5x6xf32>) -> tensor<2x5x6xf32>
+  return %11 : tensor<2x5x6xf32>
+}
+
+//--- fused.mlir
+// Three calls of a tower of fused ops.
+// CHECK: call @vision(%{{.*}}) : (tensor<3x1x4x4xf32>) -> tensor<3x2x4x2xf32>
+// CHECK: "pinion.norm"{{.*}} -> tensor<3x4x4xf32>
+// CHECK: "pinion.gemm"{{.*}} : (tensor<3x4x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<3x4x4xf32>
+// CHECK: "pinion.attention"{{.*}} -> tensor<3x2x4x2xf32>
+func.func @main(%x: tensor<1x1x4x4xf32>, %y: tensor<1x1x4x4xf32>, %z: tensor<1x1x4x4xf32>) -> (tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>) {
+  %0 = call @vision(%x) : (tensor<1x1x4x4xf32>) -> tensor<1x2x4x2xf32>
+  %1 = call @vision(%y) : (tensor<1x1x4x4xf32>) -> tensor<1x2x4x2xf32>
+  %2 = call @vision(%z) : (tensor<1x1x4x4xf32>) -> tensor<1x2x4x2xf32>
+  return %0, %1, %2 : tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>
+}
+func.func private @vision(%x: tensor<1x1x4x4xf32>) -> tensor<1x2x4x2xf32> {
+  %s = "pinion.weight"() {name = "s", file = "w.bin", offset = 0 : i64} : () -> tensor<4xf32>
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 16 : i64} : () -> tensor<4x4xf32>
+  %0 = "pinion.reshape"(%x) : (tensor<1x1x4x4xf32>) -> tensor<1x4x4xf32>
+  %1 = "pinion.norm"(%0, %s) {kind = "rms", axis = 2 : i64, epsilon = 1.0e-6 : f64, operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x4x4xf32>, tensor<4xf32>) -> tensor<1x4x4xf32>
+  %2 = "pinion.gemm"(%1, %w, %s) {body = ["add x0 x1", "yield v0"], transpose_b = false} : (tensor<1x4x4xf32>, tensor<4x4xf32>, tensor<4xf32>) -> tensor<1x4x4xf32>
+  %3 = "pinion.reshape"(%2) : (tensor<1x4x4xf32>) -> tensor<1x4x2x2xf32>
+  %4 = "pinion.transpose"(%3) {permutation = array<i64: 0, 2, 1, 3>} : (tensor<1x4x2x2xf32>) -> tensor<1x2x4x2xf32>
+  %5 = "pinion.attention"(%4, %4, %4) {scale = 0.5 : f64, causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 0>} : (tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>) -> tensor<1x2x4x2xf32>
+  return %5 : tensor<1x2x4x2xf32>
+}
+
+//--- mixes.mlir
+// Must not fire: rows of dimension 0 are mixed.
+// CHECK: remark: batch-vision: {{.*}}(pinion.softmax) does not treat dimension 0 as a batch
+// CHECK-COUNT-2: call @vision
+func.func @main(%x: tensor<2x4xf32>, %y: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>) {
+  %0 = call @vision(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = call @vision(%y) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %0, %1 : tensor<2x4xf32>, tensor<2x4xf32>
+}
+func.func private @vision(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %0 = "pinion.softmax"(%x) {axis = 0 : i64} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %0 : tensor<2x4xf32>
+}
+
+//--- waits.mlir
+// Must not fire: the second call needs the first one's result.
+// CHECK: remark: batch-vision: a call needs what is computed after the first one
+// CHECK-COUNT-2: call @vision
+func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %0 = call @vision(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = call @vision(%0) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %1 : tensor<2x4xf32>
+}
+func.func private @vision(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %0 = "pinion.softmax"(%x) {axis = 1 : i64} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %0 : tensor<2x4xf32>
+}
+
+//--- once.mlir
+// Must not fire: one call alone; a function that steps repeat, which a batch would compute at once; a result that is the same
+// for all cameras.
+// CHECK-LABEL: func.func @main
+// CHECK-NEXT: call @once
+// CHECK-NEXT: call @both
+// CHECK-NEXT: "pinion.steps"
+// CHECK-NEXT: call @weight
+// CHECK-NEXT: call @weight
+func.func @main(%x: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>, tensor<2xf32>, tensor<2xf32>) {
+  %0 = call @once(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = call @both(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %2 = "pinion.steps"(%x) {callee = @both, count = 2 : i64, tables = 0 : i64} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %3 = call @weight(%x) : (tensor<2x4xf32>) -> tensor<2xf32>
+  %4 = call @weight(%0) : (tensor<2x4xf32>) -> tensor<2xf32>
+  return %0, %1, %2, %3, %4 : tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>, tensor<2xf32>, tensor<2xf32>
+}
+func.func private @once(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %0 = "pinion.unary"(%x) {kind = "exp"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %0 : tensor<2x4xf32>
+}
+func.func private @both(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %0 = "pinion.unary"(%x) {kind = "exp"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %0 : tensor<2x4xf32>
+}
+func.func private @weight(%x: tensor<2x4xf32>) -> tensor<2xf32> {
+  %0 = "pinion.constant"() {value = dense<1.0> : tensor<2xf32>} : () -> tensor<2xf32>
+  return %0 : tensor<2xf32>
+}
