@@ -28,6 +28,7 @@ const char *const *pipeline_default(void) {
       "eliminate-common",     /* before outlining: what every step computes alike becomes one value, hence invariant */
       "eliminate-dead",       /* before outlining: dead ops have uses, and would look like a second way to the output */
       "outline-steps",        /* before any fusion: the copies must still be equal op by op */
+      "split-concat-matmul",  /* before hoist-tables, which computes the part split off */
       "hoist-tables",         /* before outline-weights: what it hoists depends on weights alone */
       "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */
       "recognise-norm",       /* after steps and stages: each copy once; 1 + w is not outlined yet */
