@@ -45,7 +45,8 @@ typedef struct launch_kernel {
   const char *problem; /* its key in tuning files */
   int instance;
   uint32_t grid[3], block[3], dynamic_shared_bytes;
-  double cost; /* microseconds, by the cost model */
+  const pinion_tensor_map *tensor_map; /* NULL if the kernel has none */
+  double cost;                         /* microseconds, by the cost model */
   launch_work work;
 } launch_kernel;
 

@@ -117,6 +117,7 @@ static status choose_launch(chooser *k, const program_launch *launch, kernel_pro
   *out = (launch_kernel){.problem = arena_string(k->c->arena, key.data, key.length),
                          .instance = find_instance(k, problem, &choice),
                          .dynamic_shared_bytes = choice.dynamic_shared_bytes,
+                         .tensor_map = choice.tensor_map,
                          .cost = choice.cost,
                          .work = kernel_problem_work(problem)};
   text_free(&key);

@@ -157,24 +157,52 @@ static void append_launch_comment(const program *p, const program_launch *launch
   text_append(out, " */\n");
 }
 
+static void append_extents(const char *name, const int64_t *values, uint32_t count, text *out) {
+  text_append(out, ", .%s = {", name);
+  for (uint32_t d = 0; d < count; d++) text_append(out, d ? ", %lld" : "%lld", (number)values[d]);
+  text_append(out, "}");
+}
+
+/* What the copy engine brings: one row for each launch that has it. */
+static void append_tensor_maps(const artifact *a, text *out) {
+  for (int i = 0; i < a->program.launch_count; i++) {
+    const pinion_tensor_map *map = a->kernels.launches[i].tensor_map;
+    if (!map) continue;
+    int64_t box[PINION_TENSOR_MAP_RANK];
+    for (uint32_t d = 0; d < map->rank; d++) box[d] = map->box[d];
+    text_append(out, "static const pinion_tensor_map map_%d = {.argument = %u, .dtype = PINION_DTYPE_%s, .rank = %u", i,
+                map->argument, dtype_name(map->dtype), map->rank);
+    append_extents("size", map->size, map->rank, out);
+    append_extents("stride", map->stride, map->rank, out);
+    append_extents("box", box, map->rank, out);
+    text_append(out, "};\n");
+  }
+}
+
 static void append_launches(const artifact *a, const int *row, text *out) {
   const program *p = &a->program;
   int first_arg = 0, first_dependency = 0;
-  text_append(out, "\n/* ---- Launches: kernel, grid, block, shared or scratch bytes, arguments, params, dependencies "
-                   "---- */\n");
+  text_append(out, "\n/* ---- Launches: kernel, grid, block, shared or scratch bytes, arguments, params, dependencies, "
+                   "tensor map ---- */\n");
+  append_tensor_maps(a, out);
   text_append(out, "static const pinion_launch_desc launches[] = {\n");
   for (int i = 0; i < p->launch_count; i++) {
     const program_launch *launch = &p->launches[i];
     const launch_kernel *kernel = &a->kernels.launches[i];
     append_launch_comment(p, launch, out);
-    text_append(out, "    /* %4d */ {%d, {%u, %u, %u}, {%u, %u, %u}, %u, %d, %d, &params_%d, %d, %d}, /* %s */\n", i,
+    text_append(out, "    /* %4d */ {%d, {%u, %u, %u}, {%u, %u, %u}, %u, %d, %d, &params_%d, %d, %d, ", i,
                 kernel->instance, kernel->grid[0], kernel->grid[1], kernel->grid[2], kernel->block[0], kernel->block[1],
                 kernel->block[2], kernel->dynamic_shared_bytes, first_arg, launch->params.arg_count, row[i],
-                first_dependency, launch->after_count, a->kernels.instances[kernel->instance].name);
+                first_dependency, launch->after_count);
+    if (kernel->tensor_map)
+      text_append(out, "&map_%d", i);
+    else
+      text_append(out, "NULL");
+    text_append(out, "}, /* %s */\n", a->kernels.instances[kernel->instance].name);
     first_arg += launch->params.arg_count;
     first_dependency += launch->after_count;
   }
-  if (!p->launch_count) text_append(out, "    {0, {0}, {0}, 0, 0, 0, NULL, 0, 0},\n");
+  if (!p->launch_count) text_append(out, "    {0, {0}, {0}, 0, 0, 0, NULL, 0, 0, NULL},\n");
   text_append(out, "};\n");
 }
 

@@ -19,13 +19,24 @@ static status parse_body(compilation *c, const program_launch *launch, kernel_pr
                   "its body is wrong: %s", why);
 }
 
+/* Whether the argument's address is a multiple of 16 bytes at every step. What the caller binds may lie anywhere. */
+static bool is_aligned(const program *p, const program_launch *launch, int arg) {
+  const program_buffer *buffer = &p->buffers[launch->buffers[arg]];
+  const int64_t element = (int64_t)pinion_dtype_size(buffer->type.dtype);
+  const bool ours = buffer->space == PINION_SPACE_ARENA || buffer->space == PINION_SPACE_WEIGHTS;
+  return ours && launch->offset[arg] * element % 16 == 0 && launch->step_stride[arg] * element % 16 == 0;
+}
+
 status kernel_problem_of(compilation *c, const program *p, const program_launch *launch, kernel_problem *out_problem) {
   memset(out_problem, 0, sizeof *out_problem);
   out_problem->family = launch->family;
   snprintf(out_problem->kind, sizeof out_problem->kind, "%s", launch->kind);
   out_problem->result_count = launch->result_count;
   out_problem->params = launch->params;
-  for (int i = 0; i < launch->params.arg_count; i++) out_problem->dtypes[i] = program_arg_dtype(p, launch, i);
+  for (int i = 0; i < launch->params.arg_count; i++) {
+    out_problem->dtypes[i] = program_arg_dtype(p, launch, i);
+    out_problem->aligned[i] = is_aligned(p, launch, i);
+  }
   const int b = launch->result_count + 1;
   out_problem->packed_b =
       launch->family == PINION_FAMILY_GEMM && b < launch->params.arg_count && p->buffers[launch->buffers[b]].packed;

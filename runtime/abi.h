@@ -30,10 +30,11 @@ typedef unsigned long long uint64_t;
 #include <stdint.h>
 #endif
 
-#define PINION_ABI_VERSION 1
+#define PINION_ABI_VERSION 2
 
-#define PINION_MAX_RANK 8     /* dimensions of an iteration space, and of a tensor */
-#define PINION_MAX_ARGS 16    /* arguments of one kernel: results first, then operands */
+#define PINION_MAX_RANK 8  /* dimensions of an iteration space, and of a tensor */
+#define PINION_MAX_ARGS 16 /* arguments of one kernel: results first, then operands */
+#define PINION_TENSOR_MAP_RANK 5
 #define PINION_ROW_ALIGN 16   /* bytes: rows of arena and weight buffers are padded to it */
 #define PINION_BASE_ALIGN 256 /* bytes: start of every buffer in the arena and in weights.bin */
 
@@ -161,6 +162,21 @@ typedef struct pinion_kernel_desc {
   pinion_cpu_kernel *entry; /* cpu only, else NULL */
 } pinion_kernel_desc;
 
+/*
+ * How a GPU's copy engine sees one argument of a launch: the kernel asks for a tile by its coordinates. Dimensions from
+ * the innermost, which is contiguous. A tile is box[0] x box[1] x .. elements, its innermost rows 128 bytes that arrive
+ * in shared memory in the 128-byte swizzle (16-byte chunk c of row r at c ^ (r & 7)); what lies outside arrives as 0.
+ * The argument's address must be a multiple of 16 bytes at every step.
+ */
+typedef struct pinion_tensor_map {
+  uint32_t argument; /* of the launch */
+  pinion_dtype dtype;
+  uint32_t rank;                          /* 1 .. 5 */
+  int64_t size[PINION_TENSOR_MAP_RANK];   /* elements; at least 1 */
+  int64_t stride[PINION_TENSOR_MAP_RANK]; /* elements; 1, then multiples of 16 bytes */
+  uint32_t box[PINION_TENSOR_MAP_RANK];   /* elements; at most 256 */
+} pinion_tensor_map;
+
 typedef struct pinion_launch_desc {
   uint32_t kernel;
   uint32_t grid[3];              /* cpu: grid[0] blocks, the others 1 */
@@ -170,6 +186,8 @@ typedef struct pinion_launch_desc {
   const pinion_params *params;
   uint32_t first_dependency, dependency_count; /* into dependencies[]: launches of the same table that must be done
                                                   before this one starts (within a repeated stage: of the same step) */
+  const pinion_tensor_map *tensor_map; /* cuda: NULL, or what the kernel's third parameter, a CUtensorMap by value, is
+                                          made from when the launch is captured */
 } pinion_launch_desc;
 
 /* Launches first .. first + count, run `repeat` times in a row; `step` counts from 0. Stages follow one another through

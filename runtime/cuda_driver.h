@@ -59,6 +59,21 @@ enum {
   CUDA_EVENT_DISABLE_TIMING = 2,
 };
 
+/* CUtensorMap: opaque, passed to kernels by value. */
+typedef struct cuda_tensor_map {
+  _Alignas(64) uint64_t words[16];
+} cuda_tensor_map;
+
+enum {
+  CUDA_TENSOR_FLOAT16 = 6,
+  CUDA_TENSOR_FLOAT32 = 7,
+  CUDA_TENSOR_BFLOAT16 = 9,
+  CUDA_TENSOR_NO_INTERLEAVE = 0,
+  CUDA_TENSOR_SWIZZLE_128B = 3,
+  CUDA_TENSOR_PROMOTE_256B = 3, /* to what a read of L2 is rounded up */
+  CUDA_TENSOR_FILL_ZERO = 0,
+};
+
 /* X(name, parameters) for every symbol; each returns cuda_result. The runtime refuses a library that lacks a REQUIRED
  * one. */
 #define CUDA_SYMBOLS(REQUIRED, OPTIONAL)                                                                               \
@@ -95,6 +110,10 @@ enum {
   REQUIRED(cuLaunchKernel, (cuda_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,                 \
                             unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,               \
                             cuda_stream stream, void **parameters, void **extra))                                      \
+  REQUIRED(cuTensorMapEncodeTiled,                                                                                     \
+           (cuda_tensor_map * out_map, int dtype, uint32_t rank, void *address, const uint64_t *sizes,                 \
+            const uint64_t *stride_bytes, const uint32_t *box, const uint32_t *element_strides, int interleave,        \
+            int swizzle, int promotion, int fill))                                                                     \
   REQUIRED(cuEventCreate, (cuda_event * out_event, unsigned flags))                                                    \
   REQUIRED(cuEventDestroy_v2, (cuda_event event))                                                                      \
   REQUIRED(cuEventRecord, (cuda_event event, cuda_stream stream))                                                      \

@@ -211,6 +211,34 @@ static pinion_status check_args(const pinion_model_desc *d, uint32_t index, pini
   return PINION_OK;
 }
 
+/* So that neither the driver's encoder nor the copy engine is given what it cannot do. */
+static pinion_status check_tensor_map(const pinion_model_desc *d, uint32_t index, pinion_error *error) {
+  const pinion_launch_desc *launch = &d->launches[index];
+  const pinion_tensor_map *map = launch->tensor_map;
+  const pinion_stage_desc *stage = pinion_launch_stage(d, index);
+  reach r = {0, 0};
+  if (!map) return PINION_OK;
+  if (map->argument >= launch->arg_count || map->rank < 1 || map->rank > PINION_TENSOR_MAP_RANK)
+    return BAD("launch %u: its tensor map is of no argument, or of rank %u", index, map->rank);
+  const pinion_arg *arg = &d->args[launch->first_arg + map->argument];
+  const pinion_buffer_desc *buffer = &d->buffers[arg->buffer];
+  int64_t element = (int64_t)pinion_dtype_size(map->dtype);
+  if (map->dtype != PINION_DTYPE_bf16 && map->dtype != PINION_DTYPE_f16 && map->dtype != PINION_DTYPE_f32)
+    return BAD("launch %u: its tensor map's element type is not bf16, f16 or f32", index);
+  if (map->dtype != buffer->dtype || map->stride[0] != 1 || map->box[0] * element != 128)
+    return BAD("launch %u: its tensor map does not have buffer '%s' in rows of 128 bytes", index, buffer->name);
+  if (arg->offset % 16 || arg->step_stride % 16)
+    return BAD("launch %u: the argument of its tensor map is not a multiple of 16 bytes away", index);
+  for (uint32_t i = 0; i < map->rank; i++)
+    if (map->size[i] < 1 || map->size[i] > INT32_MAX || map->box[i] < 1 || map->box[i] > 256 || map->stride[i] < 1 ||
+        (i && (map->stride[i] > INT32_MAX || map->stride[i] * element % 16)) ||
+        !extend_reach(&r, map->size[i], map->stride[i]))
+      return BAD("launch %u: dimension %u of its tensor map is wrong", index, i);
+  if (!arg_in_buffer(arg, buffer, &r, stage ? stage->repeat : 1))
+    return BAD("launch %u: its tensor map reaches outside buffer '%s'", index, buffer->name);
+  return PINION_OK;
+}
+
 static pinion_status check_params(const pinion_launch_desc *launch, uint32_t index, pinion_error *error) {
   const pinion_params *p = launch->params;
   if (!p) return BAD("launch %u has no parameters", index);
@@ -268,7 +296,8 @@ static pinion_status check_launch(const pinion_model_desc *d, uint32_t index, pi
                  d->dependencies[launch->first_dependency + i]);
   pinion_status status = check_params(launch, index, error);
   if (!status) status = check_family(d->kernels[launch->kernel].family, launch->params, index, error);
-  return status ? status : check_args(d, index, error);
+  if (!status) status = check_args(d, index, error);
+  return status ? status : check_tensor_map(d, index, error);
 }
 
 static pinion_status check_kernels(const pinion_model_desc *d, pinion_error *error) {

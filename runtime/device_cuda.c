@@ -539,6 +539,27 @@ static pinion_status cuda_copy_out(pinion_device *device, void *to_host, const v
 
 /* ---- Capture ---- */
 
+static int tensor_dtype(pinion_dtype dtype) {
+  return dtype == PINION_DTYPE_f32   ? CUDA_TENSOR_FLOAT32
+         : dtype == PINION_DTYPE_f16 ? CUDA_TENSOR_FLOAT16
+                                     : CUDA_TENSOR_BFLOAT16;
+}
+
+static pinion_status encode_tensor_map(pinion_device *device, const pinion_tensor_map *map, void *address,
+                                       const char *kernel, cuda_tensor_map *out_map, pinion_error *error) {
+  uint64_t sizes[PINION_TENSOR_MAP_RANK], stride_bytes[PINION_TENSOR_MAP_RANK];
+  uint32_t element_strides[PINION_TENSOR_MAP_RANK];
+  for (uint32_t d = 0; d < map->rank; d++) {
+    sizes[d] = (uint64_t)map->size[d];
+    element_strides[d] = 1;
+    if (d) stride_bytes[d - 1] = (uint64_t)map->stride[d] * pinion_dtype_size(map->dtype);
+  }
+  return CHECK(device, cuTensorMapEncodeTiled, kernel,
+               (out_map, tensor_dtype(map->dtype), map->rank, address, sizes, stride_bytes, map->box, element_strides,
+                CUDA_TENSOR_NO_INTERLEAVE, CUDA_TENSOR_SWIZZLE_128B, CUDA_TENSOR_PROMOTE_256B, CUDA_TENSOR_FILL_ZERO),
+               error);
+}
+
 static pinion_status launch_kernel(pinion_device *device, const pinion_program *program, uint32_t index, uint32_t step,
                                    cuda_stream stream, pinion_error *error) {
   const pinion_model_desc *desc = program->desc;
@@ -548,9 +569,16 @@ static pinion_status launch_kernel(pinion_device *device, const pinion_program *
     const pinion_arg *arg = &desc->args[launch->first_arg + i];
     pointers.pointer[i] = (uint8_t *)program->buffers[arg->buffer] + arg->offset + (int64_t)step * arg->step_stride;
   }
-  /* The driver copies both before it returns. */
-  void *parameters[] = {&pointers, (void *)(uintptr_t)launch->params};
-  return CHECK(device, cuLaunchKernel, desc->kernels[launch->kernel].name,
+  const char *kernel = desc->kernels[launch->kernel].name;
+  cuda_tensor_map map;
+  if (launch->tensor_map) {
+    void *address = pointers.pointer[launch->tensor_map->argument];
+    pinion_status status = encode_tensor_map(device, launch->tensor_map, address, kernel, &map, error);
+    if (status) return status;
+  }
+  /* The driver copies them before it returns, and as many as the kernel has. */
+  void *parameters[] = {&pointers, (void *)(uintptr_t)launch->params, launch->tensor_map ? &map : NULL};
+  return CHECK(device, cuLaunchKernel, kernel,
                (device->functions[launch->kernel], launch->grid[0], launch->grid[1], launch->grid[2], launch->block[0],
                 launch->block[1], launch->block[2], launch->dynamic_shared_bytes, stream, parameters, NULL),
                error);

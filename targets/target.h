@@ -44,7 +44,8 @@ typedef struct kernel_problem {
   int result_count; /* the first arguments */
   pinion_params params;
   pinion_dtype dtypes[PINION_MAX_ARGS];
-  bool packed_b; /* gemm: operand b is in the target's packed layout */
+  bool aligned[PINION_MAX_ARGS]; /* the argument's address is a multiple of 16 bytes at every step */
+  bool packed_b;                 /* gemm: operand b is in the target's packed layout */
   bool has_body;
   body body; /* pointwise, gemm */
 } kernel_problem;
@@ -55,8 +56,9 @@ typedef struct kernel_choice {
   text defines;       /* `#define NAME value` lines of the target's own, put before the prelude; owned */
   const char *tile;   /* the row's name, for people; NULL where the family has no tiles */
   uint32_t grid[3], block[3];
-  uint32_t dynamic_shared_bytes; /* cpu: scratch bytes per worker */
-  double cost;                   /* microseconds by the cost model; 0 unknown */
+  uint32_t dynamic_shared_bytes;       /* cpu: scratch bytes per worker */
+  const pinion_tensor_map *tensor_map; /* what the launch is to have; NULL, or in the arena */
+  double cost;                         /* microseconds by the cost model; 0 unknown */
 } kernel_choice;
 
 /* One weight matrix b[n, k] on its way into weights.bin. Element (n, k) of the source lies at

@@ -488,6 +488,26 @@ cuda_result cuGraphExecDestroy(cuda_graph_exec exec) {
   return destroy(__func__, exec, GRAPH_EXEC);
 }
 
+/* What the driver would refuse; else words 0 to 4 are the address, rank, innermost size, second stride in bytes, second
+   box. */
+cuda_result cuTensorMapEncodeTiled(cuda_tensor_map *out_map, int dtype, uint32_t rank, void *address,
+                                   const uint64_t *sizes, const uint64_t *stride_bytes, const uint32_t *box,
+                                   const uint32_t *element_strides, int interleave, int swizzle, int promotion,
+                                   int fill) {
+  BEGIN_IN_CONTEXT();
+  const uint32_t bytes = dtype == CUDA_TENSOR_FLOAT32 ? 4 : 2;
+  if (rank < 1 || rank > 5 || (uintptr_t)address % 16 || interleave || fill || promotion > 3) return 1;
+  if (swizzle == CUDA_TENSOR_SWIZZLE_128B && box[0] * bytes > 128) return 1;
+  for (uint32_t d = 0; d < rank; d++)
+    if (!sizes[d] || !box[d] || box[d] > 256 || element_strides[d] != 1 || (d && stride_bytes[d - 1] % 16)) return 1;
+  *out_map = (cuda_tensor_map){{(uintptr_t)address, rank, sizes[0]}};
+  if (rank > 1) {
+    out_map->words[3] = stride_bytes[0];
+    out_map->words[4] = box[1];
+  }
+  return CUDA_OK;
+}
+
 cuda_result cuLaunchKernel(cuda_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                            unsigned block_y, unsigned block_z, unsigned shared_bytes, cuda_stream stream,
                            void **parameters, void **extra) {
@@ -501,6 +521,7 @@ cuda_result cuLaunchKernel(cuda_function function, unsigned grid_x, unsigned gri
   memcpy(launch.kernel, o->name, sizeof launch.kernel);
   memcpy(&launch.pointers, parameters[0], sizeof launch.pointers);
   memcpy(&launch.params, parameters[1], sizeof launch.params);
+  if (parameters[2]) memcpy(&launch.tensor_map, parameters[2], sizeof launch.tensor_map);
   for (int i = 0; i < launch.params.arg_count; i++)
     if (!find_memory(launch.pointers.pointer[i], 0, MEMORY)) complain(__func__, "an argument is in no allocation");
   if (on && on->capturing)

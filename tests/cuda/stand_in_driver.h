@@ -19,7 +19,8 @@ typedef struct stand_in_launch {
   uint32_t grid[3], block[3], shared_bytes;
   pinion_pointers pointers;
   pinion_params params;
-  cuda_stream stream; /* of the launch or of the graph's launch */
+  cuda_tensor_map tensor_map; /* as cuTensorMapEncodeTiled here made it, see there; zeros if the launch had none */
+  cuda_stream stream;         /* of the launch or of the graph's launch */
 } stand_in_launch;
 
 /* The GPU to be: one device of compute capability 9.0 and a driver for CUDA 13.0 after a reset. */

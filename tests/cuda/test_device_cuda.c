@@ -37,6 +37,9 @@ static const pinion_arg args[] = {{ARENA, 0, 0},     {INPUT, 0, 0},  {ARENA, 64,
                                   {WEIGHTS, 16, 32}, {OUTPUT, 0, 0}, {ARENA, 64, 4}};
 static const pinion_params two_args = {.rank = 1, .arg_count = 2, .size = {16}, .stride = {{1}, {1}}, .scalar = {0.5}};
 static const pinion_params six_elements = {.rank = 1, .arg_count = 2, .size = {6}, .stride = {{1}, {0}}};
+/* Of the weights' argument, which is another one in each step. */
+static const pinion_tensor_map weights_map = {
+    .argument = 1, .dtype = PINION_DTYPE_f32, .rank = 2, .size = {8, 2}, .stride = {1, 12}, .box = {32, 7}};
 static const pinion_launch_desc launches[] = {
     {.kernel = 0, .grid = {3, 1, 1}, .block = {256, 1, 1}, .first_arg = 0, .arg_count = 2, .params = &two_args},
     {.kernel = 1,
@@ -45,7 +48,8 @@ static const pinion_launch_desc launches[] = {
      .dynamic_shared_bytes = 100000,
      .first_arg = 2,
      .arg_count = 2,
-     .params = &six_elements},
+     .params = &six_elements,
+     .tensor_map = &weights_map},
     {.kernel = 2, .grid = {1, 1, 1}, .block = {128, 1, 1}, .first_arg = 4, .arg_count = 2, .params = &two_args}};
 static const pinion_stage_desc stages[] = {{"prefix", 0, 1, 1}, {"step", 1, 2, STEPS}};
 static const uint32_t inputs[] = {INPUT}, outputs[] = {OUTPUT};
@@ -285,6 +289,10 @@ static void check_launch(const life *l, const stand_in_launch *ran, uint32_t ind
     if (arg) expected = (char *)l->addresses[arg->buffer] + arg->offset + step * arg->step_stride;
     assert_ptr_equal(ran->pointers.pointer[i], expected);
   }
+  const pinion_tensor_map *map = launch->tensor_map;
+  const uint64_t address = map ? (uintptr_t)ran->pointers.pointer[map->argument] : 0;
+  const uint64_t words[5] = {address, 2, 8, 12 * sizeof(float), 7}, none[5] = {0};
+  assert_memory_equal(ran->tensor_map.words, map ? words : none, sizeof words);
 }
 
 static void check_replay(const life *l, int first, cuda_stream stream) {

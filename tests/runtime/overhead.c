@@ -55,7 +55,7 @@ static double measure(uint32_t grid, int32_t threads, double us) {
   block_us = us;
   for (uint32_t i = 0; i < LAUNCHES; i++) {
     dependencies[i] = i ? i - 1 : 0;
-    launches[i] = (pinion_launch_desc){0, {grid, 1, 1}, {1, 1, 1}, 0, 0, 1, &params, i, i > 0};
+    launches[i] = (pinion_launch_desc){0, {grid, 1, 1}, {1, 1, 1}, 0, 0, 1, &params, i, i > 0, NULL};
   }
   pinion_status status = pinion_model_open(&desc, ".", &options, &model);
   if (!status) status = pinion_instance_create(model, &instance);

@@ -124,6 +124,50 @@ static void damaged_buffers_are_refused(void **state) {
   DAMAGED(t.buffers[ACTIONS].space = PINION_SPACE_INPUT);
 }
 
+/* Rows of EMBEDDED as a copy engine would see them, given to the launch that reads it. */
+static void tables_make_mapped(tables *t, pinion_tensor_map *map) {
+  enum { SUM_LAUNCH = 1, EMBEDDED_ARGUMENT = 2 };
+  *map = (pinion_tensor_map){.argument = EMBEDDED_ARGUMENT,
+                             .dtype = PINION_DTYPE_f32,
+                             .rank = 2,
+                             .size = {EXAMPLE_STATE, EXAMPLE_ROWS},
+                             .stride = {1, 4},
+                             .box = {32, 8}};
+  tables_make(t);
+  t->launches[SUM_LAUNCH].tensor_map = map;
+}
+
+#define DAMAGED_MAP(...)                                                                                               \
+  do {                                                                                                                 \
+    static tables t;                                                                                                   \
+    pinion_tensor_map map;                                                                                             \
+    tables_make_mapped(&t, &map);                                                                                      \
+    assert_int_equal(open_tables(&t), PINION_OK);                                                                      \
+    __VA_ARGS__;                                                                                                       \
+    if (open_tables(&t) != PINION_BAD_ARTIFACT) fail_msg("not refused: %s", #__VA_ARGS__);                             \
+  } while (0)
+
+static void damaged_tensor_maps_are_refused(void **state) {
+  (void)state;
+  DAMAGED_MAP(map.argument = 3);
+  DAMAGED_MAP(map.dtype = PINION_DTYPE_bf16);
+  DAMAGED_MAP(map.dtype = PINION_DTYPE_i64);
+  DAMAGED_MAP(map.rank = 0);
+  DAMAGED_MAP(map.rank = 6);
+  DAMAGED_MAP(map.size[0] = 0);
+  DAMAGED_MAP(map.size[1] = -1);
+  DAMAGED_MAP(map.size[1] = INT64_MAX);
+  DAMAGED_MAP(map.size[1] = 1000);
+  DAMAGED_MAP(map.stride[0] = 2);
+  DAMAGED_MAP(map.stride[1] = 3);
+  DAMAGED_MAP(map.stride[1] = 4000);
+  DAMAGED_MAP(map.stride[1] = -4);
+  DAMAGED_MAP(map.box[0] = 64);
+  DAMAGED_MAP(map.box[1] = 0);
+  DAMAGED_MAP(map.box[1] = 257);
+  DAMAGED_MAP(t.args[t.launches[1].first_arg + 2].offset = 4);
+}
+
 static void damaged_lists_are_refused(void **state) {
   (void)state;
   DAMAGED(t.inputs[0] = 99);
@@ -243,8 +287,8 @@ static void damaged_weights_are_refused(void **state) {
   w.header.magic[0] = 'p';
   weights_refused(&w, sizeof w, "not a weights file");
   example_weights_fill(&w);
-  w.header.abi_version = 2;
-  weights_refused(&w, sizeof w, "schema version 2");
+  w.header.abi_version = PINION_ABI_VERSION + 1;
+  weights_refused(&w, sizeof w, "schema version");
   example_weights_fill(&w);
   strcpy(w.header.target, "sm_90");
   weights_refused(&w, sizeof w, "'sm_90'");
@@ -277,6 +321,7 @@ int main(void) {
       cmocka_unit_test(damaged_headers_are_refused),
       cmocka_unit_test(counts_that_cut_a_table_short_are_refused),
       cmocka_unit_test(damaged_buffers_are_refused),
+      cmocka_unit_test(damaged_tensor_maps_are_refused),
       cmocka_unit_test(damaged_lists_are_refused),
       cmocka_unit_test(damaged_launches_are_refused),
       cmocka_unit_test(damaged_arguments_are_refused),

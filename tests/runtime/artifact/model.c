@@ -121,7 +121,7 @@ static const pinion_arg args[] = {
 
 static const uint32_t dependencies[] = {0, 1, 4};
 #define LAUNCH(kernel, grid, scratch, first_arg, count, params, first_dependency, dependency_count)                    \
-  {kernel, {grid, 1, 1}, {1, 1, 1}, scratch, first_arg, count, params, first_dependency, dependency_count}
+  {kernel, {grid, 1, 1}, {1, 1, 1}, scratch, first_arg, count, params, first_dependency, dependency_count, NULL}
 static const pinion_launch_desc launches[] = {
     LAUNCH(GATHER, 1, 0, 0, 3, &gather_params, 0, 0),
     LAUNCH(ADD, EXAMPLE_ROWS, 0, 3, 3, &sum_params, 0, 1),
