@@ -105,27 +105,226 @@ static void set_grid(kernel_choice *choice, int64_t blocks, int threads, bool lo
 
 /* ---- Gemm: tiles are rows ---- */
 
+typedef enum gemm_form {
+  FORM_FMA,  /* fused multiply-adds */
+  FORM_MMA,  /* mma.sync */
+  FORM_WGMMA /* weights as wgmma's M, tokens as its N */
+} gemm_form;
+
 typedef struct gemm_tile {
   const char *name;
-  bool tensor_core;     /* mma.sync, else fused multiply-adds */
-  int m, n;             /* of the tile */
-  int warps_m, warps_n; /* tensor_core only */
+  gemm_form form;
+  int m, n;             /* of the tile: tokens, rows of b */
+  int warps_m, warps_n; /* FORM_MMA */
+  int split;            /* FORM_WGMMA: blocks of a cluster that share k */
 } gemm_tile;
 
+/* Names of wgmma's rows are rows of b x tokens, as in the instruction. */
 static const gemm_tile gemm_tiles[] = {
-    {"mma_128x128", true, 128, 128, 2, 4}, {"mma_64x128", true, 64, 128, 2, 4},    {"mma_64x64", true, 64, 64, 2, 2},
-    {"mma_32x64", true, 32, 64, 1, 4},     {"fma_128x128", false, 128, 128, 0, 0}, {"fma_64x64", false, 64, 64, 0, 0},
-    {"fma_32x32", false, 32, 32, 0, 0},
+    {"mma_128x128", FORM_MMA, 128, 128, 2, 4, 1},
+    {"mma_64x128", FORM_MMA, 64, 128, 2, 4, 1},
+    {"mma_64x64", FORM_MMA, 64, 64, 2, 2, 1},
+    {"mma_32x64", FORM_MMA, 32, 64, 1, 4, 1},
+    {"fma_128x128", FORM_FMA, 128, 128, 0, 0, 1},
+    {"fma_64x64", FORM_FMA, 64, 64, 0, 0, 1},
+    {"fma_32x32", FORM_FMA, 32, 32, 0, 0, 1},
+    /* Least traffic for each multiplication: many tiles. 788 tokens are 4 x 200, 768 are 4 x 192. */
+    {"wgmma_128x200", FORM_WGMMA, 200, 128, 0, 0, 1},
+    {"wgmma_128x192", FORM_WGMMA, 192, 128, 0, 0, 1},
+    /* About one round of the multiprocessors with 16 to 34 blocks of rows: 788 are 6 x 136, 8 x 104; 768 are 7 x 112.
+     */
+    {"wgmma_128x136", FORM_WGMMA, 136, 128, 0, 0, 1},
+    {"wgmma_128x128", FORM_WGMMA, 128, 128, 0, 0, 1},
+    {"wgmma_128x112", FORM_WGMMA, 112, 128, 0, 0, 1},
+    {"wgmma_128x104", FORM_WGMMA, 104, 128, 0, 0, 1},
+    /* 9 blocks of rows. */
+    {"wgmma_128x64", FORM_WGMMA, 64, 128, 0, 0, 1},
+    /* Fewer tiles than multiprocessors, and k long enough to share. */
+    {"wgmma_128x128_split2", FORM_WGMMA, 128, 128, 0, 0, 2},
+    /* One column of 50 or 51 tokens: weights must stream from everywhere at once. */
+    {"wgmma_64x56", FORM_WGMMA, 56, 64, 0, 0, 1},
+    {"wgmma_64x56_split2", FORM_WGMMA, 56, 64, 0, 0, 2},
+    {"wgmma_64x56_split4", FORM_WGMMA, 56, 64, 0, 0, 4},
+    {"wgmma_64x56_split8", FORM_WGMMA, 56, 64, 0, 0, 8},
+    /* The same for one token to eight, and for what does not fit 56. */
+    {"wgmma_64x8_split2", FORM_WGMMA, 8, 64, 0, 0, 2},
+    {"wgmma_64x8_split8", FORM_WGMMA, 8, 64, 0, 0, 8},
+    {"wgmma_64x64", FORM_WGMMA, 64, 64, 0, 0, 1},
+    {"wgmma_64x64_split4", FORM_WGMMA, 64, 64, 0, 0, 4},
 };
 enum { GEMM_TILES = sizeof gemm_tiles / sizeof *gemm_tiles };
 
+/* ---- Gemm by wgmma: its shape and what it takes ---- */
+
+enum {
+  WGMMA_SLICE = 64,     /* k of a slice */
+  WGMMA_PITCH = 68 * 4, /* bytes of a token's row of the staged tile */
+  WGMMA_MOST_STAGES = 8,
+};
+
+/* Blocks that share a multiprocessor: with one multiplying warpgroup two fit, and hide each other's ends. */
+static int wgmma_resident(const gemm_tile *tile) {
+  return tile->n == ATOM_ROWS ? 2 : 1;
+}
+
+/* Tokens staged at a time on their way out; a cluster adds up whole tiles. */
+static int wgmma_chunk(const gemm_tile *tile) {
+  return tile->split > 1 || tile->m < 32 ? tile->m : 32;
+}
+
+static int wgmma_stage_bytes(const gemm_tile *tile) {
+  return (tile->n + tile->m) * 128;
+}
+
+static int wgmma_staged_bytes(const gemm_tile *tile) {
+  return tile->n / ATOM_ROWS * wgmma_chunk(tile) * WGMMA_PITCH;
+}
+
+/* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers. */
+static int wgmma_stages(const gemm_tile *tile) {
+  int bytes = SHARED_PER_SM / wgmma_resident(tile) - 1024 - 1024 - 256 - wgmma_staged_bytes(tile);
+  int stages = bytes / wgmma_stage_bytes(tile);
+  return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
+}
+
+/* The launch as it is compiled in: m takes in b1 and then b0 where all arguments' strides allow it. */
+typedef struct gemm_shape {
+  int64_t b0, b1, m, n, k, slices;
+} gemm_shape;
+
+static bool can_join(const kernel_problem *problem, int outer, int inner, int64_t inner_size) {
+  for (int i = 0; i < problem->params.arg_count; i++)
+    if (i != problem->result_count + 1 &&
+        problem->params.stride[i][outer] != inner_size * problem->params.stride[i][inner])
+      return false;
+  return true;
+}
+
+static gemm_shape shape_of(const kernel_problem *problem) {
+  const int64_t *size = problem->params.size;
+  gemm_shape shape = {size[0], size[1], size[2], size[3], size[4], round_up_division(size[4], WGMMA_SLICE)};
+  if (shape.b1 == 1 || can_join(problem, 1, 2, shape.m)) {
+    shape.m *= shape.b1;
+    shape.b1 = 1;
+    if (shape.b0 == 1 || can_join(problem, 0, 2, shape.m)) {
+      shape.m *= shape.b0;
+      shape.b0 = 1;
+    }
+  }
+  return shape;
+}
+
+static int64_t wgmma_units(const gemm_shape *shape, const gemm_tile *tile) {
+  return shape->b0 * shape->b1 * round_up_division(shape->m, tile->m) * round_up_division(shape->n, tile->n);
+}
+
+/* Whether the copy engine can bring a: rows of contiguous k that begin at multiples of 16 bytes. */
+static bool can_map(const kernel_problem *problem) {
+  const int a = problem->result_count;
+  const int64_t *stride = problem->params.stride[a], *size = problem->params.size;
+  bool rows = problem->aligned[a] && problem->aligned[a + 1] && (stride[4] == 1 || size[4] == 1);
+  for (int d = 0; d < 3; d++) rows &= size[d] == 1 || (stride[d] > 0 && stride[d] % 8 == 0 && stride[d] <= INT32_MAX);
+  return rows;
+}
+
+/* Why wgmma cannot do a problem in this tile, or NULL. */
+static const char *wgmma_refusal(const kernel_problem *problem, const gemm_tile *tile) {
+  gemm_shape shape = shape_of(problem);
+  pinion_dtype a = problem->dtypes[problem->result_count], b = problem->dtypes[problem->result_count + 1];
+  if (a != PINION_DTYPE_bf16 || b != PINION_DTYPE_bf16) return "wgmma's tiles are for bf16";
+  if (!problem->packed_b) return "wgmma reads packed weights";
+  if (!can_map(problem))
+    return "the copy engine needs rows of a that are contiguous and begin at multiples of 16 bytes";
+  if (shape.slices < 1 || shape.slices % tile->split) return "k's slices of 64 do not divide among the cluster";
+  if (shape.m >= INT32_MAX || shape.n >= INT32_MAX || wgmma_units(&shape, tile) * tile->split >= INT32_MAX ||
+      shape.m * shape.n * shape.b0 * shape.b1 >= INT32_MAX)
+    return "wgmma's kernel counts in 32 bits";
+  return wgmma_stages(tile) < 3 ? "fewer than three stages fit shared memory" : NULL;
+}
+
+/*
+ * Microseconds: rounds of units, each its slices, its start and its end. A slice takes the longer of the tensor core's
+ * time (16 + N/4 cycles below N = 64 and N/2 above, for each 16 k of each warpgroup) and what its bytes take to come
+ * from L2, or from memory where one column of tokens reads all weights once. All of b must come from memory in any
+ * case. Clock and rates are what whole kernels reached on an H200 when they were measured: within 15 % at Pi0's shapes.
+ */
+static double wgmma_cost(const kernel_problem *problem, const gemm_tile *tile) {
+  const double clock = 1350, l2_rate = 130e3, stream_rate = 60e3, memory_rate = 4.2e6; /* MHz; bytes a microsecond */
+  const double start = 2, end = 1, exchange = 0.4; /* of a launch, of a unit, of each block of a cluster */
+  gemm_shape shape = shape_of(problem);
+  int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
+  double cycles = tile->m < 64 ? 16 + tile->m / 4.0 : tile->m / 2.0;
+  double arithmetic = 4 * cycles * (tile->n / ATOM_ROWS) / clock;
+  double bytes = tile->n * 128 / (shape.m <= tile->m ? stream_rate : l2_rate) + tile->m * 128 / l2_rate;
+  double slices = (double)(shape.slices / tile->split) * (arithmetic > bytes ? arithmetic : bytes);
+  double work = (double)here * (slices + end / wgmma_resident(tile));
+  double weights = (double)(shape.n * shape.k * 2) / memory_rate + end;
+  return start + (tile->split > 1 ? exchange * tile->split : 0) + (work > weights ? work : weights);
+}
+
+/* "%0, %1, .. " */
+static void append_registers(text *out, int first, int count) {
+  for (int i = 0; i < count; i++) text_append(out, i ? ", %%%d" : "%%%d", first + i);
+}
+
+/* The instruction for that many tokens, its accumulators spelled out. */
+static void define_wgmma(int tokens, text *out) {
+  const int registers = tokens / 2;
+  text_append(out,
+              "#define PN_WGMMA(d, b, a) asm volatile(\"{.reg .pred p; setp.ne.b32 p, 1, 0; "
+              "wgmma.mma_async.sync.aligned.m64n%dk16.f32.bf16.bf16 {",
+              tokens);
+  append_registers(out, 0, registers);
+  text_append(out, "}, %%%d, %%%d, p, 1, 1, 0, 0;}\" : ", registers, registers + 1);
+  for (int i = 0; i < registers; i++) text_append(out, i ? ", \"+f\"(d[%d])" : "\"+f\"(d[%d])", i);
+  text_append(out, " : \"l\"(b), \"l\"(a))\n");
+}
+
+static const pinion_tensor_map *map_of_a(arena *a, const kernel_problem *problem, const gemm_tile *tile) {
+  const gemm_shape shape = shape_of(problem);
+  const int argument = problem->result_count;
+  const int64_t *stride = problem->params.stride[argument];
+  const int64_t sizes[4] = {shape.k, shape.m, shape.b1, shape.b0}, strides[4] = {1, stride[2], stride[1], stride[0]};
+  pinion_tensor_map *map = arena_alloc(a, sizeof *map);
+  *map = (pinion_tensor_map){.argument = (uint32_t)argument, .dtype = PINION_DTYPE_bf16, .rank = 4};
+  for (int d = 0; d < 4; d++) {
+    map->size[d] = sizes[d];
+    map->stride[d] = d && sizes[d] == 1 ? 8 : strides[d]; /* any, where it is not gone */
+    map->box[d] = d == 0 ? WGMMA_SLICE : d == 1 ? (uint32_t)tile->m : 1;
+  }
+  return map;
+}
+
+static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_tile *tile, kernel_choice *choice) {
+  const gemm_shape shape = shape_of(problem);
+  const int64_t blocks = wgmma_units(&shape, tile) * tile->split;
+  const int threads = tile->n / ATOM_ROWS * 128 + 128, at_once = MULTIPROCESSORS * wgmma_resident(tile);
+  text *defines = &choice->defines;
+  choice->source = "gemm_wgmma.cu";
+  choice->cost = wgmma_cost(problem, tile);
+  choice->dynamic_shared_bytes =
+      (uint32_t)(wgmma_stages(tile) * wgmma_stage_bytes(tile) + wgmma_staged_bytes(tile) + 1024);
+  choice->tensor_map = map_of_a(a, problem, tile);
+  set_grid(choice, tile->split > 1 || blocks < at_once ? blocks : at_once, threads, false);
+  text_append(defines, "#define PN_ATOMS %d\n#define PN_TOKENS %d\n#define PN_SPLIT %d\n", tile->n / ATOM_ROWS, tile->m,
+              tile->split);
+  text_append(defines, "#define PN_STAGES %d\n#define PN_CHUNK %d\n#define PN_RESIDENT %d\n", wgmma_stages(tile),
+              wgmma_chunk(tile), wgmma_resident(tile));
+  text_append(defines, "#define PN_M %lld\n#define PN_N %lld\n#define PN_SLICES %lld\n", (long long)shape.m,
+              (long long)shape.n, (long long)shape.slices);
+  text_append(defines, "#define PN_B0 %lld\n#define PN_B1 %lld\n", (long long)shape.b0, (long long)shape.b1);
+  define_wgmma(tile->m, defines);
+}
+
+/* ---- Gemm: choosing ---- */
+
 static int tile_threads(const gemm_tile *tile) {
-  return tile->tensor_core ? tile->warps_m * tile->warps_n * 32 : THREADS;
+  return tile->form == FORM_MMA ? tile->warps_m * tile->warps_n * 32 : THREADS;
 }
 
 /* Two slices of 64 k, 2 bytes each, of both operands. */
 static int tile_dynamic_shared(const gemm_tile *tile) {
-  return tile->tensor_core ? 2 * (tile->m + tile->n) * 128 : 0;
+  return tile->form == FORM_MMA ? 2 * (tile->m + tile->n) * 128 : 0;
 }
 
 static int64_t tile_count(const kernel_problem *problem, const gemm_tile *tile) {
@@ -136,7 +335,8 @@ static int64_t tile_count(const kernel_problem *problem, const gemm_tile *tile) 
 /* Why a tile cannot do a problem, or NULL. */
 static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *tile) {
   pinion_dtype a = problem->dtypes[problem->result_count], b = problem->dtypes[problem->result_count + 1];
-  if (tile->tensor_core && (a != b || (a != PINION_DTYPE_bf16 && a != PINION_DTYPE_f16)))
+  if (tile->form == FORM_WGMMA) return wgmma_refusal(problem, tile);
+  if (tile->form == FORM_MMA && (a != b || (a != PINION_DTYPE_bf16 && a != PINION_DTYPE_f16)))
     return "mma.sync needs both operands in bf16 or both in f16";
   if (tile_dynamic_shared(tile) > SHARED_BYTES)
     return "the slices do not fit the 232448 bytes of shared memory of a block";
@@ -150,11 +350,11 @@ static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *
  * memory and back. The rates are what plain kernels reach, about half of the hardware's: 3 TFLOP/s a multiprocessor on
  * tensor cores, 0.25 without, and 68 GB/s from L2.
  */
-static double tile_cost(const kernel_problem *problem, const gemm_tile *tile) {
-  const double slice_k = tile->tensor_core ? 64 : 16, latency = 0.6, bytes_rate = 68e3;
-  const double rate = tile->tensor_core ? 3.0e6 : 0.25e6, row_bytes = tile->tensor_core ? 128 : 64;
+static double plain_cost(const kernel_problem *problem, const gemm_tile *tile) {
+  const double slice_k = tile->form == FORM_MMA ? 64 : 16, latency = 0.6, bytes_rate = 68e3;
+  const double rate = tile->form == FORM_MMA ? 3.0e6 : 0.25e6, row_bytes = tile->form == FORM_MMA ? 128 : 64;
   int64_t by_registers = REGISTERS / (tile_threads(tile) * 128), tiles = tile_count(problem, tile);
-  int64_t by_shared = tile->tensor_core ? SHARED_PER_SM / (tile_dynamic_shared(tile) + 1024) : by_registers;
+  int64_t by_shared = tile->form == FORM_MMA ? SHARED_PER_SM / (tile_dynamic_shared(tile) + 1024) : by_registers;
   int64_t resident = by_registers < by_shared ? by_registers : by_shared,
           needed = round_up_division(tiles, MULTIPROCESSORS);
   if (resident > needed) resident = needed;
@@ -163,6 +363,10 @@ static double tile_cost(const kernel_problem *problem, const gemm_tile *tile) {
   double slice = (double)resident * work + latency / (double)resident;
   double slices = (double)round_up_division(problem->params.size[4], (int64_t)slice_k);
   return (double)round_up_division(tiles, MULTIPROCESSORS * resident) * (slices * slice + 2);
+}
+
+static double tile_cost(const kernel_problem *problem, const gemm_tile *tile) {
+  return tile->form == FORM_WGMMA ? wgmma_cost(problem, tile) : plain_cost(problem, tile);
 }
 
 /* Legal tiles, cheapest first; ties in the table's order. */
@@ -208,13 +412,17 @@ static bool choose_gemm(arena *a, const kernel_problem *problem, const char *til
   if (!tile) return false;
   int first = problem->result_count;
   text *defines = &choice->defines;
-  choice->source = tile->tensor_core ? "gemm_mma.cu" : "gemm_fma.cu";
   choice->tile = tile->name;
+  if (tile->form == FORM_WGMMA) {
+    choose_wgmma(a, problem, tile, choice);
+    return true;
+  }
+  choice->source = tile->form == FORM_MMA ? "gemm_mma.cu" : "gemm_fma.cu";
   choice->cost = tile_cost(problem, tile);
   choice->dynamic_shared_bytes = (uint32_t)tile_dynamic_shared(tile);
   set_grid(choice, tile_count(problem, tile), tile_threads(tile), false);
   text_append(defines, "#define PN_TILE_M %d\n#define PN_TILE_N %d\n", tile->m, tile->n);
-  if (tile->tensor_core) {
+  if (tile->form == FORM_MMA) {
     bool is_bf16 = problem->dtypes[first] == PINION_DTYPE_bf16;
     text_append(defines, "#define PN_WARPS_M %d\n#define PN_WARPS_N %d\n", tile->warps_m, tile->warps_n);
     text_append(defines, "#define PN_MMA_TYPE %s\n", is_bf16 ? "bf16" : "f16");
@@ -347,12 +555,24 @@ static bool choose(arena *a, const kernel_problem *problem, const char *tile, ke
 /* A tile is planned to fit the registers, so a spill is a mistake of ours. Not so where the model's body is in it, or
    in float64; and a loop over single elements may well spill around a call of the compiler's (division, sine). */
 static bool may_spill(const char *source) {
-  return !strstr(source, "#define PN_TILE") || strstr(source, "#define PN_HAS_BODY") ||
-         strstr(source, "#define PN_ACCUMULATOR double");
+  const bool is_tile = strstr(source, "#define PN_TILE") || strstr(source, "#define PN_WGMMA(");
+  return !is_tile || strstr(source, "#define PN_HAS_BODY") || strstr(source, "#define PN_ACCUMULATOR double");
+}
+
+/* Instructions are 16 bytes, 16 bytes apart in the file, the opcode their lowest 12 bits: HGMMA is 0x9f0. */
+static bool has_wgmma(const kernel_blob *cubin) {
+  const uint8_t *bytes = cubin->data;
+  for (size_t at = 0; at + 16 <= cubin->bytes; at += 16)
+    if (bytes[at] == 0xf0 && (bytes[at + 1] & 0x0f) == 0x09) return true;
+  return false;
 }
 
 static status compile(diagnostics *d, const char *name, const char *source, kernel_blob *out_blob) {
-  return nvrtc_compile(d, "sm_90a", name, source, may_spill(source), out_blob);
+  status result = nvrtc_compile(d, "sm_90a", name, source, may_spill(source), out_blob);
+  if (result || !strstr(source, "#define PN_WGMMA(") || has_wgmma(out_blob)) return result;
+  free(out_blob->data);
+  *out_blob = (kernel_blob){0};
+  return diagnose(d, STATUS_FAILED, NULL, NULL, "kernel %s: its tile is one of wgmma's, its cubin has no wgmma", name);
 }
 
 const struct target target_sm_90 = {

@@ -32,7 +32,9 @@ typedef struct case_record {
   uint32_t grid[3], block[3], dynamic_shared_bytes;
   double operations; /* 0, or how many a timing-only case does: its arguments have no bytes here and hold whatever
                         run_cases fills them with, and nothing is expected */
+  int32_t has_tensor_map;
   pinion_params params;
+  pinion_tensor_map tensor_map;
   case_argument arguments[PINION_MAX_ARGS];
 } case_record;
 

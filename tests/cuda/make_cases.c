@@ -3,11 +3,11 @@
  * Compiles every kernel family of sm_90 with NVRTC, for representative types, bodies and tiles, and writes random
  * problems with the reference's results for run_cases.
  *
- *   make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--seed=N]
+ *   make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N]
  *
  * --kernels: how many different kernels a case may become (rank and row length are compiled in), default 1; --problems:
- * of each case, default 4; --timing: also the shapes of a full-size policy. Exits 77 where NVRTC is missing, 1 if a
- * kernel does not compile, has no form, or is a tile that spills.
+ * of each case, default 4; --timing: also the shapes of a full-size policy, in the --tiles best tiles of each (3).
+ * Exits 77 where NVRTC is missing, 1 if a kernel does not compile, has no form, or is a tile that spills.
  */
 #include "cases.h"
 #include "tests/kernels/random_problem.h"
@@ -80,6 +80,22 @@ static const problem_case cases[] = {
     {"gemm_mma_64", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_64x64", false, 1},
     {"gemm_mma_64_f16", PINION_FAMILY_GEMM, "", 1, "f32 f16 f16", {NULL}, "mma_64x64", true, 1},
     {"gemm_mma_32", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_32x64", true, 1},
+    /* wgmma, whose shapes are compiled in: a kernel for each problem. Every N of the instruction that has a tile. */
+#define WGMMA(name, tile) {name, PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, tile, true, 1}
+    WGMMA("wgmma_128x200", "wgmma_128x200"),
+    WGMMA("wgmma_128x192", "wgmma_128x192"),
+    WGMMA("wgmma_128x136", "wgmma_128x136"),
+    WGMMA("wgmma_128x112", "wgmma_128x112"),
+    WGMMA("wgmma_128x104", "wgmma_128x104"),
+    WGMMA("wgmma_128x64", "wgmma_128x64"),
+    WGMMA("wgmma_64x56", "wgmma_64x56"),
+    WGMMA("wgmma_64x56_split4", "wgmma_64x56_split4"),
+    WGMMA("wgmma_64x8_split8", "wgmma_64x8_split8"),
+#undef WGMMA
+    {"wgmma_f32", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "wgmma_128x128", true, 1},
+    {"wgmma_body", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 f32", {"add x0 x1", "gelu_tanh v0", "cast.bf16 v1", "mul v1 x2", "yield v2 v3"}, "wgmma_128x128_split2", true, 2},
+    {"wgmma_body_small", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16 bf16 bf16", {"add x0 x1", "cast.bf16 v0", "add v1 x2", "cast.bf16 v2", "yield v3"}, "wgmma_64x56_split2", true, 2},
+    {"wgmma_body_large", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16 bf16", {"gelu_tanh x0", "cast.bf16 v0", "mul v1 x1", "yield v2"}, "wgmma_128x200", true, 2},
     {"gemm_mma_body", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 f32", {"add x0 x1", "gelu_tanh v0", "cast.bf16 v1", "mul v1 x2", "yield v2 v3"}, NULL, true, 2},
 };
 /* clang-format on */
@@ -98,7 +114,7 @@ typedef struct maker {
   compilation compilation;
   const struct target *target;
   const char *folder;
-  int kernels_per_case, problems_per_case;
+  int kernels_per_case, problems_per_case, tiles_per_timing;
   kernel_source *kernels;
   int kernel_count, kernel_capacity;
   FILE *file;
@@ -112,14 +128,14 @@ typedef struct maker {
 static kernel_source *find_kernel(maker *m, const kernel_problem *problem, const kernel_choice *choice,
                                   const char *case_name, int first) {
   text source = {0};
-  int count = m->kernel_count - first;
+  int count = m->kernel_count - first, most = choice->tensor_map ? m->problems_per_case : m->kernels_per_case;
   for (int i = first; i < m->kernel_count; i++) {
     kernel_instance_source(m->target, problem, choice, m->kernels[i].name, &source);
     bool same = !strcmp(source.data, m->kernels[i].source.data);
     text_free(&source);
     if (same) return &m->kernels[i];
   }
-  if (count == m->kernels_per_case) return NULL;
+  if (count >= most) return NULL;
   if (m->kernel_count == m->kernel_capacity) {
     m->kernel_capacity = m->kernel_capacity * 2 + 64;
     m->kernels = realloc(m->kernels, (size_t)m->kernel_capacity * sizeof *m->kernels);
@@ -176,6 +192,8 @@ static void write_record(maker *m, const char *case_name, const kernel_source *k
   memcpy(record->grid, choice->grid, sizeof record->grid);
   memcpy(record->block, choice->block, sizeof record->block);
   record->dynamic_shared_bytes = choice->dynamic_shared_bytes;
+  record->has_tensor_map = choice->tensor_map != NULL;
+  if (choice->tensor_map) record->tensor_map = *choice->tensor_map;
   record->params = problem->params;
   fwrite(record, sizeof *record, 1, m->file);
   m->case_count++;
@@ -223,18 +241,32 @@ static size_t problem_bytes(const random_problem *p) {
   return bytes;
 }
 
-/* Random problems of one case; those that would need one kernel too many are drawn again. */
+/* Whether a forced tile can do a problem as it was drawn. */
+static bool is_legal(maker *m, const problem_case *k, const kernel_problem *problem) {
+  kernel_choice choice;
+  const char *why = "";
+  if (!k->tile || strncmp(k->tile, "wgmma", 5) != 0) return true;
+  bool legal = m->target->choose(m->compilation.arena, problem, k->tile, &choice, &why);
+  if (legal) text_free(&choice.defines);
+  return legal;
+}
+
+/* Random problems of one case; those that its tile cannot do, or that would need one kernel too many, are drawn again.
+ */
 static bool make_case(maker *m, const problem_case *k) {
-  const size_t most_bytes = 256 << 10; /* of one problem: all of them must travel to a machine with a GPU */
+  /* Of one problem: all of them must travel to a machine with a GPU. */
+  const bool is_wgmma = k->tile && !strncmp(k->tile, "wgmma", 5);
+  const int wanted = is_wgmma ? (m->problems_per_case + 1) / 2 : m->problems_per_case; /* each is a kernel, a second */
+  const size_t most_bytes = is_wgmma ? 2 << 20 : 256 << 10;
   kernel_problem fixed;
   int first = m->kernel_count, made = 0;
   if (!problem_from_case(&m->compilation, k, &fixed)) return false;
-  for (int draw = 0; made < m->problems_per_case && draw < 50 * m->problems_per_case; draw++) {
+  for (int draw = 0; made < wanted && draw < 200 * wanted; draw++) {
     random_problem p;
     kernel_choice choice;
     kernel_source *kernel = NULL;
     bool good = random_problem_make(k, &fixed, m->target, &p);
-    bool small = good && problem_bytes(&p) <= most_bytes;
+    bool small = good && problem_bytes(&p) <= most_bytes && is_legal(m, k, &p.problem);
     if (small) good = choose_kernel(m, k->name, k->tile, &p.problem, first, &choice, &kernel);
     if (good && kernel) {
       write_problem(m, k, kernel, &choice, &p);
@@ -243,7 +275,8 @@ static bool make_case(maker *m, const problem_case *k) {
     random_problem_free(&p);
     if (!good) return false;
   }
-  return true;
+  if (!made) fprintf(stderr, "%s: no problem that was drawn suits it\n", k->name);
+  return made > 0;
 }
 
 /* ---- Timing: what a full-size Pi0 asks for, dense ---- */
@@ -256,13 +289,19 @@ typedef struct timing_case {
 
 static const timing_case timings[] = {
     {"time_768x3456x1152", PINION_DTYPE_bf16, 768, 3456, 1152},
+    {"time_768x1152x1152", PINION_DTYPE_bf16, 768, 1152, 1152},
+    {"time_768x4304x1152", PINION_DTYPE_bf16, 768, 4304, 1152},
+    {"time_768x2048x1152", PINION_DTYPE_bf16, 768, 2048, 1152},
     {"time_768x1152x4304", PINION_DTYPE_bf16, 768, 1152, 4304},
     {"time_788x2560x2048", PINION_DTYPE_bf16, 788, 2560, 2048},
+    {"time_788x2048x2048", PINION_DTYPE_bf16, 788, 2048, 2048},
     {"time_788x32768x2048", PINION_DTYPE_bf16, 788, 32768, 2048},
     {"time_788x2048x16384", PINION_DTYPE_bf16, 788, 2048, 16384},
     {"time_51x2560x1024", PINION_DTYPE_bf16, 51, 2560, 1024},
+    {"time_51x1024x2048", PINION_DTYPE_bf16, 51, 1024, 2048},
     {"time_51x8192x1024", PINION_DTYPE_bf16, 51, 8192, 1024},
     {"time_51x1024x4096", PINION_DTYPE_bf16, 51, 1024, 4096},
+    {"time_50x1024x1024", PINION_DTYPE_bf16, 50, 1024, 1024},
     {"time_788x2048x2048_f32", PINION_DTYPE_f32, 788, 2048, 2048},
 };
 
@@ -275,11 +314,12 @@ static bool make_timing(maker *m, const timing_case *t) {
   int64_t counts[3] = {t->m * t->n, t->m * t->k, m->target->packed_bytes(t->n, t->k, t->dtype) / size};
   for (int a = 0; a < 3; a++) {
     problem.dtypes[a] = t->dtype;
+    problem.aligned[a] = true;
     record.arguments[a] = (case_argument){.count = counts[a], .dtype = (int32_t)t->dtype, .is_result = a == 0};
   }
-  const char *tiles[16];
-  int tile_count = m->target->candidates(&problem, tiles, 16);
-  for (int i = 0; i < tile_count && i < 3; i++) {
+  const char *tiles[64];
+  int tile_count = m->target->candidates(&problem, tiles, 64);
+  for (int i = 0; i < tile_count && i < m->tiles_per_timing; i++) {
     kernel_choice choice;
     kernel_source *kernel = NULL;
     if (!choose_kernel(m, t->name, tiles[i], &problem, m->kernel_count, &choice, &kernel)) return false;
@@ -329,7 +369,7 @@ int main(int argc, char **argv) {
   static maker m;
   const char *why;
   if (argc < 2) {
-    fprintf(stderr, "usage: make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--seed=N]\n");
+    fprintf(stderr, "usage: make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N]\n");
     return 2;
   }
   if (!nvrtc_available(&why)) {
@@ -341,6 +381,7 @@ int main(int argc, char **argv) {
   m.folder = argv[1];
   m.kernels_per_case = option(argc, argv, "--kernels", 1);
   m.problems_per_case = option(argc, argv, "--problems", 4);
+  m.tiles_per_timing = option(argc, argv, "--tiles", 3);
   pthread_mutex_init(&m.mutex, NULL);
   random_seed((uint64_t)option(argc, argv, "--seed", 20261121));
   bool good = open_folder(&m);

@@ -66,6 +66,7 @@ bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *ou
 
 /* Whether an argument's place depends on a dimension at all. */
 typedef struct dimension_use {
+  bool in_rows; /* as the compiler lays buffers out: dimensions in their order, rows at multiples of 16 bytes */
   bool used[PINION_MAX_ARGS][PINION_MAX_RANK];
 } dimension_use;
 
@@ -95,7 +96,7 @@ static void shape_pointwise(pinion_params *params, dimension_use *use) {
 static void shape_gemm(const problem_case *k, pinion_params *params, dimension_use *use) {
   int64_t sizes[5] = {random_between(1, 2), random_between(1, 2), random_between(1, 40), random_between(1, 50),
                       random_between(1, 70)};
-  switch (random_between(0, 6)) {
+  switch (random_between(0, 7)) {
   case 0: sizes[2] = random_between(120, 300); break;
   case 1: sizes[3] = random_between(120, 300); break;
   case 2: sizes[4] = random_between(120, 500); break;
@@ -103,6 +104,11 @@ static void shape_gemm(const problem_case *k, pinion_params *params, dimension_u
   case 4: sizes[0] = sizes[1] = 1; break;
   case 5: /* what a real layer looks like: all multiples of 16 bytes */
     for (int d = 2; d < 5; d++) sizes[d] = sizes[d] * 16 % 272 + 16;
+    break;
+  case 6: /* the same, ragged, and in more slices of k */
+    for (int d = 2; d < 5; d++) sizes[d] = random_between(1, 270);
+    sizes[4] = (one_in(2) ? 8 : random_between(1, 7)) * 64 - (one_in(2) ? random_between(0, 63) : 0);
+    use->in_rows = true;
     break;
   default: break;
   }
@@ -160,6 +166,7 @@ static void shape_rope(pinion_params *params) {
 
 static void random_shape(const problem_case *k, pinion_params *params, dimension_use *use) {
   memset(use, 1, sizeof *use);
+  use->in_rows = false;
   switch (k->family) {
   case PINION_FAMILY_POINTWISE: shape_pointwise(params, use); break;
   case PINION_FAMILY_GEMM: shape_gemm(k, params, use); break;
@@ -219,6 +226,10 @@ static void random_layout(kernel_problem *problem, const dimension_use *use, int
   int64_t stride = one_in(5) ? random_between(2, 3) : 1, origin = 0;
   bool pairs = problem->family == PINION_FAMILY_ROPE && a < 2, interleaved = pairs && one_in(2);
   random_order(params->rank, order);
+  if (use->in_rows) {
+    stride = 1;
+    for (int d = 0; d < params->rank; d++) order[d] = d;
+  }
   if (interleaved) {
     params->integer[a == 0] = stride;
     stride *= 2;
@@ -227,11 +238,14 @@ static void random_layout(kernel_problem *problem, const dimension_use *use, int
     int d = order[i];
     int64_t extent = extent_of(problem, a, d) > 0 ? extent_of(problem, a, d) : 1;
     if (!use->used[a][d]) continue;
-    bool backwards = may_turn(problem, a) && one_in(8);
+    bool backwards = !use->in_rows && may_turn(problem, a) && one_in(8);
     params->stride[a][d] = backwards ? -stride : stride;
     if (backwards) origin += (extent - 1) * stride;
     stride *= extent;
-    if (one_in(4)) stride += random_between(1, 5);
+    if (use->in_rows)
+      stride = (stride + 7) / 8 * 8;
+    else if (one_in(4))
+      stride += random_between(1, 5);
   }
   if (pairs && !interleaved) {
     params->integer[a == 0] = stride;
@@ -339,6 +353,8 @@ bool random_problem_make(const problem_case *k, const kernel_problem *fixed, con
   bool done = reference_run(problem, args, results);
   problem->packed_b = k->packed_b;
   if (k->packed_b) pack_b(problem, target, &arguments[k->results + 1]);
+  for (int a = 0; a < problem->params.arg_count; a++)
+    problem->aligned[a] = arguments[a].origin * (int64_t)pinion_dtype_size(problem->dtypes[a]) % 16 == 0;
   for (int r = 0; r < k->results; r++) set_tolerance(k, problem, r, &arguments[r]);
   return done;
 }

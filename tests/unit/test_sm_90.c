@@ -118,6 +118,91 @@ static void bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens(void **state)
   assert_string_equal(chosen_tile(&few, NULL, &why, source), "mma_32x64");
 }
 
+/* As the compiler asks for a linear layer: packed weights, padded rows. */
+static kernel_problem layer_problem(int64_t m, int64_t n, int64_t k) {
+  kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, m, n, k);
+  int64_t pitch = (k + 7) / 8 * 8;
+  memcpy(problem.params.stride[1], (int64_t[8]){0, 0, pitch, 0, 1}, sizeof problem.params.stride[1]);
+  memset(problem.params.stride[2], 0, sizeof problem.params.stride[2]);
+  problem.packed_b = problem.aligned[0] = problem.aligned[1] = problem.aligned[2] = true;
+  return problem;
+}
+
+/* What was fastest on an H200 of the tiles that were measured. */
+static void layers_of_pi0_get_the_tiles_that_were_measured_to_be_fast(void **state) {
+  (void)state;
+  static const struct {
+    int64_t m, n, k;
+    const char *tile;
+  } measured[] = {
+      {788, 32768, 2048, "wgmma_128x200"},    {788, 2048, 16384, "wgmma_128x104"},
+      {788, 2560, 2048, "wgmma_128x136"},     {788, 2048, 2048, "wgmma_128x104"},
+      {768, 3456, 1152, "wgmma_128x192"},     {768, 1152, 1152, "wgmma_128x64"},
+      {768, 1152, 4304, "wgmma_128x64"},      {768, 4304, 1152, "wgmma_128x112"},
+      {51, 2560, 1024, "wgmma_64x56_split2"}, {51, 8192, 1024, "wgmma_64x56"},
+      {51, 1024, 4096, "wgmma_64x56_split4"},
+  };
+  for (size_t i = 0; i < sizeof measured / sizeof *measured; i++) {
+    kernel_problem problem = layer_problem(measured[i].m, measured[i].n, measured[i].k);
+    const char *why;
+    char source[32];
+    assert_string_equal(chosen_tile(&problem, NULL, &why, source), measured[i].tile);
+    assert_string_equal(source, "gemm_wgmma.cu");
+  }
+}
+
+static void wgmma_is_refused_what_the_copy_engine_cannot_bring(void **state) {
+  (void)state;
+  const char *why, *tile = "wgmma_128x104";
+  char source[32];
+  kernel_problem problem = layer_problem(788, 2048, 2048);
+  assert_non_null(chosen_tile(&problem, tile, &why, source));
+#define REFUSED(sentence, ...)                                                                                         \
+  do {                                                                                                                 \
+    problem = layer_problem(788, 2048, 2048);                                                                          \
+    __VA_ARGS__;                                                                                                       \
+    assert_null(chosen_tile(&problem, tile, &why, source));                                                            \
+    if (!strstr(why, sentence)) fail_msg("'%s' does not say '%s'", why, sentence);                                     \
+    assert_non_null(chosen_tile(&problem, NULL, &why, source)); /* another form takes it */                            \
+    assert_string_not_equal(source, "gemm_wgmma.cu");                                                                  \
+  } while (0)
+  REFUSED("copy engine", problem.aligned[1] = false);
+  REFUSED("copy engine", problem.aligned[2] = false);
+  REFUSED("copy engine", problem.params.stride[1][2] = 2052);
+  REFUSED("copy engine", problem.params.stride[1][2] = -2048);
+  REFUSED("copy engine", problem.params.stride[1][4] = 2);
+  REFUSED("packed", problem.packed_b = false);
+  REFUSED("bf16", problem.dtypes[1] = problem.dtypes[2] = PINION_DTYPE_f16);
+  REFUSED("slices", problem.params.size[4] = 0);
+#undef REFUSED
+  problem = layer_problem(51, 1024, 1088);
+  assert_null(chosen_tile(&problem, "wgmma_64x56_split4", &why, source));
+  assert_non_null(strstr(why, "do not divide"));
+}
+
+/* Batch dimensions that continue the rows become rows, and share tiles; others stay, each with a tile of its own. */
+static void a_batch_that_continues_the_rows_shares_their_tiles(void **state) {
+  (void)state;
+  arena *a = arena_create();
+  kernel_choice choice;
+  const char *why;
+  kernel_problem problem = layer_problem(256, 1152, 1152);
+  problem.params.size[1] = 3;
+  problem.params.stride[0][1] = 256 * 1152;
+  problem.params.stride[1][1] = 256 * 1152;
+  assert_true(sm_90()->choose(a, &problem, "wgmma_128x192", &choice, &why));
+  assert_int_equal(choice.grid[0], 4 * 9);
+  assert_int_equal(choice.tensor_map->size[1], 768);
+  text_free(&choice.defines);
+  problem.params.stride[1][1] += 8;
+  assert_true(sm_90()->choose(a, &problem, "wgmma_128x192", &choice, &why));
+  assert_int_equal(choice.grid[0], 3 * 2 * 9);
+  assert_int_equal(choice.tensor_map->size[2], 3);
+  assert_int_equal(choice.tensor_map->stride[2], 256 * 1152 + 8);
+  text_free(&choice.defines);
+  arena_destroy(a);
+}
+
 static void an_unknown_tile_is_refused_by_name(void **state) {
   (void)state;
   kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 64, 64, 64);
@@ -129,10 +214,10 @@ static void an_unknown_tile_is_refused_by_name(void **state) {
 
 static void every_tile_fits_a_multiprocessor(void **state) {
   (void)state;
-  kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 788, 2560, 2048);
+  kernel_problem problem = layer_problem(788, 2560, 2048);
   const char *tiles[32];
   int count = sm_90()->candidates(&problem, tiles, 32);
-  assert_true(count >= 7);
+  assert_int_equal(count, 23); /* all of them */
   arena *a = arena_create();
   for (int i = 0; i < count; i++) {
     kernel_choice choice;
@@ -200,6 +285,9 @@ int main(void) {
       cmocka_unit_test(packing_is_swizzled_atoms_padded_with_zeros),
       cmocka_unit_test(float32_never_loses_bits_on_tensor_cores),
       cmocka_unit_test(bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens),
+      cmocka_unit_test(layers_of_pi0_get_the_tiles_that_were_measured_to_be_fast),
+      cmocka_unit_test(wgmma_is_refused_what_the_copy_engine_cannot_bring),
+      cmocka_unit_test(a_batch_that_continues_the_rows_shares_their_tiles),
       cmocka_unit_test(an_unknown_tile_is_refused_by_name),
       cmocka_unit_test(every_tile_fits_a_multiprocessor),
       cmocka_unit_test(candidates_come_cheapest_first_and_fit_the_capacity),

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * acc[m,n] = sum_k a[m,k] * b[n,k] by wgmma, bf16, b packed. The rows of b are wgmma's M and the tokens (a's rows) its N,
+ * which may be any multiple of 8 and so wastes little on 788 or 51 tokens.
+ *
+ * A block has PN_ATOMS warpgroups that multiply, each 64 rows of b by PN_TOKENS tokens, and one that brings the slices of
+ * 64 k: whole atoms of b by bulk copies, tiles of a by the copy engine (the launch's tensor map), PN_STAGES in flight. It
+ * takes one unit (tile) after another: while it stores one, the next one's slices come in. A cluster of PN_SPLIT blocks
+ * shares a unit, each a part of k; they add up in the order of their ranks, each a part of the tile.
+ *
+ * Shapes are compiled in: PN_M, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k). PN_M may be several dimensions in one, where
+ * the strides allow it. PN_WGMMA(accumulator, b, a) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
+ */
+#define CONSUMERS (PN_ATOMS * 128)
+#define THREADS (CONSUMERS + 128)
+#define ATOM_BYTES 8192
+#define WEIGHT_BYTES (PN_ATOMS * ATOM_BYTES)
+#define TOKEN_BYTES (PN_TOKENS * 128)
+#define STAGE_BYTES (WEIGHT_BYTES + TOKEN_BYTES)
+#define TILES_M ((PN_M + PN_TOKENS - 1) / PN_TOKENS)
+#define ATOMS_N ((PN_N + 63) / 64)
+#define TILES_N ((ATOMS_N + PN_ATOMS - 1) / PN_ATOMS)
+#define UNITS (TILES_M * TILES_N * PN_B0 * PN_B1)
+#define SLICES_HERE (PN_SLICES / PN_SPLIT)
+#define PITCH 68 /* floats from one token to the next in the staged tile: 64 rows, and no bank is met twice */
+#define STAGED_FLOATS (PN_CHUNK * PITCH)
+
+typedef struct __align__(64) tensor_map {
+  uint64_t words[16];
+} tensor_map;
+
+/* ---- Instructions ---- */
+
+PN_INLINE void barrier_init(uint32_t barrier, uint32_t count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+PN_INLINE void barrier_expect(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+PN_INLINE void barrier_arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+PN_INLINE void barrier_wait(uint32_t barrier, uint32_t parity) {
+  uint32_t done = 0;
+#pragma unroll 1
+  while (!done)
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+                 : "=r"(done)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
+}
+PN_INLINE void copy_bulk(uint32_t to_shared, const void *from, uint32_t bytes, uint32_t barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to_shared),
+               "l"(from), "r"(bytes), "r"(barrier)
+               : "memory");
+}
+PN_INLINE void copy_tile(uint32_t to_shared, const void *map, int k, int m, int b1, int b0, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(
+          to_shared),
+      "l"(map), "r"(k), "r"(m), "r"(b1), "r"(b0), "r"(barrier)
+      : "memory");
+}
+/* Of the 128 threads of one multiplying warpgroup. */
+PN_INLINE void warpgroup_sync(int warpgroup) {
+  asm volatile("bar.sync %0, 128;" ::"r"(warpgroup + 1) : "memory");
+}
+PN_INLINE void cluster_sync(void) {
+  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+PN_INLINE uint32_t cluster_rank(void) {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+/* Four floats of the shared memory of the block of that rank in the cluster. */
+PN_INLINE float4 load_from_rank(uint32_t address, uint32_t rank) {
+  float4 x;
+  if (PN_SPLIT == 1) {
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+                 : "r"(address)
+                 : "memory");
+    return x;
+  }
+  asm volatile("{.reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [a];}"
+               : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+               : "r"(address), "r"(rank)
+               : "memory");
+  return x;
+}
+/* wgmma's description of an operand in the 128-byte swizzle, k innermost: 8 rows are 1024 bytes. */
+PN_INLINE uint64_t operand(uint32_t shared_address) {
+  return (uint64_t)0x40000040u << 32 | (shared_address >> 4 & 0x3fff) | 0x10000u;
+}
+
+/* ---- Units ---- */
+
+typedef struct unit_place {
+  int m0, n0, b0, b1;
+} unit_place;
+
+/* Neighbouring blocks share the weights. */
+PN_INLINE unit_place place_of(int unit) {
+  const int column = unit / TILES_M, batch = column / TILES_N;
+  return {unit % TILES_M * PN_TOKENS, column % TILES_N * PN_ATOMS * 64, batch / PN_B1, batch % PN_B1};
+}
+
+/* ---- The epilogue: eight neighbouring n of one token at a time ---- */
+
+#define STORAGE(name, storage, bytes) typedef storage storage_##name;
+PINION_DTYPES(STORAGE)
+
+typedef struct eight {
+  uint4 part[4];
+} eight;
+
+/* Eight elements `stride` apart, of which the first `count` exist; 16 bytes at a time where they lie so. */
+template <typename storage>
+PN_INLINE void load_eight(eight *out, const void *base, int64_t index, int64_t stride, int count) {
+  const storage *from = (const storage *)base + index;
+  if (sizeof(storage) > 1 && stride == 1 && count == 8 && ((uint64_t)from & 15) == 0) {
+#pragma unroll
+    for (int i = 0; i < (int)sizeof(storage) / 2; i++) out->part[i] = ((const uint4 *)from)[i];
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 8; e++) ((storage *)out->part)[e] = e < count ? from[e * stride] : (storage)0;
+}
+template <typename storage>
+PN_INLINE void store_eight(const eight *values, void *base, int64_t index, int64_t stride, int count) {
+  storage *to = (storage *)base + index;
+  if (sizeof(storage) > 1 && stride == 1 && count == 8 && ((uint64_t)to & 15) == 0) {
+#pragma unroll
+    for (int i = 0; i < (int)sizeof(storage) / 2; i++) ((uint4 *)to)[i] = values->part[i];
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 8; e++)
+    if (e < count) to[e * stride] = ((const storage *)values->part)[e];
+}
+
+#define LOAD_EIGHT(j, i, type)                                                                                         \
+  eight operand_##j;                                                                                                   \
+  load_eight<storage_##type>(&operand_##j, arguments.pointer[i], pn_offset(&params, i, 0, 4, at), params.stride[i][3], \
+                             count);
+#define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operand_##j.part, e);
+#define DECLARE_EIGHT(j, i, type) eight result_##j;
+#define GIVE(j, i, type) pn_store_##type(result_##j.part, e, r##j);
+#define STORE_EIGHT(j, i, type)                                                                                        \
+  store_eight<storage_##type>(&result_##j, arguments.pointer[i], pn_offset(&params, i, 0, 4, at), params.stride[i][3], \
+                              count);
+
+PN_INLINE void finish_eight(const pinion_pointers &arguments, const pinion_params &params, const float *sums,
+                            const pn_index *at, int count) {
+#ifdef PN_HAS_BODY
+  PN_BODY_OPERANDS(LOAD_EIGHT)
+  PN_BODY_RESULTS(DECLARE_EIGHT)
+#pragma unroll
+  for (int e = 0; e < 8; e++) {
+    const float x0 = sums[e];
+    PN_BODY_OPERANDS(TAKE)
+    PN_BODY_RESULTS(PN_BODY_DECLARE)
+    pn_body(PN_BODY_ARGUMENTS);
+    PN_BODY_RESULTS(GIVE)
+  }
+  PN_BODY_RESULTS(STORE_EIGHT)
+#else
+  eight result;
+#pragma unroll
+  for (int e = 0; e < 8; e++) PN_PASTE(pn_store_, PN_T0)(result.part, e, sums[e]);
+  store_eight<PN_PASTE(storage_, PN_T0)>(&result, arguments.pointer[0], pn_offset(&params, 0, 0, 4, at),
+                                         params.stride[0][3], count);
+#endif
+}
+
+/* Eight staged rows of one token, added over the cluster. Lanes 4 .. 7 of each eight take the second half first: so no
+   two of them meet in a bank. */
+PN_INLINE void staged_eight(uint32_t address, float *out_sums) {
+  const int flip = threadIdx.x >> 2 & 1;
+  float4 first = {0, 0, 0, 0}, second = first;
+#pragma unroll
+  for (int rank = 0; rank < PN_SPLIT; rank++) {
+    const float4 x = load_from_rank(address + flip * 16, rank), y = load_from_rank(address + (flip ^ 1) * 16, rank);
+    first.x += x.x, first.y += x.y, first.z += x.z, first.w += x.w;
+    second.x += y.x, second.y += y.y, second.z += y.z, second.w += y.w;
+  }
+  const float4 low = flip ? second : first, high = flip ? first : second;
+  out_sums[0] = low.x, out_sums[1] = low.y, out_sums[2] = low.z, out_sums[3] = low.w;
+  out_sums[4] = high.x, out_sums[5] = high.y, out_sums[6] = high.z, out_sums[7] = high.w;
+}
+
+/* Staged tokens first .. first + tokens of the unit; in a cluster this block takes every PN_SPLIT-th group of eights. */
+PN_INLINE void finish_chunk(const pinion_pointers &arguments, const pinion_params &params, const unit_place &place,
+                            uint32_t staged, int warpgroup, int first, int tokens, uint32_t rank) {
+  const int thread = threadIdx.x % 128;
+#pragma unroll 1
+  for (int vector = rank * 128 + thread; vector < tokens * 8; vector += 128 * PN_SPLIT) {
+    const int token = vector / 8, n = place.n0 + warpgroup * 64 + vector % 8 * 8, m = place.m0 + first + token;
+    const int count = PN_N - n < 8 ? PN_N - n : 8;
+    float sums[8];
+    if (m >= PN_M || count <= 0) continue;
+    staged_eight(staged + (token * PITCH + vector % 8 * 8) * 4, sums);
+    const pn_index at[4] = {(pn_index)place.b0, (pn_index)place.b1, (pn_index)m, (pn_index)n};
+    finish_eight(arguments, params, sums, at, count);
+  }
+}
+
+#define CLUSTER_SYNC_OR(otherwise)                                                                                     \
+  if (PN_SPLIT > 1)                                                                                                    \
+    cluster_sync();                                                                                                    \
+  else                                                                                                                 \
+    otherwise
+
+/* ---- The two roles ---- */
+
+typedef struct block_shared {
+  uint32_t stages, staged, full, empty;
+} block_shared;
+
+/* One thread: waits for a free stage, asks for the slice of both operands. */
+PN_INLINE void bring_slices(const block_shared &shared, const char *packed, const void *map, uint32_t rank) {
+  int stage = 0;
+  uint32_t parity = 1;
+#pragma unroll 1
+  for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
+    const unit_place place = place_of(unit);
+    const int atoms = ATOMS_N - place.n0 / 64 < PN_ATOMS ? ATOMS_N - place.n0 / 64 : PN_ATOMS;
+    const char *weights = packed + ((int64_t)(place.n0 / 64) * PN_SLICES + rank * SLICES_HERE) * ATOM_BYTES;
+#pragma unroll 1
+    for (int slice = 0; slice < SLICES_HERE; slice++, weights += ATOM_BYTES) {
+      const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
+      barrier_wait(shared.empty + stage * 8, parity);
+      barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
+#pragma unroll
+      for (int atom = 0; atom < PN_ATOMS; atom++)
+        if (atom < atoms)
+          copy_bulk(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, ATOM_BYTES, full);
+      copy_tile(to + WEIGHT_BYTES, map, (rank * SLICES_HERE + slice) * 64, place.m0, place.b1, place.b0, full);
+      if (++stage == PN_STAGES) stage = 0, parity ^= 1;
+    }
+  }
+}
+
+/* One warpgroup. The empty asm on the accumulators keeps ptxas from moving anything across the waits. */
+PN_INLINE void multiply(const pinion_pointers &arguments, const pinion_params &params, const block_shared &shared,
+                        int warpgroup, uint32_t rank) {
+  const int thread = threadIdx.x % 128, lane = thread % 32;
+  const uint32_t staged = shared.staged + warpgroup * STAGED_FLOATS * 4;
+  float accumulator[PN_TOKENS / 2];
+  int stage = 0;
+  uint32_t parity = 0;
+#pragma unroll 1
+  for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
+    const unit_place place = place_of(unit);
+    int before = 0;
+#pragma unroll
+    for (int i = 0; i < PN_TOKENS / 2; i++) {
+      accumulator[i] = 0;
+      asm volatile("" : "+f"(accumulator[i]));
+    }
+#pragma unroll 1
+    for (int slice = 0; slice < SLICES_HERE; slice++) {
+      const uint32_t at = shared.stages + stage * STAGE_BYTES;
+      const uint64_t b = operand(at + warpgroup * ATOM_BYTES), a = operand(at + WEIGHT_BYTES);
+      barrier_wait(shared.full + stage * 8, parity);
+      asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+      for (int k = 0; k < 4; k++) PN_WGMMA(accumulator, b + 2 * k, a + 2 * k);
+      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+      if (slice > 0) { /* the slice before is done: its stage may be filled again */
+        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+        if (thread == 0) barrier_arrive(shared.empty + before * 8);
+      }
+      before = stage;
+      if (++stage == PN_STAGES) stage = 0, parity ^= 1;
+    }
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+#pragma unroll
+    for (int i = 0; i < PN_TOKENS / 2; i++) asm volatile("" : "+f"(accumulator[i]));
+    if (thread == 0) barrier_arrive(shared.empty + before * 8);
+
+    /* Thread t holds row 16 (t / 32) + t % 32 / 4, and 8 more; of each 8 tokens, 2 (t % 4) and the next. */
+    const uint32_t corner = staged + (lane % 4 * 2 * PITCH + thread / 32 * 16 + lane / 4) * 4;
+#pragma unroll
+    for (int first = 0; first < PN_TOKENS; first += PN_CHUNK) {
+      const int tokens = PN_TOKENS - first < PN_CHUNK ? PN_TOKENS - first : PN_CHUNK;
+#pragma unroll
+      for (int j = 0; j < PN_CHUNK / 8; j++)
+#pragma unroll
+        for (int element = 0; element < 4 && first + j * 8 < PN_TOKENS; element++)
+          asm volatile("st.shared.f32 [%0], %1;" ::"r"(corner + ((j * 8 + element % 2) * PITCH + element / 2 * 8) * 4),
+                       "f"(accumulator[(first / 8 + j) * 4 + element])
+                       : "memory");
+      CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
+      finish_chunk(arguments, params, place, staged, warpgroup, first, tokens, rank);
+      CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
+    }
+  }
+}
+
+/* ---- The block ---- */
+
+extern __shared__ __align__(1024) char shared_bytes[];
+
+extern "C" __global__ void
+#if PN_SPLIT > 1
+    __cluster_dims__(PN_SPLIT, 1, 1)
+#endif
+        __launch_bounds__(THREADS, PN_RESIDENT)
+            PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params,
+                      const __grid_constant__ tensor_map map) {
+  __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES];
+  const uint32_t stages = (pn_shared_address(shared_bytes) + 1023) & ~1023u;
+  const uint32_t full = pn_shared_address(barriers);
+  const block_shared shared = {stages, stages + PN_STAGES * STAGE_BYTES, full, full + PN_STAGES * 8};
+  const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
+  const uint32_t rank = PN_SPLIT > 1 ? cluster_rank() : 0;
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < PN_STAGES; stage++) {
+      barrier_init(shared.full + stage * 8, 1);
+      barrier_init(shared.empty + stage * 8, PN_ATOMS);
+    }
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  __syncthreads();
+  if (warpgroup == PN_ATOMS) {
+#if PN_ATOMS > 1
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+#endif
+    if (threadIdx.x == CONSUMERS)
+      bring_slices(shared, (const char *)arguments.pointer[PN_RESULTS + 1], &map, rank);
+  } else {
+#if PN_ATOMS > 1
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+#endif
+    multiply(arguments, params, shared, warpgroup, rank);
+  }
+}
