@@ -62,14 +62,15 @@ class Verify(unittest.TestCase):
         self.verify("--precision=float16", status=USAGE)
 
     def damaged_copy(self):
-        """An artifact of which one weight that a gemm of the first stage reads has another value."""
+        """An artifact of which one weight has another value: that of a gemm that stands for one linear layer of the model alone, so
+        that its result is a value of the model (joined projections and batched towers have none of their own)."""
         copy = os.path.join(WORK, "damaged")
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.artifact, copy)
         with open(os.path.join(copy, "manifest.json")) as file:
             manifest = json.load(file)
         gemm = next(launch for launch in manifest["launches"]
-                    if launch["family"] == "gemm" and "MatMul" in launch["nodes"][0])
+                    if launch["family"] == "gemm" and sum("linear" in node for node in launch["nodes"]) == 1)
         weight = next(manifest["buffers"][index] for index in gemm["arguments"]
                       if manifest["buffers"][index]["space"] == "weights" and len(manifest["buffers"][index]["shape"]) == 2)
         with open(os.path.join(copy, "weights.bin"), "r+b") as file:
