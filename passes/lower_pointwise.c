@@ -71,7 +71,12 @@ status lower_slice(lowering *l, MlirOperation op) {
   attr_i64s(op, "starts", starts, PINION_MAX_RANK);
   attr_i64s(op, "steps", steps, PINION_MAX_RANK);
   view_slice(&x, starts, steps, type.dims, &y);
-  return set_result(l, op, &y);
+  /* Copied now where it is wanted, not at the end: what it is a part of need not live until then. */
+  view wished;
+  if (!place_wished(l, mlirOperationGetResult(op, 0), &wished) || wished.buffer == x.buffer)
+    return set_result(l, op, &y);
+  copy_view(l, mlirOperationGetLocation(op), &y, &wished);
+  return set_result(l, op, &wished);
 }
 
 /* ---- Joining and padding ---- */

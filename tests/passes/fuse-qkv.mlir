@@ -5,6 +5,7 @@
 // RUN: pinion opt --passes=fuse-qkv %t/order.mlir | FileCheck %t/order.mlir
 // RUN: pinion opt --passes=fuse-qkv,eliminate-dead --remarks %t/stays.mlir 2>&1 | FileCheck %t/stays.mlir
 // RUN: pinion opt --passes=fuse-qkv,outline-weights,lower-to-launches %t/fires.mlir | FileCheck %t/fires.mlir --check-prefix=LOWERED
+// RUN: pinion opt --passes=outline-weights,lower-to-launches %t/early.mlir | FileCheck %t/early.mlir --check-prefix=EARLY
 
 //--- fires.mlir
 // Two query heads, one key and value head, no biases, a transposed weight, a batch. Each part is which ONNX value it was.
@@ -125,4 +126,18 @@ func.func @main(%x: tensor<2x3x4xf32>, %u: tensor<2x3x4xf32>, %a: tensor<4x4xf32
   %15 = "pinion.unary"(%13) {kind = "gelu_tanh"} : (tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   %16 = "pinion.binary"(%15, %14) {kind = "mul"} : (tensor<2x3x4xf32>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   return %1, %3, %5, %7, %9, %10, %11, %16 : tensor<2x3x4xf32>, tensor<2x3x4xf32>, tensor<2x3x4xf32>, tensor<2x3x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xf32>, tensor<2x3x4xf32>
+}
+
+//--- early.mlir
+// A part that is wanted in a place of its own is copied there at once, not when the function returns: the product need not
+// live until then.
+// EARLY: "pinion.launch"{{.*}}family = "gemm"
+// EARLY-NEXT: "pinion.launch"{{.*}}family = "pointwise"
+// EARLY-NEXT: "pinion.launch"{{.*}}family = "softmax"
+func.func @main(%x: tensor<3x8xf32>, %w: tensor<8x8xf32>) -> (tensor<3x4xf32>, tensor<3x4xf32>) attributes {pinion.inputs = ["x", "w"], pinion.outputs = ["y", "z"]} {
+  %0 = "pinion.matmul"(%x, %w) : (tensor<3x8xf32>, tensor<8x8xf32>) -> tensor<3x8xf32>
+  %1 = "pinion.slice"(%0) {starts = array<i64: 0, 0>, steps = array<i64: 1, 1>} : (tensor<3x8xf32>) -> tensor<3x4xf32>
+  %2 = "pinion.slice"(%0) {starts = array<i64: 0, 4>, steps = array<i64: 1, 1>} : (tensor<3x8xf32>) -> tensor<3x4xf32>
+  %3 = "pinion.softmax"(%1) {axis = 1 : i64} : (tensor<3x4xf32>) -> tensor<3x4xf32>
+  return %3, %2 : tensor<3x4xf32>, tensor<3x4xf32>
 }
