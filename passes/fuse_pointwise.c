@@ -142,12 +142,5 @@ static status fuse_block(pass_context *context, MlirBlock block) {
 }
 
 status pass_fuse_pointwise(pass_context *context, MlirModule module) {
-  arena *a = arena_create();
-  op_list functions = module_functions(a, module);
-  status code = STATUS_OK;
-  for (int i = 0; i < functions.count && code == STATUS_OK; i++)
-    if (!attr_str_is(functions.ops[i], "sym_name", "weights")) /* evaluated once, op by op */
-      code = fuse_block(context, function_body(functions.ops[i]));
-  arena_destroy(a);
-  return code;
+  return each_run_block(context, module, fuse_block);
 }

@@ -306,3 +306,14 @@ bool value_uniform(compilation *c, MlirValue value, double *out_number) {
   eval_free(&one);
   return true;
 }
+
+status each_run_block(pass_context *context, MlirModule module,
+                      status (*visit)(pass_context *context, MlirBlock block)) {
+  arena *a = arena_create();
+  op_list functions = module_functions(a, module);
+  status code = STATUS_OK;
+  for (int i = 0; i < functions.count && code == STATUS_OK; i++)
+    if (!attr_str_is(functions.ops[i], "sym_name", "weights")) code = visit(context, function_body(functions.ops[i]));
+  arena_destroy(a);
+  return code;
+}

@@ -49,6 +49,11 @@ bool ops_attributes_agree(MlirOperation a, MlirOperation b);
 /* `to` computes what `from` did: it takes over its identity, unless it has one. */
 void op_copy_identity(MlirOperation from, MlirOperation to);
 
+/* Visits the body of every function that runs with the model: all but @weights, which is evaluated once, op by op.
+   Stops at the first failure. */
+status each_run_block(pass_context *context, MlirModule module,
+                      status (*visit)(pass_context *context, MlirBlock block));
+
 /* ---- Locations ---- */
 MlirLocation location_fuse(MlirContext context, int count, const MlirLocation *locations);
 
