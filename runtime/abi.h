@@ -75,16 +75,20 @@ typedef enum pinion_dtype {
  *   norm       [o0 .. oj row]        y; x, scale?, bias?  layer or RMS; scalar[0] = epsilon
  *   attention  [b g h q k d e]       y; q, k, v, mask?  y[..q,e] = softmax_k(scale * q.k + mask) . v; g: K/V head,
  *                                    h: query head within its group; scalar[0] = scale; integer[0] = 1: causal,
- *                                    integer[1] = how many keys precede the first query
+ *                                    integer[1] = how many keys precede the first query. integer[2] > 0: blocks.
+ *                                    Query i sees keys below integer[2]; from query integer[3] on (if > 0) below
+ *                                    integer[4]; from query integer[5] on (if > 0) below integer[6]; the limits grow.
+ *                                    A bool mask with stride 0 along q says which keys are valid: a kernel may skip
+ *                                    what it hides. A query that sees no key gets zeros
  *   gather     [o.. i n..]           y; x, index        y[o,i,n] = x[o,index[i],n]; integer[0] = size of the
  *                                    gathered axis, integer[1] = the dimension of the space along which x's
  *                                    stride is multiplied by the index instead of the coordinate.
  *                                    An index below 0 counts from the end; one out of range is clamped.
  *   im2col     [b oy ox c ky kx]     y; x               x[b,c,iy,ix] or 0 outside, iy = oy*integer[0] + ky*integer[2]
  *                                    - integer[4], ix = ox*integer[1] + kx*integer[3] - integer[5]; integer[6..7] =
- * input height and width; x's strides along oy, ox are those of its rows and columns rope       [b h s i] y; x, cos,
- * sin     i < half: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); integer[0], integer[1] = distance in elements of
- * the pair's partner in x and y
+ *                                    input height and width; x's strides along oy, ox are those of its rows and columns
+ *   rope       [b h s i]             y; x, cos, sin     i < half: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin);
+ *                                    integer[0], integer[1] = distance in elements of the pair's partner in x and y
  */
 typedef enum pinion_family {
   PINION_FAMILY_POINTWISE,
