@@ -306,6 +306,8 @@ bool shape_of_matmul(const shape_query *q, tensor_type *out_results, const char 
   if (!shape_needs(q, 2, out_why)) return false;
   if (q->operands[0].dtype == PINION_DTYPE_bool) return shape_refuse(q, out_why, "does not take bool");
   if (!shape_matmul(q, &q->operands[0], &q->operands[1], false, &result, out_why)) return false;
+  const bool is_half = result.dtype == PINION_DTYPE_bf16 || result.dtype == PINION_DTYPE_f16;
+  if (is_half && q->declared_count == 1 && q->declared->dtype == PINION_DTYPE_f32) result.dtype = PINION_DTYPE_f32;
   return shape_settle(q, &result, out_results, out_why);
 }
 

@@ -4,8 +4,7 @@
  *
  *   as-exported  (or no attribute) nothing changes: tensors keep the types that the exporter gave them
  *   float32      every bf16 and f16 tensor inside the graph becomes f32; weights are widened once, at compile time
- *   bf16         the operands of every f32 matmul are rounded to bf16; accumulation, results and all else stay as
- * exported
+ *   bf16         narrow-operands acts on it, where products and attention are single ops
  *
  * Inputs and outputs of the model keep their types under every policy.
  *
@@ -96,54 +95,13 @@ static status to_float32(pass_context *context, MlirBlock body) {
   return narrow_returns(context, terminator, declared) ? STATUS_OK : STATUS_FAILED;
 }
 
-/* ---- bf16 ---- */
-
-static MlirAttribute yield_accumulator(MlirContext context) {
-  MlirAttribute yield = make_str(context, "yield x0");
-  return mlirArrayAttrGet(context, 1, &yield);
-}
-
-/* matmul of f32 -> gemm of bf16 operands with an f32 result: the accumulator itself. */
-static bool narrow_matmul(pass_context *context, MlirOperation op) {
-  MlirValue result = mlirOperationGetResult(op, 0);
-  tensor_type type;
-  if (!value_type(result, &type) || type.dtype != PINION_DTYPE_f32) return true;
-  tensor_type a, b_type;
-  if (!value_type(op_operand(op, "a"), &a) || !value_type(op_operand(op, "b"), &b_type) || a.rank < 2 ||
-      b_type.rank < 2)
-    return true;
-  compilation *c = context->compilation;
-  builder b = builder_before(c, op);
-  MlirValue operands[] = {build_cast(&b, op_operand(op, "a"), PINION_DTYPE_bf16),
-                          build_cast(&b, op_operand(op, "b"), PINION_DTYPE_bf16)};
-  if (mlirValueIsNull(operands[0]) || mlirValueIsNull(operands[1])) return false;
-  MlirNamedAttribute attributes[] = {make_named(c->context, "body", yield_accumulator(c->context)),
-                                     make_named(c->context, "transpose_b", make_bool(c->context, false))};
-  MlirType declared = mlirValueGetType(result);
-  MlirOperation gemm = build_op(&b, OP_gemm, 2, operands, 2, attributes, 1, &declared);
-  if (mlirOperationIsNull(gemm)) return false;
-  value_replace(result, mlirOperationGetResult(gemm, 0));
-  op_erase(op);
-  context->changes++;
-  return true;
-}
-
-static status to_bf16(pass_context *context, MlirBlock body) {
-  MlirOperation next;
-  for (MlirOperation op = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(op); op = next) {
-    next = mlirOperationGetNextInBlock(op);
-    if (op_kind_of(op) == OP_matmul && !narrow_matmul(context, op)) return STATUS_FAILED;
-  }
-  return STATUS_OK;
-}
-
 status pass_choose_precision(pass_context *context, MlirModule module) {
   MlirOperation module_op = mlirModuleGetOperation(module), main = module_function(module, "main");
   MlirStringRef policy = attr_str(module_op, "pinion.precision");
   if (!policy.length || attr_str_is(module_op, "pinion.precision", "as-exported") || mlirOperationIsNull(main))
     return STATUS_OK;
   if (attr_str_is(module_op, "pinion.precision", "float32")) return to_float32(context, function_body(main));
-  if (attr_str_is(module_op, "pinion.precision", "bf16")) return to_bf16(context, function_body(main));
+  if (attr_str_is(module_op, "pinion.precision", "bf16")) return STATUS_OK;
   return diagnose(&context->compilation->diagnostics, STATUS_USAGE, NULL, NULL,
                   "there is no precision policy '%.*s'; there are as-exported, float32 and bf16", (int)policy.length,
                   policy.data);

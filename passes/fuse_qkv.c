@@ -9,7 +9,8 @@
  * ops; the slices are views when lowered. Breaks: nothing: each result keeps its bits and its identity.
  *
  * What all of them add, or some multiply by, goes along if it is a row of weights and read by nothing else: the others
- * are multiplied by 1, which is exact. Nothing but the shared input makes matmuls siblings: head counts may differ.
+ * are multiplied by 1, which is exact. So does what all of them are cast to. Nothing but the shared input makes matmuls
+ * siblings: head counts may differ.
  *
  * A part of a product cannot take an epilogue, or be written to a place of its own: a part whose only reader is
  * elementwise, and one that a concatenation, a call or a return wants, each cost a launch. The pass fires where there
@@ -18,6 +19,7 @@
 #include "graph.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define PASS_NAME "fuse-qkv"
 
@@ -56,11 +58,14 @@ static bool is_projection(const fusion *f, MlirOperation op) {
 /* The projections of `first`'s input that can join it, in order. */
 static void find_group(fusion *f, int first) {
   MlirValue input = mlirOperationGetOperand(f->ops.ops[first], 0);
+  tensor_type product, type;
+  value_type(mlirOperationGetResult(f->ops.ops[first], 0), &product);
   f->count = 0;
   for (int i = first; i < f->ops.count; i++) {
     MlirOperation op = f->ops.ops[i];
     if (f->taken[i] || !is_projection(f, op) || !mlirValueEqual(mlirOperationGetOperand(op, 0), input)) continue;
-    tensor_type type;
+    value_type(mlirOperationGetResult(op, 0), &type);
+    if (type.dtype != product.dtype) continue;
     value_type(mlirOperationGetOperand(op, 1), &type);
     f->group[f->count++] = (sibling){op, mlirOperationGetResult(op, 0), type.dims[1]};
     f->taken[i] = true;
@@ -102,17 +107,33 @@ static int rows_of(const fusion *f, const char *kind, MlirValue *out_rows) {
   return found;
 }
 
-/* "add" if all add a row next; else "mul" if some multiply by one; else NULL. */
+/* Whether a cast to one type is all that reads each sibling. */
+static bool all_are_cast(const fusion *f, tensor_type *out_type) {
+  for (int i = 0; i < f->count; i++) {
+    MlirOperation user = only_user(f->group[i].value);
+    tensor_type type;
+    if (mlirOperationIsNull(user) || op_kind_of(user) != OP_cast || !value_type(mlirOperationGetResult(user, 0), &type))
+      return false;
+    if (i && type.dtype != out_type->dtype) return false;
+    *out_type = type;
+  }
+  return true;
+}
+
+/* "cast" if all are cast next; "add" if all add a row next; else "mul" if some multiply by one; else NULL. */
 static const char *next_rows(const fusion *f, MlirValue *out_rows) {
   tensor_type type;
+  if (all_are_cast(f, &type)) return "cast";
   if (rows_of(f, "add", out_rows) == f->count) return "add";
   value_type(f->group[0].value, &type);
   return dtype_is_float(type.dtype) && rows_of(f, "mul", out_rows) > 0 ? "mul" : NULL;
 }
 
-static void take_rows(fusion *f, const MlirValue *rows) {
+/* What next_rows found: all siblings in a cast, those that have a row else. */
+static void take_rows(fusion *f, const char *kind, const MlirValue *rows) {
+  const bool all = strcmp(kind, "cast") == 0;
   for (int i = 0; i < f->count; i++)
-    if (!mlirValueIsNull(rows[i])) f->group[i].value = mlirOperationGetResult(only_user(f->group[i].value), 0);
+    if (all || !mlirValueIsNull(rows[i])) f->group[i].value = mlirOperationGetResult(only_user(f->group[i].value), 0);
 }
 
 /* ---- What fusing costs ---- */
@@ -201,27 +222,45 @@ static status replace_by_slices(fusion *f, builder *b, MlirValue whole) {
   return STATUS_OK;
 }
 
+/* matmul(input, weights), in the type that the siblings' products have. */
+static MlirValue joined_product(const fusion *f, builder *b, MlirValue weights) {
+  MlirValue operands[] = {mlirOperationGetOperand(f->group[0].matmul, 0), weights};
+  tensor_type product, matrix;
+  if (!value_type(f->group[0].value, &product) || !value_type(weights, &matrix)) return (MlirValue){0};
+  product.dims[product.rank - 1] = matrix.dims[1];
+  MlirType type = type_make(b->compilation->context, &product);
+  MlirOperation matmul = build_op(b, OP_matmul, 2, operands, 0, NULL, 1, &type);
+  return mlirOperationIsNull(matmul) ? (MlirValue){0} : mlirOperationGetResult(matmul, 0);
+}
+
 /* The siblings' values are their own results again; rows are taken along one after the other. */
 static status fuse_group(fusion *f) {
   compilation *c = f->context->compilation;
+  tensor_type type;
   builder b = builder_before(c, f->group[0].matmul), head = b;
   head.before = f->weights.before;
   head.location = b.location = group_location(f);
   MlirValue *rows = arena_alloc(f->arena, (size_t)f->count * sizeof *rows);
   MlirValue whole = joined_weights(f, &head);
-  if (!mlirValueIsNull(whole)) whole = build_matmul(&b, mlirOperationGetOperand(f->group[0].matmul, 0), whole);
+  if (!mlirValueIsNull(whole)) whole = joined_product(f, &b, whole);
   for (const char *kind; !mlirValueIsNull(whole) && (kind = next_rows(f, rows));) {
-    MlirValue row = joined_rows(f, &head, rows);
-    take_rows(f, rows);
+    const bool is_cast = strcmp(kind, "cast") == 0;
+    MlirValue row = is_cast ? whole : joined_rows(f, &head, rows);
+    take_rows(f, kind, rows);
     b.location = group_location(f);
-    whole = mlirValueIsNull(row) ? row : build_binary(&b, kind, whole, row);
+    if (is_cast) {
+      value_type(f->group[0].value, &type);
+      whole = build_cast(&b, whole, type.dtype);
+    } else {
+      whole = mlirValueIsNull(row) ? row : build_binary(&b, kind, whole, row);
+    }
   }
   return mlirValueIsNull(whole) ? STATUS_FAILED : replace_by_slices(f, &b, whole);
 }
 
 static bool group_pays(fusion *f) {
   MlirValue *rows = arena_alloc(f->arena, (size_t)f->count * sizeof *rows);
-  while (next_rows(f, rows)) take_rows(f, rows);
+  for (const char *kind; (kind = next_rows(f, rows));) take_rows(f, kind, rows);
   bool result = pays(f);
   for (int i = 0; i < f->count; i++) f->group[i].value = mlirOperationGetResult(f->group[i].matmul, 0);
   return result;

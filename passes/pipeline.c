@@ -35,6 +35,7 @@ const char *const *pipeline_default(void) {
       "recognise-activation", /* like all of recognise: before fusions, which take single ops */
       "recognise-rope",       /* proves what it needs across the functions' arguments */
       "recognise-attention",  /* each of the four in any order */
+      "narrow-operands",      /* after recognise: it looks for uncast products; before fusions, which take its casts */
       "eliminate-dead",       /* results of stages that nothing reads, before their weights are listed */
       "batch-vision",         /* after outline-stages made the calls; repeats weights, so before outline-weights */
       "fuse-qkv",             /* before outline-weights: the joined weights are computed at compile time */

@@ -3,6 +3,7 @@
 // RUN: pinion opt --passes=fuse-qkv %t/fires.mlir | FileCheck %t/fires.mlir
 // RUN: pinion opt --passes=fuse-qkv %t/rows.mlir | FileCheck %t/rows.mlir
 // RUN: pinion opt --passes=fuse-qkv %t/order.mlir | FileCheck %t/order.mlir
+// RUN: pinion opt --passes=fuse-qkv %t/casts.mlir | FileCheck %t/casts.mlir
 // RUN: pinion opt --passes=fuse-qkv,eliminate-dead --remarks %t/stays.mlir 2>&1 | FileCheck %t/stays.mlir
 // RUN: pinion opt --passes=fuse-qkv,outline-weights,lower-to-launches %t/fires.mlir | FileCheck %t/fires.mlir --check-prefix=LOWERED
 // RUN: pinion opt --passes=outline-weights,lower-to-launches %t/early.mlir | FileCheck %t/early.mlir --check-prefix=EARLY
@@ -95,6 +96,33 @@ func.func @main(%x: tensor<3x4xf32>) -> (tensor<3x4xf32>, tensor<3x4xf32>, tenso
   %v = "pinion.weight"() {name = "v", file = "w.bin", offset = 128 : i64} : () -> tensor<4x4xf32>
   %4 = "pinion.matmul"(%x, %v) : (tensor<3x4xf32>, tensor<4x4xf32>) -> tensor<3x4xf32>
   return %1, %3, %4 : tensor<3x4xf32>, tensor<3x4xf32>, tensor<3x4xf32>
+}
+
+//--- casts.mlir
+// Sums of bf16 products, with their biases, are rounded as one; a product of another type is no sibling.
+// CHECK-LABEL: func.func @main
+// CHECK: %[[Y:.*]] = "pinion.matmul"({{.*}} -> tensor<3x8xf32>
+// CHECK: %[[Z:.*]] = "pinion.binary"(%[[Y]], {{.*}}) {kind = "add"}
+// CHECK: %[[N:.*]] = "pinion.cast"(%[[Z]]) : (tensor<3x8xf32>) -> tensor<3x8xbf16>
+// CHECK: "pinion.slice"(%[[N]])
+// CHECK: "pinion.slice"(%[[N]])
+// CHECK: "pinion.matmul"({{.*}} -> tensor<3x4xbf16>
+func.func @main(%x: tensor<3x4xbf16>) -> (tensor<3x4xbf16>, tensor<3x4xbf16>, tensor<3x4xbf16>) {
+  %q = "pinion.weight"() {name = "q", file = "w.bin", offset = 0 : i64} : () -> tensor<4x4xbf16>
+  %k = "pinion.weight"() {name = "k", file = "w.bin", offset = 32 : i64} : () -> tensor<4x4xbf16>
+  %v = "pinion.weight"() {name = "v", file = "w.bin", offset = 64 : i64} : () -> tensor<4x4xbf16>
+  %b = "pinion.weight"() {name = "b", file = "w.bin", offset = 96 : i64} : () -> tensor<4xf32>
+  %0 = "pinion.matmul"(%x, %q) : (tensor<3x4xbf16>, tensor<4x4xbf16>) -> tensor<3x4xf32>
+  %1 = "pinion.binary"(%0, %b) {kind = "add"} : (tensor<3x4xf32>, tensor<4xf32>) -> tensor<3x4xf32>
+  %2 = "pinion.cast"(%1) : (tensor<3x4xf32>) -> tensor<3x4xbf16>
+  %3 = "pinion.softmax"(%2) {axis = 1 : i64} : (tensor<3x4xbf16>) -> tensor<3x4xbf16>
+  %4 = "pinion.matmul"(%x, %k) : (tensor<3x4xbf16>, tensor<4x4xbf16>) -> tensor<3x4xf32>
+  %5 = "pinion.binary"(%4, %b) {kind = "add"} : (tensor<3x4xf32>, tensor<4xf32>) -> tensor<3x4xf32>
+  %6 = "pinion.cast"(%5) : (tensor<3x4xf32>) -> tensor<3x4xbf16>
+  %7 = "pinion.softmax"(%6) {axis = 1 : i64} : (tensor<3x4xbf16>) -> tensor<3x4xbf16>
+  %8 = "pinion.matmul"(%x, %v) : (tensor<3x4xbf16>, tensor<4x4xbf16>) -> tensor<3x4xbf16>
+  %9 = "pinion.softmax"(%8) {axis = 1 : i64} : (tensor<3x4xbf16>) -> tensor<3x4xbf16>
+  return %3, %7, %9 : tensor<3x4xbf16>, tensor<3x4xbf16>, tensor<3x4xbf16>
 }
 
 //--- stays.mlir
