@@ -300,6 +300,13 @@ static bool arguments_are_ready(const op_list *calls) {
   return true;
 }
 
+/* All of the function's ops, joined. */
+static MlirLocation function_location(const batching *t) {
+  MlirLocation *parts = arena_alloc(t->arena, (size_t)t->ops.count * sizeof *parts);
+  for (int i = 0; i < t->ops.count; i++) parts[i] = mlirOperationGetLocation(t->ops.ops[i]);
+  return location_fuse(t->context->compilation->context, t->ops.count, parts);
+}
+
 /* Every call of the function, if all are func.calls in one block; else none. */
 static op_list find_calls(arena *a, MlirModule module, MlirOperation function) {
   op_list functions = module_functions(a, module), calls = {0};
@@ -330,7 +337,7 @@ static status batch_function(pass_context *context, arena *a, MlirModule module,
     pass_remark(context, PASS_NAME, "a call needs what is computed after the first one");
     return STATUS_OK;
   }
-  if (!function_batches(&t)) return STATUS_OK;
+  if (!function_batches(&t) || !pass_may_rewrite(context, function_location(&t))) return STATUS_OK;
   status code = grow_function(&t);
   context->changes++;
   return code == STATUS_OK ? join_calls(&t) : code;

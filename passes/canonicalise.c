@@ -15,7 +15,8 @@
 #include <string.h>
 
 typedef struct rewriter {
-  compilation *compilation;
+  pass_context *context;
+  compilation *compilation; /* the context's */
   arena *arena;
   MlirOperation *queue; /* a stack */
   size_t count, capacity;
@@ -556,7 +557,7 @@ static void visit(rewriter *r, MlirOperation op) {
     return;
   }
   rule *apply = rules[op_kind_of(op)];
-  if (!apply) return;
+  if (!apply || !pass_may_rewrite(r->context, mlirOperationGetLocation(op))) return;
   intptr_t count = mlirOperationGetNumOperands(op);
   MlirValue old[3] = {{0}}; /* operands that an in-place change may drop */
   for (intptr_t i = 0; i < count && i < 3; i++) old[i] = operand_of(op, i);
@@ -590,7 +591,7 @@ static void canonicalise_block(rewriter *r, MlirBlock block) {
 }
 
 status pass_canonicalise(pass_context *context, MlirModule module) {
-  rewriter r = {.compilation = context->compilation, .arena = arena_create()};
+  rewriter r = {.context = context, .compilation = context->compilation, .arena = arena_create()};
   r.states = pointer_map_create(r.arena);
   op_list functions = module_functions(r.arena, module);
   for (int i = 0; i < functions.count; i++) canonicalise_block(&r, function_body(functions.ops[i]));

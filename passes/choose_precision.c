@@ -82,6 +82,7 @@ static bool narrow_returns(pass_context *context, MlirOperation terminator, cons
 
 static status to_float32(pass_context *context, MlirBlock body) {
   MlirOperation terminator = block_terminator(body);
+  if (!pass_may_rewrite(context, mlirOperationGetLocation(terminator))) return STATUS_OK; /* all types, or none */
   intptr_t count = mlirOperationGetNumOperands(terminator);
   tensor_type *declared = arena_alloc(context->compilation->arena, (size_t)(count + 1) * sizeof *declared);
   for (intptr_t i = 0; i < count; i++)

@@ -12,7 +12,7 @@ status pass_eliminate_common(pass_context *context, MlirModule module) {
   arena *a = arena_create();
   op_list functions = module_functions(a, module);
   for (int i = 0; i < functions.count; i++)
-    context->changes += block_merge_common(context->compilation, function_body(functions.ops[i]));
+    context->changes += block_merge_common(context, function_body(functions.ops[i]));
   arena_destroy(a);
   return STATUS_OK;
 }

@@ -33,7 +33,8 @@ static bool is_removable(arena *a, const op_list *functions, MlirOperation funct
 
 /* A private function and all ops that name it. */
 typedef struct callee {
-  compilation *compilation;
+  pass_context *context;
+  compilation *compilation; /* the context's */
   arena *arena;
   MlirOperation function;
   MlirBlock block;
@@ -41,8 +42,12 @@ typedef struct callee {
   bool repeated; /* by a pinion.steps: the first argument and the result are carried */
 } callee;
 
-static callee find_callee(compilation *c, arena *a, const op_list *functions, MlirOperation function) {
-  callee f = {.compilation = c, .arena = a, .function = function, .block = function_body(function)};
+static callee find_callee(pass_context *context, arena *a, const op_list *functions, MlirOperation function) {
+  callee f = {.context = context,
+              .compilation = context->compilation,
+              .arena = a,
+              .function = function,
+              .block = function_body(function)};
   size_t capacity = 0;
   for (int i = 0; i < functions->count; i++) {
     op_list ops = block_ops(a, function_body(functions->ops[i]));
@@ -122,6 +127,7 @@ static int shrink_function(const callee *f) {
   bool *arguments = arena_alloc(f->arena, (size_t)argument_count + 1);
   bool *results = arena_alloc(f->arena, (size_t)result_count + 1);
   int dropped = 0;
+  if (!pass_may_rewrite(f->context, mlirOperationGetLocation(f->function))) return 0;
   for (intptr_t i = 0; i < result_count; i++) dropped += results[i] = result_is_unused(f, i);
   drop_operands(end, f->arena, results);
   block_erase_dead(f->block);
@@ -135,7 +141,7 @@ static int shrink_function(const callee *f) {
 }
 
 /* Until nothing changes: an argument that goes may have been the last use of another function's result. */
-static int shrink_functions(compilation *c, arena *a, MlirModule module) {
+static int shrink_functions(pass_context *context, arena *a, MlirModule module) {
   op_list functions = module_functions(a, module);
   int all = 0;
   for (int changes = 1; changes > 0; all += changes) {
@@ -143,7 +149,7 @@ static int shrink_functions(compilation *c, arena *a, MlirModule module) {
     for (int i = 0; i < functions.count; i++) {
       MlirOperation function = functions.ops[i];
       if (!attr_str_is(function, "sym_visibility", "private") || attr_str_is(function, "sym_name", "weights")) continue;
-      callee f = find_callee(c, a, &functions, function);
+      callee f = find_callee(context, a, &functions, function);
       if (fits_callers(&f)) changes += shrink_function(&f);
     }
     for (int i = 0; changes > 0 && i < functions.count; i++) block_erase_dead(function_body(functions.ops[i]));
@@ -166,8 +172,10 @@ static bool remove_one_function(arena *a, MlirModule module) {
 status pass_eliminate_dead(pass_context *context, MlirModule module) {
   arena *a = arena_create();
   op_list functions = module_functions(a, module);
-  for (int i = 0; i < functions.count; i++) context->changes += block_erase_dead(function_body(functions.ops[i]));
-  context->changes += shrink_functions(context->compilation, a, module);
+  for (int i = 0; i < functions.count; i++)
+    if (pass_may_rewrite(context, mlirOperationGetLocation(functions.ops[i])))
+      context->changes += block_erase_dead(function_body(functions.ops[i]));
+  context->changes += shrink_functions(context, a, module);
   while (remove_one_function(a, module)) context->changes++;
   arena_destroy(a);
   return STATUS_OK;

@@ -60,15 +60,18 @@ static bool epilogue_body(compilation *c, MlirOperation matmul, MlirOperation op
          pointwise_body_add(out_body, op, true) && pointwise_body_end(out_body, mlirOperationGetResult(op, 0));
 }
 
-static status build_gemm(compilation *c, MlirOperation matmul, MlirOperation op, pointwise_body *built) {
+static status build_gemm(pass_context *context, MlirOperation matmul, MlirOperation op, pointwise_body *built) {
+  compilation *c = context->compilation;
+  MlirLocation parts[] = {mlirOperationGetLocation(matmul), mlirOperationGetLocation(op)};
+  MlirLocation joined = location_fuse(c->context, 2, parts);
+  if (!pass_may_rewrite(context, joined)) return STATUS_OK;
   MlirValue operands[PINION_MAX_ARGS] = {mlirOperationGetOperand(matmul, 0), mlirOperationGetOperand(matmul, 1)};
   int extra = built->body.input_count - ACCUMULATORS;
   for (int i = 0; i < extra; i++) operands[MATRICES + i] = built->inputs[ACCUMULATORS + i];
   MlirNamedAttribute attributes[] = {make_named(c->context, "body", body_attribute(c->context, &built->body)),
                                      make_named(c->context, "transpose_b", make_bool(c->context, false))};
-  MlirLocation parts[] = {mlirOperationGetLocation(matmul), mlirOperationGetLocation(op)};
   builder b = builder_before(c, op);
-  b.location = location_fuse(c->context, 2, parts);
+  b.location = joined;
   MlirType type = mlirValueGetType(mlirOperationGetResult(op, 0));
   MlirOperation gemm = build_op(&b, OP_gemm, MATRICES + extra, operands, 2, attributes, 1, &type);
   if (mlirOperationIsNull(gemm)) return STATUS_FAILED;
@@ -76,6 +79,7 @@ static status build_gemm(compilation *c, MlirOperation matmul, MlirOperation op,
   value_replace(mlirOperationGetResult(op, 0), mlirOperationGetResult(gemm, 0));
   op_erase(op);
   op_erase(matmul);
+  context->changes++;
   return STATUS_OK;
 }
 
@@ -94,8 +98,7 @@ static status fuse_block(pass_context *context, MlirBlock block) {
       pass_remark(context, "fuse-epilogue", "an epilogue has too many operands or instructions");
       continue;
     }
-    code = build_gemm(context->compilation, matmul, op, built);
-    context->changes++;
+    code = build_gemm(context, matmul, op, built);
   }
   arena_destroy(a);
   return code;

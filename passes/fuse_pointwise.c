@@ -95,19 +95,22 @@ static bool grow_once(tree *t, pointwise_body *scratch, bool *refused) {
   return false;
 }
 
-static status build_fused(tree *t, pointwise_body *built, arena *a) {
-  compilation *c = t->compilation;
+static status build_fused(pass_context *context, tree *t, pointwise_body *built) {
+  compilation *c = context->compilation;
   MlirOperation root = t->members[0];
   builder b = builder_before(c, root);
-  MlirLocation *parts = arena_alloc(a, (size_t)t->count * sizeof *parts);
+  MlirLocation parts[MAXIMUM_MEMBERS];
   for (int i = 0; i < t->count; i++) parts[i] = mlirOperationGetLocation(t->members[t->count - 1 - i]);
   b.location = location_fuse(c->context, t->count, parts);
+  if (!pass_may_rewrite(context, b.location)) return STATUS_OK;
   MlirNamedAttribute attribute = make_named(c->context, "body", body_attribute(c->context, &built->body));
   MlirType type = mlirValueGetType(mlirOperationGetResult(root, 0));
   MlirOperation fused = build_op(&b, OP_pointwise, built->body.input_count, built->inputs, 1, &attribute, 1, &type);
   if (mlirOperationIsNull(fused)) return STATUS_FAILED;
   op_copy_identity(root, fused);
   value_replace(mlirOperationGetResult(root, 0), mlirOperationGetResult(fused, 0));
+  op_erase(root);
+  context->changes++;
   return STATUS_OK;
 }
 
@@ -129,11 +132,7 @@ static status fuse_block(pass_context *context, MlirBlock block) {
     }
     *t = (tree){.compilation = context->compilation, .positions = &positions, .members = {root}, .count = 1};
     while (grow_once(t, built, refused)) continue;
-    if (t->count > 1 && tree_body(t, built) && built->body.input_count > 0) {
-      code = build_fused(t, built, a);
-      context->changes++;
-      op_erase(root);
-    }
+    if (t->count > 1 && tree_body(t, built) && built->body.input_count > 0) code = build_fused(context, t, built);
     memset(refused, 0, (size_t)i + 1);
   }
   arena_destroy(a);

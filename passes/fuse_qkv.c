@@ -288,6 +288,7 @@ static status fuse_block(pass_context *context, MlirBlock block) {
           (int)name.length, name.data, f.count);
       continue;
     }
+    if (!pass_may_rewrite(context, group_location(&f))) continue;
     code = fuse_group(&f);
     context->changes++;
   }

@@ -41,7 +41,7 @@ int64_t value_position(const pointer_map *positions, MlirValue value);
 
 /* ---- Clean-up that other passes need as well; both return how many ops went away ---- */
 int block_erase_dead(MlirBlock block);
-int block_merge_common(compilation *c, MlirBlock block);
+int block_merge_common(pass_context *context, MlirBlock block);
 
 /* ---- Identity: attribute `onnx` says which ONNX value an op's result is ---- */
 /* Equal attributes, but for what does not change what is computed: identity, and a weight's name. */

@@ -117,7 +117,8 @@ static bool mark_hoisted(hoist *h) {
   h->hoisted = arena_alloc(h->arena, (size_t)h->ops.count);
   for (int i = 0; i < h->ops.count; i++) {
     MlirOperation op = h->ops.ops[i];
-    h->hoisted[i] = op_kind_of(op) != OP_NONE && fits(h, op) && depends_on_rows_alone(h, op) && batches(h, op);
+    h->hoisted[i] = op_kind_of(op) != OP_NONE && fits(h, op) && depends_on_rows_alone(h, op) && batches(h, op) &&
+                    pass_may_rewrite(h->context, mlirOperationGetLocation(op));
   }
   keep_broadcasts(h);
   for (int i = 0; i < h->ops.count; i++) any |= h->hoisted[i];

@@ -126,7 +126,8 @@ static void common_add_location(arena *a, common_op *entry, MlirLocation locatio
   entry->locations[entry->location_count++] = location;
 }
 
-int block_merge_common(compilation *c, MlirBlock block) {
+int block_merge_common(pass_context *context, MlirBlock block) {
+  compilation *c = context->compilation;
   arena *a = arena_create();
   op_list ops = block_ops(a, block);
   size_t capacity = 64;
@@ -146,6 +147,7 @@ int block_merge_common(compilation *c, MlirBlock block) {
       common_add_location(a, first, mlirOperationGetLocation(op));
       continue;
     }
+    if (!pass_may_rewrite(context, mlirOperationGetLocation(op))) continue;
     if (op_kind_of(op) != OP_constant) common_add_location(a, first, mlirOperationGetLocation(op));
     for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
       value_replace(mlirOperationGetResult(op, r), mlirOperationGetResult(first->op, r));

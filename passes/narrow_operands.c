@@ -101,7 +101,8 @@ static intptr_t multiplied(MlirOperation op) {
 
 static status narrow_op(pass_context *context, MlirOperation op) {
   const intptr_t count = multiplied(op);
-  if (!count || !is_f32(mlirOperationGetOperand(op, 0))) return STATUS_OK;
+  if (!count || !is_f32(mlirOperationGetOperand(op, 0)) || !pass_may_rewrite(context, mlirOperationGetLocation(op)))
+    return STATUS_OK;
   context->changes++;
   if (!narrow_operands(context->compilation, op, count)) return STATUS_FAILED;
   return op_kind_of(op) == OP_matmul || widen_result(context->compilation, op) ? STATUS_OK : STATUS_FAILED;
@@ -129,7 +130,7 @@ static status narrow_block(pass_context *context, MlirBlock block) {
   for (int i = 0; i < ops.count && code == STATUS_OK; i++) code = narrow_op(context, ops.ops[i]);
   if (code == STATUS_OK && context->changes) {
     block_erase_dead(block);
-    block_merge_common(context->compilation, block); /* one cast for all readers of a value */
+    block_merge_common(context, block); /* one cast for all readers of a value */
     ops = block_ops(a, block);
     for (int i = 0; i < ops.count; i++)
       if (op_kind_of(ops.ops[i]) == OP_norm) narrow_norm(context->compilation, ops.ops[i]);

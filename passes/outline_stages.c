@@ -113,6 +113,15 @@ static MlirType *types_of(arena *a, const value_list *list) {
   return types;
 }
 
+/* The member ops, joined. */
+static MlirLocation members_location(const stages *s, const bool *member) {
+  MlirLocation *parts = arena_alloc(s->arena, (size_t)(s->ops.count + 1) * sizeof *parts);
+  int count = 0;
+  for (int i = 0; i < s->ops.count; i++)
+    if (member[i]) parts[count++] = mlirOperationGetLocation(s->ops.ops[i]);
+  return location_fuse(s->context->compilation->context, count, parts);
+}
+
 static MlirOperation split_function(stages *s, const bool *member, const char *name, const value_list *inputs,
                                     const value_list *results) {
   compilation *c = s->context->compilation;
@@ -216,7 +225,15 @@ static int match_cameras(stages *s, camera *const *candidates, int count, camera
   return group;
 }
 
+static MlirLocation group_location(const stages *s, camera **group, int count) {
+  MlirLocation *parts = arena_alloc(s->arena, (size_t)count * sizeof *parts);
+  for (int k = 0; k < count; k++) parts[k] = members_location(s, group[k]->member);
+  return location_fuse(s->context->compilation->context, count, parts);
+}
+
 static void outline_camera_group(stages *s, MlirOperation before, camera **group, int count, const copy_match *match) {
+  for (int k = 0; k < count; k++) group[k]->done = true;
+  if (!pass_may_rewrite(s->context, group_location(s, group, count))) return;
   for (int t = 0; count > 1 && t < match->ordered_count; t++) {
     const copy_tuple *tuple = &match->tuples[match->ordered[t]];
     MlirOperation op = mlirOpResultGetOwner(tuple->values[0]);
@@ -228,7 +245,6 @@ static void outline_camera_group(stages *s, MlirOperation before, camera **group
   for (int k = 0; k < count; k++) {
     inputs.values[0] = group[k]->image; /* a tower depends on its image alone */
     call_function(s, function, before, &inputs, &group[k]->results);
-    group[k]->done = true;
   }
   s->context->changes++;
 }
@@ -251,6 +267,7 @@ static bool outline_cameras(stages *s, MlirOperation before) {
 static bool outline_members(stages *s, MlirOperation before, const bool *member, const char *name) {
   value_list results = results_of(s, member), inputs = inputs_of(s, member);
   if (results.count == 0 || !members_contract(s, member)) return false;
+  if (!pass_may_rewrite(s->context, members_location(s, member))) return false;
   MlirOperation function = split_function(s, member, name, &inputs, &results);
   call_function(s, function, before, &inputs, &results);
   s->context->changes++;

@@ -271,6 +271,14 @@ static MlirValue stack_rows(outline *o, builder *b, const copy_match *match, con
 
 /* ---- Building ---- */
 
+/* The ops of the step, as the first copy has them, joined. */
+static MlirLocation step_location(outline *o, const copy_match *match) {
+  MlirLocation *parts = arena_alloc(o->arena, (size_t)(match->ordered_count + 1) * sizeof *parts);
+  for (int i = 0; i < match->ordered_count; i++)
+    parts[i] = mlirOperationGetLocation(mlirOpResultGetOwner(match->tuples[match->ordered[i]].values[0]));
+  return location_fuse(o->context->compilation->context, match->ordered_count, parts);
+}
+
 /* Which tuples the step receives: invariants that are no weights, then tables; in the order the body meets them. */
 typedef struct step_inputs {
   int *tuples; /* the arena's */
@@ -377,7 +385,8 @@ status pass_outline_steps(pass_context *context, MlirModule module) {
   chain best = find_chain(&o, block);
   status code = STATUS_OK;
   copy_match match;
-  if (best.copies >= 2 && match_chain(&o, &best.waists, best.first, best.stride, best.copies, &match))
+  if (best.copies >= 2 && match_chain(&o, &best.waists, best.first, best.stride, best.copies, &match) &&
+      pass_may_rewrite(context, step_location(&o, &match)))
     code = build_steps(&o, &match, best.waists.values[best.first]);
   arena_destroy(o.arena);
   return code;

@@ -29,7 +29,8 @@ typedef struct weight_use {
 } weight_use;
 
 typedef struct weights_outline {
-  compilation *compilation;
+  pass_context *context;
+  compilation *compilation; /* the context's */
   arena *arena;
   cloner clones; /* of the function being read, into @weights */
   MlirValue *results;
@@ -152,7 +153,7 @@ static int finish_weights(weights_outline *w, MlirOperation function) {
   compilation *c = w->compilation;
   builder b = {.compilation = c, .block = function_body(function), .location = mlirLocationUnknownGet(c->context)};
   MlirOperation unshared = build_return(&b, (int)w->result_count, w->results);
-  block_merge_common(c, b.block);
+  block_merge_common(w->context, b.block);
   int64_t *numbers = arena_alloc(w->arena, (w->result_count + 1) * sizeof *numbers);
   MlirValue *values = arena_alloc(w->arena, (w->result_count + 1) * sizeof *values);
   int count = number_results(w, unshared, numbers, values);
@@ -167,7 +168,7 @@ static int finish_weights(weights_outline *w, MlirOperation function) {
 status pass_outline_weights(pass_context *context, MlirModule module) {
   compilation *c = context->compilation;
   if (!mlirOperationIsNull(module_function(module, "weights"))) return STATUS_OK; /* it has run */
-  weights_outline w = {.compilation = c, .arena = arena_create()};
+  weights_outline w = {.context = context, .compilation = c, .arena = arena_create()};
   op_list functions = module_functions(w.arena, module);
   MlirOperation function = function_create(c, module, "weights", 0, NULL, 0, NULL, mlirLocationUnknownGet(c->context));
   for (int i = 0; i < functions.count; i++) read_function(&w, function_body(functions.ops[i]), function_body(function));

@@ -13,8 +13,9 @@ typedef struct target target; /* targets/target.h; NULL where a pass runs withou
 typedef struct pass_context {
   compilation *compilation;
   const target *target;
-  bool remarks; /* say on stderr what a pass would have done, and why it did not */
-  int changes;  /* a pass counts what it rewrote: for --timing, remarks and tests */
+  bool remarks;              /* say on stderr what a pass would have done, and why it did not */
+  int changes;               /* a pass counts what it rewrote: for --timing, remarks and tests */
+  struct rewrite_gate *gate; /* of the pipeline, behind pass_may_rewrite; NULL: everything may be rewritten */
 } pass_context;
 
 typedef status pass_function(pass_context *context, MlirModule module);
@@ -31,10 +32,26 @@ extern const pass_info pass_table[];
 extern const int pass_table_count;
 const pass_info *pass_find(const char *name); /* NULL if there is none */
 
+/* ---- Which rewrites are made ---- */
+
+/* Asked by every optional pass, once for each rewrite, where nothing else speaks against it: whether it may rewrite the
+   ops of this location (all that the rewrite takes in, joined). No where --disable-pass=PASS@PLACE names one of them,
+   and beyond a limit. A required pass need not ask. */
+bool pass_may_rewrite(pass_context *context, MlirLocation location);
+
+/* Only the first rewrites of optional passes, in the pipeline's order, are made: how a broken one is found. */
+typedef struct rewrite_limit {
+  int64_t allowed;       /* INT64_MAX: all */
+  int64_t made;          /* out, like the rest */
+  const char *pass;      /* of the last one made; NULL if there was none */
+  MlirLocation location; /* the same; lives as long as the context */
+} rewrite_limit;
+
 typedef struct pipeline_options {
   const char *passes;          /* comma-separated names; NULL: the default pipeline */
-  const char *const *disabled; /* --disable-pass, borrowed */
+  const char *const *disabled; /* --disable-pass: NAME or NAME@PLACE; borrowed */
   int disabled_count;
+  rewrite_limit *limit;    /* borrowed; NULL: none */
   const char *dump_after;  /* a pass's name, "all", or NULL */
   const char *dump_folder; /* NULL: dumps go to stderr */
   bool timing;
@@ -42,7 +59,8 @@ typedef struct pipeline_options {
   const target *target;
 } pipeline_options;
 
-/* Runs a pipeline under MLIR's pass manager, verifying after each pass. */
+/* Runs a pipeline under MLIR's pass manager, verifying after each pass. Once the limit is reached, optional passes are
+   left out. Warns of a PLACE where the pass would have rewritten nothing; one where no op lies is a usage error. */
 status pipeline_run(compilation *c, MlirModule module, const pipeline_options *options);
 
 /* Names of the default pipeline for a target, in order, NULL-terminated. */

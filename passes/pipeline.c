@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* The pass table, the default pipeline, and running passes under MLIR's pass manager. */
+#include "gate.h"
 #include "graph.h"
 
 #include <mlir-c/Pass.h>
@@ -135,8 +136,9 @@ static status pass_list_make(compilation *c, const pipeline_options *options, pa
 
 static status check_names(compilation *c, const pipeline_options *options) {
   for (int i = 0; i < options->disabled_count; i++) {
-    const pass_info *info = pass_find(options->disabled[i]);
-    if (!info) return unknown_pass(c, "--disable-pass", options->disabled[i]);
+    const char *name = arena_string(c->arena, options->disabled[i], strcspn(options->disabled[i], "@"));
+    const pass_info *info = pass_find(name);
+    if (!info) return unknown_pass(c, "--disable-pass", name);
     if (info->required)
       return diagnose(&c->diagnostics, STATUS_USAGE, NULL, NULL, "--disable-pass: '%s' is required", info->name);
   }
@@ -152,6 +154,7 @@ typedef struct pipeline_state {
   unsigned verified_levels; /* 0: nothing was verified yet */
   compilation *compilation;
   const pipeline_options *options;
+  rewrite_gate gate;
   status code; /* of the pass that failed */
 } pipeline_state;
 
@@ -174,9 +177,14 @@ static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
   pipeline_entry *entry = user_data;
   pipeline_state *state = entry->state;
   MlirModule module = mlirModuleFromOperation(op);
-  pass_context context = {
-      .compilation = state->compilation, .target = state->options->target, .remarks = state->options->remarks};
-  state->code = entry->info->run(&context, module);
+  pass_context context = {.compilation = state->compilation,
+                          .target = state->options->target,
+                          .remarks = state->options->remarks,
+                          .gate = &state->gate};
+  if (gate_begin(&state->gate, entry->info)) {
+    state->code = entry->info->run(&context, module);
+    if (state->code == STATUS_OK) state->code = gate_end(&state->gate, context.changes);
+  }
   /* What did not change was verified before, unless this pass promises other levels than the one before it. */
   if (state->code == STATUS_OK && (context.changes > 0 || entry->info->levels != state->verified_levels))
     state->code = module_verify(state->compilation, module, entry->info->levels);
@@ -245,6 +253,8 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
   if (code != STATUS_OK) return code;
 
   pipeline_state state = {.compilation = c, .options = options, .code = STATUS_OK};
+  code = gate_open(&state.gate, c, module, options);
+  if (code != STATUS_OK) return code;
   MlirPassManager manager = mlirPassManagerCreate(c->context);
   MlirTypeIDAllocator identities = mlirTypeIDAllocatorCreate();
   if (options->timing) mlirPassManagerEnableTiming(manager);
@@ -258,5 +268,6 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
   mlirPassManagerDestroy(manager);
   mlirTypeIDAllocatorDestroy(identities);
   if (mlirLogicalResultIsFailure(result) && state.code == STATUS_OK) state.code = STATUS_FAILED;
+  if (state.code == STATUS_OK) gate_close(&state.gate);
   return state.code;
 }

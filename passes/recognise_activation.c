@@ -138,6 +138,7 @@ static status replace(pass_context *context, const match *m, const char *kind, M
     pass_remark(context, PASS_NAME, "a %s is left as it is: another op reads what it is made of", kind);
     return STATUS_OK;
   }
+  if (!pass_may_rewrite(context, match_location(m))) return STATUS_OK;
   builder b = match_builder(m);
   MlirValue y = build_unary(&b, kind, x);
   if (mlirValueIsNull(y)) return STATUS_FAILED;

@@ -204,6 +204,7 @@ static MlirValue selected_mask(builder *b, const attention_parts *parts) {
 }
 
 static status build_attention(pass_context *context, const match *m, attention_parts *parts) {
+  if (!pass_may_rewrite(context, match_location(m))) return STATUS_OK;
   builder b = match_builder(m);
   MlirContext mlir = context->compilation->context;
   MlirValue k = before_repetition(&b, parts->k), v = before_repetition(&b, parts->v);

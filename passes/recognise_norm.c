@@ -115,6 +115,7 @@ static void match_centred(match *m, norm_parts *parts) {
 /* ---- Building ---- */
 
 static status build_norm(pass_context *context, const match *m, const norm_parts *parts) {
+  if (!pass_may_rewrite(context, match_location(m))) return STATUS_OK;
   builder b = match_builder(m);
   MlirContext mlir = context->compilation->context;
   MlirValue operands[3] = {parts->x, parts->scale, parts->bias};
@@ -213,7 +214,9 @@ static status take_wide_operand(pass_context *context, MlirOperation norm) {
   const pinion_dtype from = type_of_value(source).dtype, to = type_of_value(mlirOperationGetResult(cast, 0)).dtype;
   if (to != PINION_DTYPE_f32 || (from != PINION_DTYPE_bf16 && from != PINION_DTYPE_f16)) return STATUS_OK;
   MlirLocation parts[] = {mlirOperationGetLocation(cast), mlirOperationGetLocation(norm)};
-  mlirOperationSetLocation(norm, location_fuse(context->compilation->context, 2, parts));
+  MlirLocation joined = location_fuse(context->compilation->context, 2, parts);
+  if (!pass_may_rewrite(context, joined)) return STATUS_OK;
+  mlirOperationSetLocation(norm, joined);
   mlirOperationSetOperand(norm, 0, source);
   context->changes++;
   return STATUS_OK;

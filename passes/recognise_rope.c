@@ -221,6 +221,7 @@ static MlirValue half_table(builder *b, MlirValue value) {
 }
 
 static status build_rope(pass_context *context, const match *m, const rope_parts *parts) {
+  if (!pass_may_rewrite(context, match_location(m))) return STATUS_OK;
   builder b = match_builder(m);
   MlirValue operands[] = {parts->x, half_table(&b, parts->cosine), half_table(&b, parts->sine)};
   MlirContext mlir = context->compilation->context;

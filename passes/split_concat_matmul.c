@@ -105,7 +105,9 @@ static MlirValue product_of_pieces(splitter *s, builder *b, MlirOperation concat
 
 /* What must be computed comes first: the known part is then a bias. */
 static status split(splitter *s, MlirOperation op, MlirOperation concat) {
+  MlirLocation taken[] = {mlirOperationGetLocation(concat), mlirOperationGetLocation(op)};
   builder b = builder_before(s->context->compilation, op);
+  if (!pass_may_rewrite(s->context, location_fuse(b.compilation->context, 2, taken))) return STATUS_OK;
   MlirValue weight = mlirOperationGetOperand(op, 1), computed = {0}, known = {0};
   intptr_t pieces = mlirOperationGetNumOperands(concat);
   int64_t row = 0;

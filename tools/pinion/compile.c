@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 #include "commands.h"
-#include "flags.h"
+#include "pipeline_flags.h"
 #include "shapes.h"
 
 #include "codegen/codegen.h"
-#include "passes/pass.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -13,8 +12,8 @@
 
 typedef struct compile_arguments {
   const char *model, *folder, *target, *precision, *tuning_file, *nvrtc;
-  pipeline_options pipeline;
-  flag_list shapes, disabled;
+  pipeline_flags pipeline;
+  flag_list shapes;
 } compile_arguments;
 
 static bool has_suffix(const char *string, const char *suffix) {
@@ -57,16 +56,17 @@ static bool is_at_launch_level(MlirModule module) {
                                                               mlirStringRefCreateFromCString("pinion.arena_bytes")));
 }
 
-static status run_passes(compilation *c, const compile_arguments *arguments, MlirModule module) {
+static status run_passes(compilation *c, compile_arguments *arguments, MlirModule module) {
   if (is_at_launch_level(module)) return STATUS_OK;
   if (arguments->precision)
     mlirOperationSetAttributeByName(mlirModuleGetOperation(module), mlirStringRefCreateFromCString("pinion.precision"),
                                     make_str(c->context, arguments->precision));
-  return pipeline_run(c, module, &arguments->pipeline);
+  return pipeline_flags_run(c, module, &arguments->pipeline);
 }
 
 static status compile(compilation *c, compile_arguments *arguments) {
-  bool terminal = isatty(STDERR_FILENO) && !arguments->pipeline.timing && !arguments->pipeline.dump_after;
+  const pipeline_options *passes = &arguments->pipeline.options;
+  bool terminal = isatty(STDERR_FILENO) && !passes->timing && !passes->dump_after && !passes->remarks;
   MlirModule module = {NULL};
   const struct target *backend = target_find(arguments->target);
   if (!backend)
@@ -78,7 +78,7 @@ static status compile(compilation *c, compile_arguments *arguments) {
                                     .tuning_file = arguments->tuning_file,
                                     .progress = show_progress,
                                     .progress_user = &terminal};
-  arguments->pipeline.target = backend;
+  arguments->pipeline.options.target = backend;
   show_progress(&terminal, "import", 0);
   status result = read_model(c, arguments, &module);
   if (result == STATUS_OK) show_progress(&terminal, "passes", 0);
@@ -90,7 +90,7 @@ static status compile(compilation *c, compile_arguments *arguments) {
 }
 
 int command_compile(int argc, char **argv) {
-  compile_arguments arguments = {.target = "cpu"};
+  compile_arguments arguments = {.target = "cpu", .pipeline = PIPELINE_FLAGS_DEFAULT};
   const flag flags[] = {
       FLAG("target", FLAG_STRING, &arguments.target, "NAME", "what to compile for (cpu)",
            .environment = "PINION_TARGET"),
@@ -104,12 +104,7 @@ int command_compile(int argc, char **argv) {
            .environment = "PINION_TIMING_CACHE"),
       FLAG("nvrtc", FLAG_STRING, &arguments.nvrtc, "FILE",
            "the NVRTC library that compiles kernels for NVIDIA targets (PINION_NVRTC, else the toolkit's)"),
-      FLAG("disable-pass", FLAG_LIST, &arguments.disabled, "PASS", "leave this pass out"),
-      FLAG("dump-ir-after", FLAG_STRING, &arguments.pipeline.dump_after, "PASS|all", "print the module after this pass",
-           .environment = "PINION_DUMP_IR_AFTER"),
-      FLAG("dump-ir-dir", FLAG_STRING, &arguments.pipeline.dump_folder, "DIR",
-           "where dumps go, as NNN-PASS.mlir (standard error)", .environment = "PINION_DUMP_IR_DIR"),
-      FLAG("timing", FLAG_SWITCH, &arguments.pipeline.timing, NULL, "time and changes of each pass, to standard error"),
+      PIPELINE_FLAGS(&arguments.pipeline),
   };
   const command_syntax syntax = {"compile",
                                  "MODEL.onnx",
@@ -118,7 +113,7 @@ int command_compile(int argc, char **argv) {
                                  FLAG_COUNT(flags),
                                  1,
                                  1,
-                                 "MODEL may also be a module's text (.mlir), of any level."};
+                                 "MODEL may also be a module's text (.mlir), of any level.\n" PIPELINE_FLAGS_NOTES};
   int exit_status;
   if (!flags_parse(&syntax, argc, argv, &arguments.model, &exit_status)) return exit_status;
   if (!arguments.folder) {
@@ -126,8 +121,6 @@ int command_compile(int argc, char **argv) {
     return STATUS_USAGE;
   }
   if (arguments.nvrtc) setenv("PINION_NVRTC", arguments.nvrtc, 1); /* the target's loader reads it */
-  arguments.pipeline.disabled = arguments.disabled.items;
-  arguments.pipeline.disabled_count = arguments.disabled.count;
 
   compilation c;
   status result = compilation_create(&c);

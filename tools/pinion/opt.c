@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 #include "commands.h"
-#include "flags.h"
+#include "pipeline_flags.h"
 
-#include "passes/pass.h"
 #include "targets/target.h"
 
 #include <errno.h>
@@ -28,45 +27,33 @@ static status find_target(compilation *c, const char *name, const target **out_t
 }
 
 int command_opt(int argc, char **argv) {
-  const char *input = NULL, *output = NULL, *passes = "", *target_name = NULL, *dump_after = NULL, *dump_folder = NULL;
-  bool timing = false, remarks = false, default_passes = false;
-  flag_list disabled = {0};
+  const char *input = NULL, *output = NULL, *passes = "", *target_name = NULL;
+  bool default_passes = false;
+  pipeline_flags pipeline = PIPELINE_FLAGS_DEFAULT;
   const flag flags[] = {
       FLAG("passes", FLAG_STRING, &passes, "A,B",
            "the passes to run, in order (none: the module is checked and printed)"),
       FLAG("default-passes", FLAG_SWITCH, &default_passes, NULL, "the default pipeline instead of --passes"),
-      FLAG("disable-pass", FLAG_LIST, &disabled, "PASS", "leave this pass out"),
       FLAG("target", FLAG_STRING, &target_name, "NAME", "for passes that ask the target (none)"),
-      FLAG("dump-ir-after", FLAG_STRING, &dump_after, "PASS|all", "print the module after this pass",
-           .environment = "PINION_DUMP_IR_AFTER"),
-      FLAG("dump-ir-dir", FLAG_STRING, &dump_folder, "DIR", "where dumps go, as NNN-PASS.mlir (standard error)",
-           .environment = "PINION_DUMP_IR_DIR"),
-      FLAG("timing", FLAG_SWITCH, &timing, NULL, "time and changes of each pass, to standard error"),
-      FLAG("remarks", FLAG_SWITCH, &remarks, NULL, "what passes would have done, and why they did not"),
+      PIPELINE_FLAGS(&pipeline),
       FLAG("output", FLAG_STRING, &output, "FILE", "where to write; large constants go beside it (standard output)",
            .short_name = "o"),
   };
-  const command_syntax syntax = {
-      "opt", "MODULE.mlir", "Runs passes on a module's text and prints the result.", flags, FLAG_COUNT(flags), 1,
-      1,     NULL};
+  const command_syntax syntax = {"opt", "MODULE.mlir",       "Runs passes on a module's text and prints the result.",
+                                 flags, FLAG_COUNT(flags),   1,
+                                 1,     PIPELINE_FLAGS_NOTES};
   int exit_status;
   if (!flags_parse(&syntax, argc, argv, &input, &exit_status)) return exit_status;
 
   compilation c;
   status result = compilation_create(&c);
   c.diagnostics.file = input;
-  pipeline_options options = {.passes = default_passes ? NULL : passes,
-                              .disabled = disabled.items,
-                              .disabled_count = disabled.count,
-                              .dump_after = dump_after,
-                              .dump_folder = dump_folder,
-                              .timing = timing,
-                              .remarks = remarks};
+  pipeline.options.passes = default_passes ? NULL : passes;
   MlirModule module = {NULL};
-  if (result == STATUS_OK) result = find_target(&c, target_name, &options.target);
+  if (result == STATUS_OK) result = find_target(&c, target_name, &pipeline.options.target);
   if (result == STATUS_OK) result = module_parse(&c, input, &module);
   if (result == STATUS_OK) result = module_verify(&c, module, LEVELS_FUSED | LEVELS_LAUNCH);
-  if (result == STATUS_OK) result = pipeline_run(&c, module, &options);
+  if (result == STATUS_OK) result = pipeline_flags_run(&c, module, &pipeline);
   if (result == STATUS_OK) result = write_module(&c, module, output);
   if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
   compilation_destroy(&c);

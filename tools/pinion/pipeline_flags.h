@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* How the passes are run: the flags that compile and opt share. */
+#ifndef PINION_TOOLS_PIPELINE_FLAGS_H
+#define PINION_TOOLS_PIPELINE_FLAGS_H
+
+#include "flags.h"
+
+#include "passes/pass.h"
+
+typedef struct pipeline_flags {
+  pipeline_options options;
+  flag_list disabled;
+  int64_t most_rewrites;
+} pipeline_flags;
+
+#define PIPELINE_FLAGS_DEFAULT {.most_rewrites = INT64_MAX}
+#define PIPELINE_FLAGS(f)                                                                                              \
+  FLAG("disable-pass", FLAG_LIST, &(f)->disabled, "PASS[@PLACE]",                                                      \
+       "leave this pass out, or leave the ops of PLACE to it alone"),                                                  \
+      FLAG("rewrite-limit", FLAG_INTEGER, &(f)->most_rewrites, "N",                                                    \
+           "only the first N rewrites of optional passes, and say which was the last (all)"),                          \
+      FLAG("dump-ir-after", FLAG_STRING, &(f)->options.dump_after, "PASS|all", "print the module after this pass",     \
+           .environment = "PINION_DUMP_IR_AFTER"),                                                                     \
+      FLAG("dump-ir-dir", FLAG_STRING, &(f)->options.dump_folder, "DIR",                                               \
+           "where dumps go, as NNN-PASS.mlir (standard error)", .environment = "PINION_DUMP_IR_DIR"),                  \
+      FLAG("timing", FLAG_SWITCH, &(f)->options.timing, NULL, "time and changes of each pass, to standard error"),     \
+      FLAG("remarks", FLAG_SWITCH, &(f)->options.remarks, NULL, "what passes would have done, and why they did not")
+
+/* For a command's notes: what PLACE is. */
+#define PIPELINE_FLAGS_NOTES                                                                                           \
+  "--disable-pass=fuse-qkv@layers.3 leaves out each rewrite of fuse-qkv that takes in an op of layers.3. An op's "     \
+  "location is\n"                                                                                                      \
+  "NODE@MODULE.PATH (NODE alone where the export names no module); PLACE is any part of it that has the location's "   \
+  "end or\n"                                                                                                           \
+  "one of / . @ on both sides: layers.3 is part of /model/layers.3/mlp/Mul@model.layers.3.mlp, and not of layers.31. " \
+  "An op\n"                                                                                                            \
+  "that stands for several nodes has the locations of all."
+
+/* Runs them on the module. */
+status pipeline_flags_run(compilation *c, MlirModule module, pipeline_flags *flags);
+
+#endif
