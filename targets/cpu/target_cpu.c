@@ -79,7 +79,7 @@ static const family_form forms[PINION_FAMILY_COUNT] = {
     [PINION_FAMILY_REDUCE] = {"reduce.c.in", false, 0, 0, 0.1},
     [PINION_FAMILY_CUMSUM] = {"cumsum.c.in", false, -1, 0, 1.5},
     [PINION_FAMILY_NORM] = {"norm.c.in", true, -1, 4, 0.2},
-    [PINION_FAMILY_ATTENTION] = {"attention.c.in", true, 4, 0, 0.1},
+    [PINION_FAMILY_ATTENTION] = {"attention_plain.c.in", true, 4, 0, 0.1},
     [PINION_FAMILY_GATHER] = {"gather.c.in", false, -1, 0, 0.3},
     [PINION_FAMILY_IM2COL] = {"im2col.c.in", false, -1, 0, 1},
     [PINION_FAMILY_ROPE] = {"rope.c.in", true, -1, 0, 0.5},
@@ -106,7 +106,7 @@ static int64_t shared_parts(const kernel_problem *problem, const family_form *fo
   return elements_of(params, 0, outer < params->rank ? outer : params->rank);
 }
 
-/* attention.c.in: ATTENTION_QUERIES queries at a time: their q, scores and sums, and one row of k and v. */
+/* attention_plain.c.in: ATTENTION_QUERIES queries at a time: their q, scores and sums, and one row of k and v. */
 static int64_t attention_scratch(const pinion_params *params, int64_t element_bytes) {
   const int64_t keys = params->size[4], depth = params->size[5], value = params->size[6];
   return (ATTENTION_QUERIES * (keys + depth + value) + keys + depth + 2 * value + 64) * element_bytes;

@@ -316,10 +316,20 @@ static bool run_norm(walker *w) {
 /* The dimensions of attention: [b g h q k d e]. */
 enum { QUERY = 3, KEY, DEPTH, VALUE };
 
+/* Whether the launch's block structure lets the walker's query see its key. */
+static bool attention_sees(const walker *w) {
+  const int64_t *integer = w->problem->params.integer, query = w->at[QUERY], key = w->at[KEY];
+  if (integer[0] == 1 && key > query + integer[1]) return false;
+  if (integer[2] <= 0) return true;
+  if (integer[5] > 0 && query >= integer[5]) return key < integer[6];
+  if (integer[3] > 0 && query >= integer[3]) return key < integer[4];
+  return key < integer[2];
+}
+
 /* scale * q.k + mask of the walker's query and key; -infinity where the key is hidden. */
 static double attention_score(walker *w) {
   const pinion_params *params = &w->problem->params;
-  if (params->integer[0] == 1 && w->at[KEY] > w->at[QUERY] + params->integer[1]) return -INFINITY;
+  if (!attention_sees(w)) return -INFINITY;
   double score = 0;
   do score += load(w, 1) * load(w, 2);
   while (next(w, DEPTH, DEPTH + 1));

@@ -228,16 +228,36 @@ static void random_gemm(pinion_params *params, dimension_use *use) {
     for (int d = 0; d < 4; d++) use->used[a][d] = a < 2 || random_between(0, 2);
 }
 
+/* Which keys a query sees: all, causally, or by one to three blocks of queries. */
+static void random_blocks(pinion_params *params) {
+  int64_t *const integer = params->integer;
+  const int64_t queries = params->size[3], keys = params->size[4], blocks = random_between(-2, 3);
+  integer[0] = random_between(0, 3) == 0;
+  integer[1] = random_between(-3, 20);
+  for (int i = 2; i < 7; i++) integer[i] = 0;
+  for (int64_t i = 0; i < blocks; i++) {
+    if (i) integer[1 + 2 * i] = random_between(i == 1 ? 1 : integer[3], queries + 1);
+    integer[2 + 2 * i] = random_between(i ? integer[2 * i] : 1, keys);
+  }
+}
+
 static void random_attention(pinion_params *params, dimension_use *use) {
-  const int64_t sizes[7] = {random_between(1, 2),  random_between(1, 2),  random_between(1, 3), random_between(1, 20),
-                            random_between(1, 40), random_between(1, 40), random_between(1, 40)};
-  static const char *const uses[5] = {"bghqe", "bghqd", "bgkd", "bgke", "bqk"};
+  int64_t sizes[7] = {random_between(1, 2),  random_between(1, 2),  random_between(1, 3), random_between(1, 20),
+                      random_between(1, 40), random_between(1, 40), random_between(1, 40)};
+  static const char *const operands[4] = {"bghqe", "bghqd", "bgkd", "bgke"};
+  static const char *const masks[6] = {"bqk", "bqk", "qk", "bghqk", "bk", "k"};
+  const char *const mask = masks[random_between(0, 5)];
+  switch (random_between(0, 5)) { /* beyond what goes together, of queries, of keys, of both rows */
+  case 0: sizes[3] = random_between(60, 150); break;
+  case 1: sizes[4] = random_between(100, 400); break;
+  case 2: sizes[5] = random_between(60, 150); break;
+  case 3: sizes[6] = random_between(60, 150); break;
+  }
   set_sizes(params, 7, sizes);
   for (int a = 0; a < params->arg_count; a++)
-    for (int d = 0; d < 7; d++) use->used[a][d] = strchr(uses[a], "bghqkde"[d]) != NULL;
+    for (int d = 0; d < 7; d++) use->used[a][d] = strchr(a < 4 ? operands[a] : mask, "bghqkde"[d]) != NULL;
   params->scalar[0] = 0.3 + 0.2 * random_unit();
-  params->integer[0] = random_between(0, 1);
-  params->integer[1] = random_between(-3, 20);
+  random_blocks(params);
 }
 
 static void random_gather(pinion_params *params, dimension_use *use) {
@@ -436,8 +456,9 @@ static void print_problem(const kernel_problem *problem, uint32_t grid) {
     fprintf(stderr, "; strides");
     for (int d = 0; d < params->rank; d++) fprintf(stderr, " %lld", (long long)params->stride[a][d]);
   }
-  fprintf(stderr, "; integers %lld %lld; grid %u\n", (long long)params->integer[0], (long long)params->integer[1],
-          grid);
+  fprintf(stderr, "; integers");
+  for (int i = 0; i < 7; i++) fprintf(stderr, " %lld", (long long)params->integer[i]);
+  fprintf(stderr, "; grid %u\n", grid);
 }
 
 /* b, packed as weights are; its place in the launch has no strides. */
