@@ -15,6 +15,7 @@ typedef struct input_shape {
 typedef struct import_options {
   const input_shape *shapes; /* borrowed */
   int shape_count;
+  const char *given_by; /* what messages call their source; NULL: --shapes, and they say how to give one */
 } import_options;
 
 /* Reads `path`, imports its graph as func @main. Diagnoses malformed input (STATUS_BAD_INPUT) and lists all unsupported

@@ -8,6 +8,16 @@ static status bad_input(importer *im, status code, const char *name, const char 
   return diagnose(&im->compilation->diagnostics, code, NULL, NULL, "input '%s': %s", name, what);
 }
 
+static const char *source_of_shapes(const importer *im) {
+  return im->options && im->options->given_by ? im->options->given_by : "--shapes";
+}
+
+/* How to give a shape that is not known; nothing where shapes are not the user's. */
+static const char *shape_advice(const importer *im, const char *name) {
+  if (im->options && im->options->given_by) return "";
+  return arena_format(im->arena, "; give the shape with --shapes=%s:1x..", name);
+}
+
 static const input_shape *given_shape(const importer *im, const char *name) {
   for (int i = 0; im->options && i < im->options->shape_count; ++i)
     if (strcmp(im->options->shapes[i].name, name) == 0) return &im->options->shapes[i];
@@ -32,8 +42,8 @@ static status bind_dimension(importer *im, const char *input, const char *name, 
   int64_t *bound = name_find(&im->dimensions, name);
   if (bound && *bound != value)
     return diagnose(&im->compilation->diagnostics, STATUS_USAGE, NULL, NULL,
-                    "input '%s': its dimension '%s' is %lld here and %lld elsewhere; see --shapes", input, name,
-                    (long long)value, (long long)*bound);
+                    "input '%s': its dimension '%s' is %lld here and %lld elsewhere; see %s", input, name,
+                    (long long)value, (long long)*bound, source_of_shapes(im));
   if (!bound) name_add(im->arena, &im->dimensions, name, arena_copy(im->arena, &value, sizeof value));
   return STATUS_OK;
 }
@@ -43,14 +53,14 @@ static status bind_input(importer *im, const Onnx__ValueInfoProto *input, const 
   const Onnx__TensorShapeProto *shape = declared_shape(input);
   if (!shape) return STATUS_OK;
   if (shape->n_dim != (size_t)given->rank)
-    return diagnose(&im->compilation->diagnostics, STATUS_USAGE, NULL, NULL,
-                    "input '%s' has rank %zu, --shapes gives it %d", input->name, shape->n_dim, given->rank);
+    return diagnose(&im->compilation->diagnostics, STATUS_USAGE, NULL, NULL, "input '%s' has rank %zu, %s gives it %d",
+                    input->name, shape->n_dim, source_of_shapes(im), given->rank);
   for (int d = 0; d < given->rank; ++d) {
     const char *name = dimension_name(shape->dim[d]);
     if (dimension_is_known(shape->dim[d]) && shape->dim[d]->dim_value != given->dims[d])
       return diagnose(&im->compilation->diagnostics, STATUS_USAGE, NULL, NULL,
-                      "input '%s': dimension %d is %lld in the model, --shapes says %lld", input->name, d,
-                      (long long)shape->dim[d]->dim_value, (long long)given->dims[d]);
+                      "input '%s': dimension %d is %lld in the model, %s says %lld", input->name, d,
+                      (long long)shape->dim[d]->dim_value, source_of_shapes(im), (long long)given->dims[d]);
     status result = name ? bind_dimension(im, input->name, name, given->dims[d]) : STATUS_OK;
     if (result != STATUS_OK) return result;
   }
@@ -75,7 +85,8 @@ static status bind_shape(importer *im, const Onnx__GraphProto *graph, const inpu
   if (given->rank == 1 && uses_dimension(graph, given->name))
     return bind_dimension(im, given->name, given->name, given->dims[0]);
   return diagnose(&im->compilation->diagnostics, STATUS_USAGE, NULL, NULL,
-                  "--shapes names '%s', but no input or symbolic dimension of the model is called so", given->name);
+                  "%s names '%s', but no input or symbolic dimension of the model is called so", source_of_shapes(im),
+                  given->name);
 }
 
 status import_check_shapes(importer *im, const Onnx__GraphProto *graph) {
@@ -88,8 +99,8 @@ status import_check_shapes(importer *im, const Onnx__GraphProto *graph) {
 
 static status unknown_dimension(importer *im, const char *input, size_t index, const char *name) {
   return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL,
-                  "input '%s': dimension %zu ('%s') is symbolic; give the shape with --shapes=%s:1x..", input, index,
-                  name ? name : "?", input);
+                  "input '%s': dimension %zu ('%s') is symbolic%s", input, index, name ? name : "?",
+                  shape_advice(im, input));
 }
 
 static status resolve_dims(importer *im, const Onnx__ValueInfoProto *input, int64_t *out_dims, size_t *out_rank) {
@@ -101,8 +112,8 @@ static status resolve_dims(importer *im, const Onnx__ValueInfoProto *input, int6
     return STATUS_OK;
   }
   if (!shape)
-    return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL,
-                    "input '%s' has no shape; give it with --shapes=%s:1x..", input->name, input->name);
+    return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "input '%s' has no shape%s",
+                    input->name, shape_advice(im, input->name));
   if (shape->n_dim > PINION_MAX_RANK) return bad_input(im, STATUS_UNSUPPORTED, input->name, "its rank is over 8");
   *out_rank = shape->n_dim;
   for (size_t d = 0; d < shape->n_dim; ++d) {

@@ -34,6 +34,11 @@ void *heap_alloc(size_t count, size_t element_bytes) {
   return memory;
 }
 
+char *heap_string(const char *string) {
+  const size_t bytes = strlen(string) + 1;
+  return memcpy(heap_alloc(bytes, 1), string, bytes);
+}
+
 arena *arena_create(void) {
   return heap_alloc(1, sizeof(arena));
 }
@@ -179,7 +184,7 @@ status file_map(diagnostics *d, const char *path, mapped_file *out_file) {
       *out_file = (mapped_file){.bytes = bytes, .size = (size_t)info.st_size};
   }
   close(descriptor);
-  if (result == STATUS_OK) out_file->path = strdup(path);
+  if (result == STATUS_OK) out_file->path = heap_string(path);
   return result;
 }
 
@@ -202,7 +207,7 @@ bool file_exists(const char *path) {
 }
 
 status folder_create(diagnostics *d, const char *path) {
-  char *copy = strdup(path);
+  char *copy = heap_string(path);
   for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
     *slash = 0;
     mkdir(copy, 0777); /* the last one tells whether it worked */

@@ -39,6 +39,7 @@ char *arena_format(arena *a, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Zeroed memory that its holder frees, for what ends before an arena does; never NULL, as an arena's. */
 void *heap_alloc(size_t count, size_t element_bytes);
+char *heap_string(const char *string); /* a copy, the same way */
 
 /* Makes room for one more element in an arena-backed array: doubles `*items` when count has reached *capacity. */
 void *arena_grow(arena *a, void *items, size_t count, size_t *capacity, size_t element_bytes);

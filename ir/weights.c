@@ -26,8 +26,8 @@ static const char blob_prefix[] = "sha256-";
 
 weight_store *weight_store_create(void) {
   weight_store *store = heap_alloc(1, sizeof *store);
-  store->folder = strdup(".");
-  store->blob_folder = strdup(".");
+  store->folder = heap_string(".");
+  store->blob_folder = heap_string(".");
   return store;
 }
 
@@ -47,7 +47,7 @@ void weight_store_destroy(weight_store *store) {
 
 void weight_store_set_folder(weight_store *store, const char *folder) {
   free(store->folder);
-  store->folder = strdup(folder);
+  store->folder = heap_string(folder);
 }
 
 const char *weight_store_folder(const weight_store *store) {
@@ -56,7 +56,7 @@ const char *weight_store_folder(const weight_store *store) {
 
 void weight_store_set_blob_folder(weight_store *store, const char *folder) {
   free(store->blob_folder);
-  store->blob_folder = strdup(folder);
+  store->blob_folder = heap_string(folder);
 }
 
 static weight_source *find_source(const weight_store *store, const char *name) {
@@ -74,7 +74,7 @@ static weight_source *add_source(weight_store *store, const char *name) {
     store->sources = larger;
   }
   weight_source *source = heap_alloc(1, sizeof *source);
-  source->name = strdup(name);
+  source->name = heap_string(name);
   store->sources[store->count++] = source;
   return source;
 }

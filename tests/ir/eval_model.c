@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
   runner r = {.cases = argv[3], .out = argv[4]};
   status result = compilation_create(&r.c);
   pipeline_options pipeline = {.passes = strcmp(argv[2], "default") ? argv[2] : default_passes(r.c.arena)};
-  if (result == STATUS_OK) result = onnx_import(&r.c, argv[1], &(import_options){NULL, 0}, &r.module);
+  if (result == STATUS_OK) result = onnx_import(&r.c, argv[1], NULL, &r.module);
   if (result == STATUS_OK && strcmp(argv[2], "none") != 0) result = pipeline_run(&r.c, r.module, &pipeline);
   if (result == STATUS_OK) result = module_verify(&r.c, r.module, LEVELS_FUSED);
   if (result == STATUS_OK) result = folder_create(&r.c.diagnostics, r.out);

@@ -209,6 +209,19 @@ class Commands(unittest.TestCase):
 
     # ---- bench ----
 
+    def test_what_is_not_there_is_said_before_anything_is_built_or_measured(self):
+        os.remove(self.path("model.c"))  # a build would fail
+        said = self.run_case("--reference=" + self.path("nowhere"), status=BAD_INPUT)
+        self.assertIn("there is no folder", said)
+        said = self.pinion("bench", self.artifact, "--compare=" + self.path("nowhere.json"), status=BAD_INPUT)
+        self.assertIn("nowhere.json", said)
+        said = self.pinion("bench", self.artifact, "--compare=" + self.path("manifest.json"), status=BAD_INPUT)
+        self.assertIn("is no saved bench", said)
+
+    def test_a_reference_that_lacks_an_output_is_said_before_the_model_runs(self):
+        said = self.run_case("--reference=" + self.path("inputs"), status=BAD_INPUT)
+        self.assertNotIn("output actions", said)
+
     def test_bench_saves_what_it_shows_and_compares(self):
         saved = os.path.join(self.folder, "bench.json")
         said = self.pinion("bench", self.artifact, "--iterations=20", "--warmUp=1", "--threads=1", "--save=" + saved)

@@ -89,7 +89,10 @@ class Verify(unittest.TestCase):
 
     def test_another_models_artifact_is_refused(self):
         _, model = unpack("pi0_opset18_batch2")
-        self.assertIn("another model", self.verify(model=model, status=MISMATCH))
+        said = self.verify(model=model, status=MISMATCH)
+        self.assertIn("another model", said)
+        self.assertIn("the artifact says", said)
+        self.assertNotIn("--shapes", said)
 
 
 if __name__ == "__main__":

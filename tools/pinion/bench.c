@@ -9,6 +9,7 @@ typedef struct bench_flags {
   int64_t iterations, seed;
   artifact_flags artifact;
   double warm_up, allow;
+  json baseline; /* of `compare` */
 } bench_flags;
 
 /* The figures, once for printing, saving and comparing. */
@@ -79,6 +80,17 @@ static status save_result(diagnostics *d, const artifact *a, const bench_flags *
   return result;
 }
 
+static double replay_of(const json *saved) {
+  return json_number(json_member(json_member(saved, "replay_us"), "p50"), 0);
+}
+
+/* A saved bench, to compare with; read before anything is measured. */
+static status read_baseline(diagnostics *d, arena *memory, const char *path, json *out_baseline) {
+  const status result = json_read(d, memory, path, out_baseline);
+  if (result || replay_of(out_baseline) > 0) return result;
+  return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "'%s' is no saved bench: it lacks replay_us", path);
+}
+
 /* Ratios below 1 are faster than the baseline. */
 static status compare_result(diagnostics *d, const artifact *a, const bench_flags *f, const json *baseline,
                              const pinion_bench_result *r) {
@@ -90,9 +102,7 @@ static status compare_result(diagnostics *d, const artifact *a, const bench_flag
   }
   if (json_number(json_member(baseline, "threads"), 0) != (double)f->artifact.threads)
     printf("note: the baseline ran with another --threads\n");
-  double replay = json_number(json_member(json_member(baseline, "replay_us"), "p50"), 0);
-  if (replay <= 0)
-    return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "'%s' is no saved bench: it lacks replay_us", f->compare);
+  double replay = replay_of(baseline);
   printf("%-18s %11s %11s %11s  (of the baseline's)\n", "", "p50", "p90", "p99");
   for (int i = 0; i < FIGURE_COUNT; i++) {
     const json *theirs = json_member(baseline, figures[i].key);
@@ -109,13 +119,7 @@ static status compare_result(diagnostics *d, const artifact *a, const bench_flag
 static status report(diagnostics *d, const artifact *a, const bench_flags *f, const pinion_bench_result *r) {
   print_result(r);
   status result = f->save ? save_result(d, a, f, r) : STATUS_OK;
-  if (result || !f->compare) return result;
-  arena *memory = arena_create();
-  json baseline;
-  result = json_read(d, memory, f->compare, &baseline);
-  if (result == STATUS_OK) result = compare_result(d, a, f, &baseline, r);
-  arena_destroy(memory);
-  return result;
+  return result || !f->compare ? result : compare_result(d, a, f, &f->baseline, r);
 }
 
 /* ---- Measuring ---- */
@@ -185,9 +189,13 @@ int command_bench(int argc, char **argv) {
   int exit_status;
   if (!flags_parse(&syntax, argc, argv, &folder, &exit_status)) return exit_status;
   diagnostics d = {.file = folder};
-  artifact a;
-  status result = artifact_load(&d, folder, &a);
+  artifact a = {0};
+  arena *memory = arena_create();
+  status result = check_folder(&d, f.inputs);
+  if (result == STATUS_OK && f.compare) result = read_baseline(&d, memory, f.compare, &f.baseline);
+  if (result == STATUS_OK) result = artifact_load(&d, folder, &a);
   if (result == STATUS_OK) result = bench_artifact(&d, &a, &f);
   artifact_close(&a);
+  arena_destroy(memory);
   return result;
 }

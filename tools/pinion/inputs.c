@@ -126,6 +126,11 @@ static status check_tensor(diagnostics *d, const pinion_buffer_desc *buffer, boo
   return outputs ? STATUS_OK : tensor_convert(d, buffer->name, t, expected.dtype);
 }
 
+status check_folder(diagnostics *d, const char *folder) {
+  if (!folder || file_exists(folder)) return STATUS_OK;
+  return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "there is no folder '%s'", folder);
+}
+
 status tensor_list_read(diagnostics *d, const pinion_model_desc *desc, bool outputs, const char *folder,
                         tensor_list *out_set) {
   char pb_folder[PATH_CAPACITY];

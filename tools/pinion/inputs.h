@@ -21,6 +21,9 @@ void tensor_list_free(tensor_list *set);
 status tensor_list_read(diagnostics *d, const pinion_model_desc *desc, bool outputs, const char *folder,
                         tensor_list *out_set);
 
+/* Diagnoses a folder that is not there (STATUS_BAD_INPUT), before there is an artifact to read it for; NULL is none. */
+status check_folder(diagnostics *d, const char *folder);
+
 /* Random inputs that fit each type and meaning (runtime/bench.h). */
 status tensor_list_random(diagnostics *d, const pinion_model_desc *desc, uint64_t seed, tensor_list *out_set);
 

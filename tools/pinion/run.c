@@ -42,8 +42,9 @@ static status print_latency(diagnostics *d, const artifact *a, const tensor_list
   return STATUS_OK;
 }
 
+/* `references`: NULL for none. */
 static status run_once(diagnostics *d, const artifact *a, const run_options *options, const tensor_list *inputs,
-                       tensor_list *outputs) {
+                       tensor_list *outputs, const tensor_list *references) {
   status result = artifact_check(d, a, a->api.prepare(a->instance)), compared = STATUS_OK;
   double start = pinion_now_us();
   if (result == STATUS_OK) result = artifact_run(d, a, inputs, outputs);
@@ -51,19 +52,15 @@ static status run_once(diagnostics *d, const artifact *a, const run_options *opt
   if (result) return result;
   for (uint32_t i = 0; i < outputs->count; i++) print_output(a->desc, i, &outputs->tensors[i]);
   if (options->outputs) result = tensor_list_write(d, a->desc, outputs, options->outputs);
-  if (result == STATUS_OK && options->reference) {
-    tensor_list references = {0};
-    result = tensor_list_read(d, a->desc, true, options->reference, &references);
-    if (result == STATUS_OK) compared = compare_outputs(a->desc, inputs, outputs, &references, &options->limits);
-    tensor_list_free(&references);
-  }
+  if (result == STATUS_OK && references)
+    compared = compare_outputs(a->desc, inputs, outputs, references, &options->limits);
   if (result == STATUS_OK) result = print_latency(d, a, inputs, outputs, first_us);
   return result ? result : compared;
 }
 
 static status run_artifact(diagnostics *d, artifact *a, const run_options *options) {
   const pinion_options runtime = artifact_options(&options->artifact);
-  tensor_list inputs = {0}, outputs = {0};
+  tensor_list inputs = {0}, outputs = {0}, references = {0};
   status result = artifact_open(d, a, &runtime);
   if (result) return result;
   artifact_print_conditions(a, &runtime, stdout);
@@ -75,9 +72,12 @@ static status run_artifact(diagnostics *d, artifact *a, const run_options *optio
     printf(options->inputs ? "inputs from '%s'\n" : "seeded random inputs\n", options->inputs);
     result = tensor_list_outputs(d, a->desc, &outputs);
   }
-  if (result == STATUS_OK) result = run_once(d, a, options, &inputs, &outputs);
+  if (result == STATUS_OK && options->reference)
+    result = tensor_list_read(d, a->desc, true, options->reference, &references);
+  if (result == STATUS_OK) result = run_once(d, a, options, &inputs, &outputs, options->reference ? &references : NULL);
   tensor_list_free(&inputs);
   tensor_list_free(&outputs);
+  tensor_list_free(&references);
   return result;
 }
 
@@ -108,8 +108,10 @@ int command_run(int argc, char **argv) {
   int exit_status;
   if (!flags_parse(&syntax, argc, argv, &folder, &exit_status)) return exit_status;
   diagnostics d = {.file = folder};
-  artifact a;
-  status result = artifact_load(&d, folder, &a);
+  artifact a = {0};
+  status result = check_folder(&d, o.inputs);
+  if (result == STATUS_OK) result = check_folder(&d, o.reference);
+  if (result == STATUS_OK) result = artifact_load(&d, folder, &a);
   if (result == STATUS_OK) result = run_artifact(&d, &a, &o);
   artifact_close(&a);
   return result;

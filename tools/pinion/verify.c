@@ -36,7 +36,7 @@ static import_options shapes_of(arena *memory, const pinion_model_desc *desc) {
     shapes[i] = (input_shape){.name = buffer->name, .rank = buffer->rank};
     memcpy(shapes[i].dims, buffer->dims, sizeof shapes[i].dims);
   }
-  return (import_options){.shapes = shapes, .shape_count = (int)desc->input_count};
+  return (import_options){.shapes = shapes, .shape_count = (int)desc->input_count, .given_by = "the artifact"};
 }
 
 static const char *listed_name(arena *memory, MlirOperation function, const char *list, intptr_t index) {
@@ -215,6 +215,7 @@ int command_verify(int argc, char **argv) {
   artifact a = {0};
   status result = compilation_create(&c);
   c.diagnostics.file = words[1];
+  if (result == STATUS_OK) result = check_folder(&c.diagnostics, o.inputs);
   if (result == STATUS_OK) result = artifact_load(&c.diagnostics, words[1], &a);
   if (result == STATUS_OK) result = verify_artifact(&c, &a, &o, precision);
   artifact_close(&a);
