@@ -36,6 +36,7 @@
   X(synchronize)                                                                                                       \
   X(read_buffer)                                                                                                       \
   X(run_launch)                                                                                                        \
+  X(time_launches)                                                                                                     \
   X(time_replays)
 
 typedef struct pinion_api {

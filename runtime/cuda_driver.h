@@ -57,6 +57,7 @@ enum {
   CUDA_CAPTURE_THREAD_LOCAL = 1, /* other threads may allocate meanwhile */
   CUDA_EVENT_DEFAULT = 0,
   CUDA_EVENT_DISABLE_TIMING = 2,
+  CUDA_EVENT_RECORD_EXTERNAL = 1, /* a captured record is a node of the graph, and happens at each replay */
 };
 
 /* CUtensorMap: opaque, passed to kernels by value. */
@@ -119,6 +120,7 @@ enum {
   REQUIRED(cuEventRecord, (cuda_event event, cuda_stream stream))                                                      \
   REQUIRED(cuEventSynchronize, (cuda_event event))                                                                     \
   REQUIRED(cuEventElapsedTime, (float *out_milliseconds, cuda_event start, cuda_event end))                            \
+  OPTIONAL(cuEventRecordWithFlags, (cuda_event event, cuda_stream stream, unsigned flags))                             \
   OPTIONAL(cuGraphUpload, (cuda_graph_exec exec, cuda_stream stream))                                                  \
   OPTIONAL(cuGetErrorName, (cuda_result result, const char **out_name))                                                \
   OPTIONAL(cuGetErrorString, (cuda_result result, const char **out_sentence))

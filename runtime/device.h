@@ -19,7 +19,6 @@ typedef struct pinion_error {
   char text[512];
 } pinion_error;
 
-/* A stage-by-stage timestamp or a single launch's: what profile and verify ask for. */
 typedef struct pinion_device_ops {
   const char *name; /* "cpu", "cuda", "hip" */
 
@@ -53,10 +52,16 @@ typedef struct pinion_device_ops {
   pinion_status (*replay)(pinion_device *device, pinion_program *program, void *stream, pinion_error *error);
   pinion_status (*synchronize)(pinion_device *device, void *stream, pinion_error *error);
 
-  /* Runs one launch of one step alone and waits for it: how `verify` and `profile` look inside a program.
+  /* Runs one launch of one step alone and waits for it: how `verify` looks inside a program.
      out_microseconds may be NULL. */
   pinion_status (*run_launch)(pinion_device *device, pinion_program *program, uint32_t launch, uint32_t step,
                               double *out_microseconds, pinion_error *error);
+
+  /* Runs the whole call once, each launch after the one before, and times each: microseconds from where the launch
+     before it ended into out_microseconds[], in the order of execution, as many as pinion_description_launches says.
+     On a GPU the launches are nodes of one graph, as in a replay, with an event behind each. */
+  pinion_status (*time_launches)(pinion_device *device, pinion_program *program, double *out_microseconds,
+                                 pinion_error *error);
 
   /* Times `count` replays back to back on the device's own clock; microseconds of each into out_microseconds[count]. */
   pinion_status (*time_replays)(pinion_device *device, pinion_program *program, uint32_t count,

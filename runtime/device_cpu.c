@@ -344,17 +344,32 @@ static const cpu_call *find_call(const pinion_program *program, uint32_t launch,
   return NULL;
 }
 
+/* A call as a phase of its own. Returns microseconds. */
+static double time_call(pinion_device *device, const cpu_call *call) {
+  cpu_call alone = *call;
+  alone.first_block = 0;
+  cpu_phase phase = {0, 1, alone.grid, alone.grid > 1};
+  double start = microseconds();
+  run_phase(device, &alone, &phase);
+  return microseconds() - start;
+}
+
 static pinion_status cpu_run_launch(pinion_device *device, pinion_program *program, uint32_t launch, uint32_t step,
                                     double *out_microseconds, pinion_error *error) {
   const cpu_call *call = find_call(program, launch, step);
   if (!call) return pinion_fail(error, PINION_INVALID_ARGUMENT, "there is no launch %u in step %u", launch, step);
-  cpu_call alone = *call;
-  alone.first_block = 0;
-  cpu_phase phase = {0, 1, alone.grid, alone.grid > 1};
   pinion_thread_pool_acquire(device->pool);
-  double start = microseconds();
-  run_phase(device, &alone, &phase);
-  if (out_microseconds) *out_microseconds = microseconds() - start;
+  double elapsed = time_call(device, call);
+  pinion_thread_pool_release(device->pool);
+  if (out_microseconds) *out_microseconds = elapsed;
+  return PINION_OK;
+}
+
+static pinion_status cpu_time_launches(pinion_device *device, pinion_program *program, double *out_microseconds,
+                                       pinion_error *error) {
+  (void)error;
+  pinion_thread_pool_acquire(device->pool);
+  for (size_t i = 0; i < program->call_count; i++) out_microseconds[i] = time_call(device, &program->calls[i]);
   pinion_thread_pool_release(device->pool);
   return PINION_OK;
 }
@@ -386,6 +401,7 @@ static const pinion_device_ops cpu_ops = {
     .replay = cpu_replay,
     .synchronize = cpu_synchronize,
     .run_launch = cpu_run_launch,
+    .time_launches = cpu_time_launches,
     .time_replays = cpu_time_replays,
 };
 

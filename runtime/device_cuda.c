@@ -584,50 +584,62 @@ static pinion_status launch_kernel(pinion_device *device, const pinion_program *
                error);
 }
 
+/* Records an event into a stream that is being captured, as a node of the graph; NULL: nothing. */
+static pinion_status mark(pinion_device *device, const cuda_event *event, cuda_stream stream, pinion_error *error) {
+  if (!event) return PINION_OK;
+  return CHECK(device, cuEventRecordWithFlags, "", (*event, stream, CUDA_EVENT_RECORD_EXTERNAL), error);
+}
+
+/* `events`: NULL, or one to record in front of everything, then one behind each launch. */
 static pinion_status launch_all(pinion_device *device, const pinion_program *program, cuda_stream stream,
-                                pinion_error *error) {
+                                const cuda_event *events, pinion_error *error) {
   const pinion_model_desc *desc = program->desc;
-  pinion_status status = PINION_OK;
+  pinion_status status = mark(device, events, stream, error);
   for (uint32_t s = 0; s < desc->stage_count; s++)
     for (uint32_t step = 0; step < desc->stages[s].repeat; step++)
-      for (uint32_t i = 0; i < desc->stages[s].launch_count && !status; i++)
+      for (uint32_t i = 0; i < desc->stages[s].launch_count && !status; i++) {
         status = launch_kernel(device, program, desc->stages[s].first_launch + i, step, stream, error);
+        if (!status && events) status = mark(device, ++events, stream, error);
+      }
   return status;
 }
 
 /* Records the whole call. Ends the recording whatever happens, or the stream could not be destroyed. */
 static pinion_status record_graph(pinion_device *device, const pinion_program *program, cuda_stream stream,
-                                  cuda_graph *out_graph, pinion_error *error) {
+                                  const cuda_event *events, cuda_graph *out_graph, pinion_error *error) {
   *out_graph = NULL;
   pinion_status status = CHECK(device, cuStreamBeginCapture_v2, "", (stream, CUDA_CAPTURE_THREAD_LOCAL), error);
   if (status) return status;
-  status = launch_all(device, program, stream, error);
+  status = launch_all(device, program, stream, events, error);
   pinion_error ignored;
   pinion_status ended = CHECK(device, cuStreamEndCapture, "", (stream, out_graph), status ? &ignored : error);
   if (ended) *out_graph = NULL;
   return status ? status : ended;
 }
 
-static pinion_status make_exec(pinion_device *device, pinion_program *program, cuda_graph graph, pinion_error *error) {
-  pinion_status status = CHECK(device, cuGraphInstantiateWithFlags, "", (&program->exec, graph, 0), error);
+/* On failure *out_exec is NULL, or what there is to destroy. */
+static pinion_status make_exec(pinion_device *device, cuda_graph graph, cuda_graph_exec *out_exec,
+                               pinion_error *error) {
+  pinion_status status = CHECK(device, cuGraphInstantiateWithFlags, "", (out_exec, graph, 0), error);
   if (status) {
-    program->exec = NULL;
+    *out_exec = NULL;
     return status;
   }
   /* So that the first replay costs what every other does. */
   if (!device->cuda.cuGraphUpload) return PINION_OK;
-  status = CHECK(device, cuGraphUpload, "", (program->exec, device->stream), error);
+  status = CHECK(device, cuGraphUpload, "", (*out_exec, device->stream), error);
   return status ? status : CHECK(device, cuStreamSynchronize, "", (device->stream), error);
 }
 
-/* In a stream of its own: other threads may be replaying on the device's. */
-static pinion_status capture_entered(pinion_device *device, pinion_program *program, pinion_error *error) {
+/* In a stream of its own: other threads may be replaying on the device's. `events` as in launch_all. */
+static pinion_status capture_entered(pinion_device *device, const pinion_program *program, const cuda_event *events,
+                                     cuda_graph_exec *out_exec, pinion_error *error) {
   cuda_stream stream = NULL;
   cuda_graph graph = NULL;
   pinion_status status = CHECK(device, cuStreamCreate, "", (&stream, CUDA_STREAM_NON_BLOCKING), error);
   if (status) return status;
-  status = record_graph(device, program, stream, &graph, error);
-  if (!status) status = make_exec(device, program, graph, error);
+  status = record_graph(device, program, stream, events, &graph, error);
+  if (!status) status = make_exec(device, graph, out_exec, error);
   if (graph) device->cuda.cuGraphDestroy(graph);
   device->cuda.cuStreamDestroy_v2(stream);
   return status;
@@ -653,7 +665,7 @@ static pinion_status cuda_capture(pinion_device *device, const pinion_model_desc
   if (program) {
     program->desc = desc;
     if (desc->buffer_count) memcpy(program->buffers, buffers, desc->buffer_count * sizeof(void *));
-    status = capture_entered(device, program, error);
+    status = capture_entered(device, program, NULL, &program->exec, error);
   } else {
     status = pinion_fail(error, PINION_OUT_OF_MEMORY, "no memory for the program");
   }
@@ -745,6 +757,34 @@ static pinion_status cuda_run_launch(pinion_device *device, pinion_program *prog
   return status;
 }
 
+/* Through a second graph, as the first but for the events, which is gone afterwards. */
+static pinion_status time_launches_entered(pinion_device *device, const pinion_program *program,
+                                           double *out_microseconds, pinion_error *error) {
+  const uint64_t launches = pinion_description_launches(program->desc);
+  cuda_event *events;
+  cuda_graph_exec exec = NULL;
+  if (!device->cuda.cuEventRecordWithFlags || launches >= UINT32_MAX)
+    return pinion_fail(error, PINION_DEVICE_ERROR, "this driver records no events in a graph");
+  const uint32_t count = (uint32_t)launches + 1;
+  pinion_status status = create_events(device, count, &events, error);
+  if (status) return status;
+  status = capture_entered(device, program, events, &exec, error);
+  if (!status) status = CHECK(device, cuGraphLaunch, "", (exec, device->stream), error);
+  if (!status) status = read_events(device, events, count, out_microseconds, error);
+  if (exec) device->cuda.cuGraphExecDestroy(exec);
+  destroy_events(device, events, count);
+  return status;
+}
+
+static pinion_status cuda_time_launches(pinion_device *device, pinion_program *program, double *out_microseconds,
+                                        pinion_error *error) {
+  pinion_status status = enter(device, error);
+  if (status) return status;
+  status = time_launches_entered(device, program, out_microseconds, error);
+  leave(device);
+  return status;
+}
+
 static pinion_status time_entered(pinion_device *device, const pinion_program *program, uint32_t count,
                                   double *out_microseconds, pinion_error *error) {
   cuda_event *events;
@@ -783,6 +823,7 @@ static const pinion_device_ops cuda_ops = {
     .replay = cuda_replay,
     .synchronize = cuda_synchronize,
     .run_launch = cuda_run_launch,
+    .time_launches = cuda_time_launches,
     .time_replays = cuda_time_replays,
 };
 

@@ -394,6 +394,19 @@ pinion_status pinion_run_launch(pinion_instance *instance, uint32_t launch, uint
   return from_device(model, status, &error);
 }
 
+pinion_status pinion_time_launches(pinion_instance *instance, uint64_t count, double *out_microseconds) {
+  pinion_error error = {""};
+  pinion_status status = check_prepared(instance);
+  if (status) return status;
+  pinion_model *model = instance->model;
+  const uint64_t launches = pinion_description_launches(model->desc);
+  if (count != launches || (!out_microseconds && count))
+    REFUSE(model, PINION_INVALID_ARGUMENT, "the call has %llu launches, not %llu, or out_microseconds is NULL",
+           (unsigned long long)launches, (unsigned long long)count);
+  status = DEVICE->time_launches(model->device, instance->program, out_microseconds, &error);
+  return from_device(model, status, &error);
+}
+
 pinion_status pinion_time_replays(pinion_instance *instance, uint32_t count, double *out_microseconds) {
   pinion_error error = {""};
   pinion_status status = check_prepared(instance);

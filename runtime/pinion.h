@@ -95,6 +95,9 @@ pinion_status pinion_synchronize(pinion_instance *instance, void *stream);
 pinion_status pinion_read_buffer(pinion_instance *instance, uint32_t buffer, void *host, size_t bytes);
 /* Runs one launch of the table alone, as step `step` of its stage. */
 pinion_status pinion_run_launch(pinion_instance *instance, uint32_t launch, uint32_t step, double *out_microseconds);
+/* Runs the call once and times each launch by the device's clock, microseconds: of all steps of all stages, in the
+   order of execution. `count` must be how many those are: the sum over stages of launches times repeats. */
+pinion_status pinion_time_launches(pinion_instance *instance, uint64_t count, double *out_microseconds);
 /* Times `count` replays by the device's clock (GPU events; the monotonic clock on cpu). */
 pinion_status pinion_time_replays(pinion_instance *instance, uint32_t count, double *out_microseconds);
 

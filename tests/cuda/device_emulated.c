@@ -133,6 +133,12 @@ static pinion_status emulated_replay(pinion_device *device, pinion_program *prog
   return status;
 }
 
+static pinion_status emulated_time_launches(pinion_device *device, pinion_program *program, double *out_microseconds,
+                                            pinion_error *error) {
+  (void)device, (void)program, (void)out_microseconds;
+  return pinion_fail(error, PINION_DEVICE_ERROR, "an emulated device has no clock");
+}
+
 static pinion_status emulated_time_replays(pinion_device *device, pinion_program *program, uint32_t count,
                                            double *out_microseconds, pinion_error *error) {
   (void)device, (void)program, (void)count, (void)out_microseconds;
@@ -158,6 +164,7 @@ static const pinion_device_ops emulated_ops = {
     .replay = emulated_replay,
     .synchronize = emulated_synchronize,
     .run_launch = emulated_run_launch,
+    .time_launches = emulated_time_launches,
     .time_replays = emulated_time_replays,
 };
 const pinion_device_ops *const pinion_device_implementation = &emulated_ops;

@@ -474,6 +474,11 @@ cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
   if (!o) return 1;
   if (on && on->capturing) complain(__func__, "the stream is capturing");
   for (int i = 0; i < o->launch_count; i++) {
+    object *event = o->launches[i].event;
+    if (event) {
+      event->recorded = ++event_clock;
+      continue;
+    }
     append(&ran, &ran_count, &o->launches[i]);
     ran[ran_count - 1].stream = stream;
   }
@@ -550,6 +555,16 @@ cuda_result cuEventRecord(cuda_event event, cuda_stream stream) {
   find_stream(__func__, stream);
   if (!o) return 1;
   o->recorded = ++event_clock;
+  return CUDA_OK;
+}
+
+/* In a captured stream, a node of the graph. */
+cuda_result cuEventRecordWithFlags(cuda_event event, cuda_stream stream, unsigned flags) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_object(__func__, event, EVENT), *on = find_stream(__func__, stream);
+  if (!o || !on || !on->capturing || flags != CUDA_EVENT_RECORD_EXTERNAL) return 1;
+  const stand_in_launch node = {.event = o};
+  append(&on->launches, &on->launch_count, &node);
   return CUDA_OK;
 }
 

@@ -23,6 +23,7 @@
 enum { INPUT, ARENA, OUTPUT, WEIGHTS, BUFFERS };
 #define ARENA_BYTES 1024
 #define STEPS 3
+#define LAUNCHES (1 + 2 * STEPS)         /* of the call */
 #define WEIGHTS_BYTES ((40u << 20) + 12) /* more than two staging buffers, and not a multiple */
 
 static const pinion_buffer_desc buffers[BUFFERS] = {
@@ -258,11 +259,12 @@ static pinion_status begin_life(life *l) {
 
 static pinion_status use_life(life *l) {
   static const char input[64] = "input";
-  double microseconds[3];
+  double microseconds[LAUNCHES];
   pinion_status status = CUDA->copy_in(l->device, l->addresses[INPUT], input, 64, NULL, &error);
   if (!status) status = CUDA->replay(l->device, l->program, NULL, &error);
   if (!status) status = CUDA->synchronize(l->device, NULL, &error);
   if (!status) status = CUDA->run_launch(l->device, l->program, 1, 2, microseconds, &error);
+  if (!status) status = CUDA->time_launches(l->device, l->program, microseconds, &error);
   if (!status) status = CUDA->time_replays(l->device, l->program, 3, microseconds, &error);
   if (!status) status = CUDA->copy_out(l->device, l->output, l->addresses[INPUT], 64, NULL, &error);
   return status;
@@ -301,7 +303,7 @@ static void check_replay(const life *l, int first, cuda_stream stream) {
     check_launch(l, stand_in_launch_at(first++), 1, step);
     check_launch(l, stand_in_launch_at(first++), 2, step);
   }
-  for (int i = 1; i <= 1 + 2 * STEPS; i++)
+  for (int i = 1; i <= LAUNCHES; i++)
     if (stream) assert_ptr_equal(stand_in_launch_at(first - i)->stream, stream);
 }
 
@@ -312,9 +314,9 @@ static void a_replay_runs_the_tables_in_order_with_their_steps(void **state) {
   assert_int_equal(stand_in_launch_count(), 0); /* captured, not run */
   assert_int_equal(CUDA->replay(l.device, l.program, NULL, &error), PINION_OK);
   assert_int_equal(CUDA->replay(l.device, l.program, NULL, &error), PINION_OK);
-  assert_int_equal(stand_in_launch_count(), 2 * (1 + 2 * STEPS));
+  assert_int_equal(stand_in_launch_count(), 2 * LAUNCHES);
   check_replay(&l, 0, NULL);
-  check_replay(&l, 1 + 2 * STEPS, NULL);
+  check_replay(&l, LAUNCHES, NULL);
   end_life(&l);
   check_end();
 }
@@ -365,6 +367,19 @@ static void one_launch_runs_alone_and_is_timed(void **state) {
   assert_int_equal(CUDA->run_launch(l.device, l.program, 2, 1, NULL, &error), PINION_OK);
   assert_int_equal(CUDA->run_launch(l.device, l.program, 2, STEPS, NULL, &error), PINION_INVALID_ARGUMENT);
   assert_int_equal(CUDA->run_launch(l.device, l.program, 3, 0, NULL, &error), PINION_INVALID_ARGUMENT);
+  end_life(&l);
+  check_end();
+}
+
+static void launches_are_timed_inside_of_a_graph(void **state) {
+  (void)state;
+  life l;
+  double microseconds[LAUNCHES] = {0};
+  assert_int_equal(begin_life(&l), PINION_OK);
+  assert_int_equal(CUDA->time_launches(l.device, l.program, microseconds, &error), PINION_OK);
+  for (int i = 0; i < LAUNCHES; i++) assert_true(microseconds[i] == 250);
+  assert_int_equal(stand_in_calls("cuGraphLaunch"), 1);
+  assert_int_equal(stand_in_launch_count(), LAUNCHES);
   end_life(&l);
   check_end();
 }
@@ -581,6 +596,7 @@ int main(void) {
       TEST(the_callers_stream_is_used),
       TEST(a_replay_allocates_nothing),
       TEST(one_launch_runs_alone_and_is_timed),
+      TEST(launches_are_timed_inside_of_a_graph),
       TEST(every_replay_is_timed_apart),
       TEST(weights_arrive_whole_through_pinned_buffers),
       TEST(weights_arrive_where_no_memory_can_be_pinned),

@@ -16,6 +16,7 @@ typedef enum device_call {
   REPLAY,
   SYNCHRONIZE,
   LAUNCH,
+  TIME_LAUNCHES,
   TIME,
   CALLS
 } device_call;
@@ -99,6 +100,11 @@ static pinion_status stand_in_run_launch(pinion_device *device, pinion_program *
   (void)device, (void)program, (void)launch, (void)step, (void)out_microseconds;
   return act(LAUNCH, error);
 }
+static pinion_status stand_in_time_launches(pinion_device *device, pinion_program *program, double *out_microseconds,
+                                            pinion_error *error) {
+  (void)device, (void)program, (void)out_microseconds;
+  return act(TIME_LAUNCHES, error);
+}
 static pinion_status stand_in_time(pinion_device *device, pinion_program *program, uint32_t count,
                                    double *out_microseconds, pinion_error *error) {
   (void)device, (void)program, (void)count, (void)out_microseconds;
@@ -106,22 +112,23 @@ static pinion_status stand_in_time(pinion_device *device, pinion_program *progra
 }
 
 static const pinion_device_ops stand_in = {
-    "cpu",           stand_in_open,        stand_in_close,      stand_in_allocate, stand_in_free_memory,
-    stand_in_load,   stand_in_copy_in,     stand_in_copy_out,   stand_in_capture,  stand_in_free_program,
-    stand_in_replay, stand_in_synchronize, stand_in_run_launch, stand_in_time,
+    "cpu",           stand_in_open,        stand_in_close,      stand_in_allocate,      stand_in_free_memory,
+    stand_in_load,   stand_in_copy_in,     stand_in_copy_out,   stand_in_capture,       stand_in_free_program,
+    stand_in_replay, stand_in_synchronize, stand_in_run_launch, stand_in_time_launches, stand_in_time,
 };
 const pinion_device_ops *const pinion_device_implementation = &stand_in;
 
 /* A whole life; stops at the first call that fails and says how it ended. */
 static pinion_status live_once(pinion_model **out_model, pinion_instance **out_instance) {
   static example_case c;
-  double microseconds;
+  double microseconds, times[EXAMPLE_LAUNCHES];
   memset(called, 0, sizeof called);
   pinion_status status = pinion_model_open(pinion_model_description(), fixture_folder, NULL, out_model);
   if (!status) status = pinion_instance_create(*out_model, out_instance);
   if (!status) status = pinion_set_input(*out_instance, "state", c.state, sizeof c.state);
   if (!status) status = pinion_run(*out_instance, NULL);
   if (!status) status = pinion_run_launch(*out_instance, 0, 0, &microseconds);
+  if (!status) status = pinion_time_launches(*out_instance, sizeof times / sizeof *times, times);
   if (!status) status = pinion_time_replays(*out_instance, 1, &microseconds);
   if (!status) status = pinion_get_output(*out_instance, "actions", c.actions, sizeof c.actions);
   return status;

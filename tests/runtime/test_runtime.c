@@ -107,7 +107,7 @@ static void run_allocates_nothing(void **state) {
   pinion_model *model = open_example(3);
   pinion_instance *instance = create(model);
   example_case c = example_case_make(1);
-  double microseconds[4];
+  double microseconds[4], times[EXAMPLE_LAUNCHES];
   example_set_inputs(instance, &c);
   assert_int_equal(pinion_prepare(instance), PINION_OK);
   int before = atomic_load(&allocations);
@@ -118,8 +118,10 @@ static void run_allocates_nothing(void **state) {
     example_check_outputs(instance, &c);
   }
   assert_int_equal(pinion_time_replays(instance, 4, microseconds), PINION_OK);
+  assert_int_equal(pinion_time_launches(instance, EXAMPLE_LAUNCHES, times), PINION_OK);
   assert_int_equal(atomic_load(&allocations), before);
   for (int i = 0; i < 4; i++) assert_true(microseconds[i] > 0);
+  for (int i = 0; i < EXAMPLE_LAUNCHES; i++) assert_true(times[i] > 0);
   pinion_instance_destroy(instance);
   pinion_model_close(model);
 }
@@ -247,7 +249,7 @@ static void wrong_arguments_are_refused_in_words_and_leave_the_handle_usable(voi
   pinion_instance *instance = create(model);
   example_case c = example_case_make(2);
   char memory[64];
-  double time;
+  double time, times[EXAMPLE_LAUNCHES];
   assert_string_equal(pinion_last_error(model), "");
   REFUSED(model, pinion_set_input(instance, "speed", c.state, sizeof c.state), PINION_INVALID_ARGUMENT);
   assert_string_equal(pinion_last_error(model), "the model has no input 'speed'");
@@ -260,6 +262,7 @@ static void wrong_arguments_are_refused_in_words_and_leave_the_handle_usable(voi
   REFUSED(model, pinion_get_output(instance, "actions", c.actions, sizeof c.actions), PINION_NOT_PREPARED);
   REFUSED(model, pinion_read_buffer(instance, 0, memory, 24), PINION_NOT_PREPARED);
   REFUSED(model, pinion_run_launch(instance, 0, 0, &time), PINION_NOT_PREPARED);
+  REFUSED(model, pinion_time_launches(instance, EXAMPLE_LAUNCHES, times), PINION_NOT_PREPARED);
   REFUSED(model, pinion_time_replays(instance, 1, &time), PINION_NOT_PREPARED);
   example_set_inputs(instance, &c);
   assert_int_equal(pinion_prepare(instance), PINION_OK);
@@ -269,6 +272,8 @@ static void wrong_arguments_are_refused_in_words_and_leave_the_handle_usable(voi
   REFUSED(model, pinion_run_launch(instance, 99, 0, &time), PINION_INVALID_ARGUMENT);
   REFUSED(model, pinion_run_launch(instance, 0, 1, &time), PINION_INVALID_ARGUMENT);
   REFUSED(model, pinion_run_launch(instance, 4, EXAMPLE_STEPS, &time), PINION_INVALID_ARGUMENT);
+  REFUSED(model, pinion_time_launches(instance, EXAMPLE_LAUNCHES - 1, times), PINION_INVALID_ARGUMENT);
+  REFUSED(model, pinion_time_launches(instance, EXAMPLE_LAUNCHES, NULL), PINION_INVALID_ARGUMENT);
   REFUSED(model, pinion_time_replays(instance, 1, NULL), PINION_INVALID_ARGUMENT);
   assert_int_equal(pinion_run(instance, NULL), PINION_OK);
   example_check_outputs(instance, &c);

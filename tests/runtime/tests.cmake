@@ -53,6 +53,9 @@ if(TARGET pinion AND Python3_Interpreter_FOUND)
   add_test(NAME runtime.verify
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_verify.py $<TARGET_FILE:pinion>
             ${CMAKE_SOURCE_DIR}/tests/fixtures ${CMAKE_BINARY_DIR}/tests/verify)
+  add_test(NAME runtime.profile
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_profile.py $<TARGET_FILE:pinion>
+            ${CMAKE_SOURCE_DIR}/tests/fixtures ${CMAKE_BINARY_DIR}/tests/profile)
   add_test(NAME runtime.commands
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_commands.py $<TARGET_FILE:pinion>
             ${example_artifact})

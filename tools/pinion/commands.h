@@ -11,6 +11,7 @@
   COMMAND(run, "run an artifact; compare with a reference")                                                            \
   COMMAND(verify, "compare an artifact with the reference interpreter")                                                \
   COMMAND(bench, "latency of an artifact")                                                                             \
+  COMMAND(profile, "time of every launch inside the call")                                                             \
   COMMAND(inspect, "what is inside an artifact; --check hashes it")                                                    \
   COMMAND(tune, "measure tiles on this machine, write the tuning file")                                                \
   COMMAND(targets, "list targets")                                                                                     \

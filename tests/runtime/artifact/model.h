@@ -13,6 +13,7 @@
 #include "runtime/abi.h"
 
 enum { EXAMPLE_ROWS = 2, EXAMPLE_STATE = 3, EXAMPLE_ACTIONS = 5, EXAMPLE_VOCABULARY = 6, EXAMPLE_STEPS = 3 };
+enum { EXAMPLE_LAUNCHES = 4 + 2 * EXAMPLE_STEPS }; /* of one call */
 
 /* What weights.bin holds, rows padded to 16 bytes as everywhere. */
 typedef struct example_weights {
