@@ -21,7 +21,7 @@ typedef struct stand_in_launch {
   pinion_params params;
   cuda_tensor_map tensor_map; /* as cuTensorMapEncodeTiled here made it, see there; zeros if the launch had none */
   cuda_stream stream;         /* of the launch or of the graph's launch */
-  void *event; /* not NULL: no launch but the recording of this event; never reported */
+  void *event;                /* not NULL: no launch but the recording of this event; never reported */
 } stand_in_launch;
 
 /* The GPU to be: one device of compute capability 9.0 and a driver for CUDA 13.0 after a reset. */
