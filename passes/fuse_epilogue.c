@@ -5,12 +5,11 @@
  *
  *   pointwise(matmul a b, bias)  ->  gemm(a, b, bias) {body = ["add x0 x1", "yield v0"]}
  *
- * Requires: fuse-pointwise (whole trees), outline-weights. Produces: pinion.gemm. Breaks: patterns that begin at a
- * matmul.
+ * Requires: fuse-pointwise (whole trees). Produces: pinion.gemm. Breaks: patterns that begin at a matmul.
  *
- * It fires when nothing else reads the product, and the op has its shape. Where an op reads two products (gate times
- * up), the later one takes it. A product of bf16 or f16 keeps its rounding, as a cast at the head of the body: what the
- * graph computed does not change.
+ * It fires when nothing else reads the product, which is not one of weights alone, and the op has its shape. Where an
+ * op reads two products (gate times up), the later one takes it. A product of bf16 or f16 keeps its rounding, as a cast
+ * at the head of the body: what the graph computed does not change.
  */
 #include "pointwise_body.h"
 
@@ -39,13 +38,14 @@ static bool may_take(MlirOperation matmul, MlirOperation op) {
 }
 
 /* The last matmul that can take `op`: a later one, because all of op's other operands exist where op stands. */
-static MlirOperation find_matmul(const pointer_map *positions, MlirOperation op) {
+static MlirOperation find_matmul(const pointer_map *positions, const bool *from_weights, MlirOperation op) {
   MlirOperation best = {0};
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirOperation matmul = value_defined_by(mlirOperationGetOperand(op, i), OP_matmul);
     if (mlirOperationIsNull(matmul) || !may_take(matmul, op)) continue;
-    if (mlirOperationIsNull(best) || pointer_map_get(positions, matmul.ptr) > pointer_map_get(positions, best.ptr))
-      best = matmul;
+    const int64_t at = pointer_map_get(positions, matmul.ptr);
+    if (from_weights[at]) continue;
+    if (mlirOperationIsNull(best) || at > pointer_map_get(positions, best.ptr)) best = matmul;
   }
   return best;
 }
@@ -87,12 +87,13 @@ static status fuse_block(pass_context *context, MlirBlock block) {
   arena *a = arena_create();
   op_list ops = block_ops(a, block);
   pointer_map positions = op_positions(a, &ops);
+  const bool *from_weights = ops_from_weights(a, &ops, &positions);
   pointwise_body *built = arena_alloc(a, sizeof *built);
   status code = STATUS_OK;
   for (int i = 0; i < ops.count && code == STATUS_OK; i++) {
     MlirOperation op = ops.ops[i]; /* what a fusion erases stands here or before */
     if (!op_is_elementwise(op) || mlirOperationGetNumResults(op) != 1) continue;
-    MlirOperation matmul = find_matmul(&positions, op);
+    MlirOperation matmul = find_matmul(&positions, from_weights, op);
     if (mlirOperationIsNull(matmul)) continue;
     if (!epilogue_body(context->compilation, matmul, op, built)) {
       pass_remark(context, "fuse-epilogue", "an epilogue has too many operands or instructions");

@@ -4,10 +4,11 @@
  *
  *   binary add (binary mul x s) (broadcast b)  ->  pointwise(x, b) {body = ["mul x0 0.5", "add v0 x1", "yield v1"]}
  *
- * Requires: outline-weights (a cast of a weight must not be fused into its user), equal ops merged.
+ * Requires: equal ops merged.
  * Produces: pinion.pointwise with one result. Broadcasts become operands, constants with one number literals.
  * Breaks:   patterns of single elementwise ops, for passes that look for them.
  *
+ * What depends on weights alone stays apart: outline-weights has it computed at compile time.
  * An op joins its user's tree if all its uses are in the tree, and it has the tree's shape or is cheap enough to be
  * computed again for each element. An op with users elsewhere is repeated only if it widens its operand. A bf16 or f16
  * value between two fused ops keeps its rounding, as a cast in the body: what the fused loop computes is what the ops
@@ -23,6 +24,7 @@ enum { MAXIMUM_MEMBERS = 96 };
 typedef struct tree {
   compilation *compilation;
   const pointer_map *positions;
+  const bool *from_weights;               /* per position */
   MlirOperation members[MAXIMUM_MEMBERS]; /* the root first */
   int count;
 } tree;
@@ -55,7 +57,8 @@ static bool widens(MlirOperation op) {
 
 static bool may_join(const tree *t, MlirOperation op) {
   if (t->count == MAXIMUM_MEMBERS || !op_is_elementwise(op) || mlirOperationGetNumResults(op) != 1) return false;
-  if (pointer_map_get(t->positions, op.ptr) < 0 || is_member(t, op)) return false;
+  const int64_t at = pointer_map_get(t->positions, op.ptr);
+  if (at < 0 || t->from_weights[at] || is_member(t, op)) return false;
   if (result_elements(op) != result_elements(t->members[0]) && !op_is_cheap(op)) return false;
   return uses_are_members(t, mlirOperationGetResult(op, 0)) || widens(op);
 }
@@ -119,18 +122,23 @@ static status fuse_block(pass_context *context, MlirBlock block) {
   arena *a = arena_create();
   op_list ops = block_ops(a, block);
   pointer_map positions = op_positions(a, &ops);
+  const bool *from_weights = ops_from_weights(a, &ops, &positions);
   pointwise_body *built = arena_alloc(a, sizeof *built);
   bool *refused = arena_alloc(a, (size_t)ops.count);
   tree *t = arena_alloc(a, sizeof *t);
   status code = STATUS_OK;
   for (int i = ops.count - 1; i >= 0 && code == STATUS_OK; i--) {
     MlirOperation root = ops.ops[i];
-    if (!op_is_elementwise(root) || mlirOperationGetNumResults(root) != 1) continue;
+    if (!op_is_elementwise(root) || from_weights[i] || mlirOperationGetNumResults(root) != 1) continue;
     if (value_is_unused(mlirOperationGetResult(root, 0))) {
       op_erase(root); /* joined a tree further down */
       continue;
     }
-    *t = (tree){.compilation = context->compilation, .positions = &positions, .members = {root}, .count = 1};
+    *t = (tree){.compilation = context->compilation,
+                .positions = &positions,
+                .from_weights = from_weights,
+                .members = {root},
+                .count = 1};
     while (grow_once(t, built, refused)) continue;
     if (t->count > 1 && tree_body(t, built) && built->body.input_count > 0) code = build_fused(context, t, built);
     memset(refused, 0, (size_t)i + 1);

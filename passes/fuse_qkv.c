@@ -5,8 +5,8 @@
  *   matmul(x, Q) + q, matmul(x, K) + k, matmul(x, V) + v
  *     becomes   y = matmul(x, concat(Q, K, V)) + concat(q, k, v),  slice y, slice y, slice y
  *
- * Requires: nothing; before outline-weights, which then computes the joined weights at compile time. Produces: core
- * ops; the slices are views when lowered. Breaks: nothing: each result keeps its bits and its identity.
+ * Requires: nothing. Produces: core ops; outline-weights has the joined weights computed at compile time, the slices
+ * are views when lowered. Breaks: nothing: each result keeps its bits and its identity.
  *
  * What all of them add, or some multiply by, goes along if it is a row of weights and read by nothing else: the others
  * are multiplied by 1, which is exact. So does what all of them are cast to. Nothing but the shared input makes matmuls

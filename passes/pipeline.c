@@ -38,13 +38,13 @@ const char *const *pipeline_default(void) {
       "recognise-attention",  /* each of the four in any order */
       "narrow-operands",      /* after recognise: it looks for uncast products; before fusions, which take its casts */
       "eliminate-dead",       /* results of stages that nothing reads, before their weights are listed */
-      "batch-vision",         /* after outline-stages made the calls; repeats weights, so before outline-weights */
-      "fuse-qkv",             /* before outline-weights: the joined weights are computed at compile time */
-      "outline-weights",      /* before fusing: a cast of a weight must not be fused into its user */
-      "eliminate-common",     /* outlining cloned constants into each function */
-      "fuse-pointwise",       /* after all that wants to see single ops */
-      "fuse-epilogue",        /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
-      "eliminate-dead",       /* nothing dead may become a launch */
+      "batch-vision",         /* after outline-stages made the calls */
+      "fuse-qkv",
+      "eliminate-common", /* outlining cloned weights and constants into each function */
+      "fuse-pointwise",   /* after all that wants to see single ops */
+      "fuse-epilogue",    /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
+      "outline-weights",  /* after all fusions: they join, permute and scale weights with ordinary ops */
+      "eliminate-dead",   /* nothing dead may become a launch */
       "lower-to-launches",
       "plan-memory",
       NULL,

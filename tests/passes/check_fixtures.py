@@ -96,7 +96,7 @@ def expected(description):
 
 def check_recognised(fixture, description, dumps):
     """Broken rules."""
-    functions = functions_of(dump(dumps, "outline-weights"))
+    functions = functions_of(dump(dumps, "batch-vision"))
     for name, wanted in expected(description).items():
         found = recognised(functions.get(name, []))
         for what, count in wanted.items():
@@ -117,7 +117,7 @@ def main():
         fixture = os.path.basename(os.path.dirname(path))
         dumps, model, seconds[fixture] = compile_fixture(arguments.pinion, fixture, arguments.work)
         counts = [sum(map(len, functions_of(name).values()))
-                  for name in (os.path.join(model, "imported.mlir"), dump(dumps, "outline-weights"),
+                  for name in (os.path.join(model, "imported.mlir"), dump(dumps, "batch-vision"),
                                dump(dumps, "eliminate-dead"))]
         with open(os.path.join(model, "lowered.mlir"), encoding="utf-8") as file:
             launches = file.read().count('"pinion.launch"')

@@ -5,6 +5,7 @@
 // RUN: pinion opt --passes=fuse-pointwise %t/shared.mlir | FileCheck %t/shared.mlir
 // RUN: pinion opt --passes=fuse-pointwise %t/rows.mlir | FileCheck %t/rows.mlir
 // RUN: pinion opt --passes=fuse-pointwise %t/limits.mlir | FileCheck %t/limits.mlir
+// RUN: pinion opt --passes=fuse-pointwise %t/weights.mlir | FileCheck %t/weights.mlir
 // RUN: pinion opt --passes=fuse-pointwise,fuse-pointwise %t/tree.mlir | FileCheck %t/tree.mlir
 
 //--- tree.mlir
@@ -108,4 +109,21 @@ func.func private @weights() -> tensor<4xf32> {
   %0 = "pinion.unary"(%w) {kind = "exp"} : (tensor<4xf32>) -> tensor<4xf32>
   %1 = "pinion.unary"(%0) {kind = "neg"} : (tensor<4xf32>) -> tensor<4xf32>
   return %1 : tensor<4xf32>
+}
+
+//--- weights.mlir
+// Must not fire: what depends on weights alone is computed at compile time, apart from the op that reads it.
+// CHECK-LABEL: func.func @main
+// CHECK: %[[W:.*]] = "pinion.weight"
+// CHECK: %[[WIDE:.*]] = "pinion.cast"(%[[W]])
+// CHECK: %[[SCALE:.*]] = "pinion.binary"(%[[WIDE]], %{{.*}}) {kind = "add"}
+// CHECK: "pinion.pointwise"(%{{.*}}, %[[SCALE]]) {body = ["mul x0 x1", "neg v0", "yield v1"]}
+func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 0 : i64} : () -> tensor<4xbf16>
+  %one = "pinion.constant"() {value = dense<1.0> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.cast"(%w) : (tensor<4xbf16>) -> tensor<4xf32>
+  %1 = "pinion.binary"(%0, %one) {kind = "add"} : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  %2 = "pinion.binary"(%x, %1) {kind = "mul"} : (tensor<2x4xf32>, tensor<4xf32>) -> tensor<2x4xf32>
+  %3 = "pinion.unary"(%2) {kind = "neg"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %3 : tensor<2x4xf32>
 }
