@@ -65,6 +65,11 @@ int pointwise_body_input(pointwise_body *b, MlirValue value, pinion_dtype dtype)
   return b->body.input_count++;
 }
 
+void pointwise_body_leading(pointwise_body *b, pinion_dtype dtype) {
+  b->inputs[b->body.input_count] = (MlirValue){0};
+  b->body.input_dtypes[b->body.input_count++] = dtype;
+}
+
 static bool known_value(const pointwise_body *b, MlirValue value, body_operand *out_operand) {
   for (int i = 0; i < b->value_count; i++) {
     if (!mlirValueEqual(b->values[i], value)) continue;
@@ -91,14 +96,13 @@ static bool resolve(pointwise_body *b, MlirValue value, body_operand *out_operan
   return index >= 0;
 }
 
-/* Appends an instruction; its value in *out_operand. False if the body is full. */
-static bool append(pointwise_body *b, const char *operation, pinion_dtype dtype, int count,
-                   const body_operand *operands, body_operand *out_operand) {
+bool pointwise_body_instruction(pointwise_body *b, const char *operation, pinion_dtype dtype, int count,
+                                const body_operand *operands, body_operand *out_value) {
   if (b->body.instruction_count == BODY_MAX_INSTRUCTIONS) return false;
   body_instruction instruction = {.dtype = dtype, .operand_count = count};
   snprintf(instruction.operation, sizeof instruction.operation, "%s", operation);
   memcpy(instruction.operands, operands, (size_t)count * sizeof *operands);
-  *out_operand = (body_operand){.kind = BODY_VALUE, .index = b->body.instruction_count};
+  *out_value = (body_operand){.kind = BODY_VALUE, .index = b->body.instruction_count};
   b->body.instructions[b->body.instruction_count++] = instruction;
   return true;
 }
@@ -108,7 +112,7 @@ static bool type_literals(pointwise_body *b, int first, int count, body_operand 
   for (int i = first; i < count; i++)
     if (operands[i].kind != BODY_LITERAL) return true;
   body_operand literal = operands[first];
-  return append(b, "const", dtype, 1, &literal, &operands[first]);
+  return pointwise_body_instruction(b, "const", dtype, 1, &literal, &operands[first]);
 }
 
 /* Of operands that hold values of a small float type, these give such a value again: nothing is left to round. */
@@ -130,44 +134,63 @@ static bool add_cast(pointwise_body *b, MlirOperation op, bool last) {
   body_operand operand;
   if (!resolve(b, x, &operand)) return false;
   bool is_literal = operand.kind == BODY_LITERAL;
-  if (is_literal && !append(b, "const", from, 1, &operand, &operand)) return false;
+  if (is_literal && !pointwise_body_instruction(b, "const", from, 1, &operand, &operand)) return false;
   bool widens = compute_dtype(from) == to || (last && is_half(to) && compute_dtype(from) == PINION_DTYPE_f32);
-  if (!(widens && operand.kind == BODY_VALUE) && !append(b, "cast", to, 1, &operand, &operand)) return false;
+  if (!(widens && operand.kind == BODY_VALUE) && !pointwise_body_instruction(b, "cast", to, 1, &operand, &operand))
+    return false;
   return remember(b, result, operand);
+}
+
+static body_operand renumbered(body_operand operand, const body_operand *inputs, const body_operand *values) {
+  switch (operand.kind) {
+  case BODY_INPUT: return inputs[operand.index];
+  case BODY_VALUE: return values[operand.index];
+  default: return operand;
+  }
+}
+
+bool pointwise_body_append(pointwise_body *b, const body *inner, const body_operand *inputs,
+                           body_operand *out_results) {
+  body_operand values[BODY_MAX_INSTRUCTIONS], operands[3];
+  for (int i = 0; i < inner->instruction_count; i++) {
+    const body_instruction *instruction = &inner->instructions[i];
+    for (int k = 0; k < instruction->operand_count; k++)
+      operands[k] = renumbered(instruction->operands[k], inputs, values);
+    if (!pointwise_body_instruction(b, instruction->operation, instruction->dtype, instruction->operand_count, operands,
+                                    &values[i]))
+      return false;
+  }
+  for (int i = 0; i < inner->result_count; i++) out_results[i] = renumbered(inner->results[i], inputs, values);
+  return true;
+}
+
+bool pointwise_body_round(pointwise_body *b, pinion_dtype dtype, body_operand *value) {
+  return !is_half(dtype) || pointwise_body_instruction(b, "cast", dtype, 1, value, value);
+}
+
+void pointwise_body_yield(pointwise_body *b, body_operand value, pinion_dtype dtype) {
+  b->body.results[b->body.result_count] = value;
+  b->body.result_dtypes[b->body.result_count++] = dtype;
 }
 
 /* The body of a pointwise op, with its inputs and values renumbered. */
 static bool add_body(pointwise_body *b, MlirOperation op, bool last) {
   body *inner = arena_alloc(b->compilation->arena, sizeof *inner);
   pinion_dtype dtypes[PINION_MAX_ARGS];
-  body_operand inputs[PINION_MAX_ARGS], values[BODY_MAX_INSTRUCTIONS];
+  body_operand inputs[PINION_MAX_ARGS], yielded;
   int input_count = (int)mlirOperationGetNumOperands(op);
   const char *why;
   for (int i = 0; i < input_count; i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
     dtypes[i] = dtype_of(operand);
     if (!resolve(b, operand, &inputs[i])) return false;
-    if (inputs[i].kind == BODY_LITERAL && !append(b, "const", dtypes[i], 1, &inputs[i], &inputs[i])) return false;
+    if (inputs[i].kind == BODY_LITERAL && !pointwise_body_instruction(b, "const", dtypes[i], 1, &inputs[i], &inputs[i]))
+      return false;
   }
   MlirAttribute attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("body"));
   if (!body_parse(b->compilation->arena, attribute, input_count, dtypes, inner, &why)) return false;
-  for (int i = 0; i < inner->instruction_count; i++) {
-    body_instruction *instruction = &inner->instructions[i];
-    for (int k = 0; k < instruction->operand_count; k++) {
-      body_operand *operand = &instruction->operands[k];
-      if (operand->kind == BODY_INPUT)
-        *operand = inputs[operand->index];
-      else if (operand->kind == BODY_VALUE)
-        *operand = values[operand->index];
-    }
-    if (!append(b, instruction->operation, instruction->dtype, instruction->operand_count, instruction->operands,
-                &values[i]))
-      return false;
-  }
-  body_operand yielded = inner->results[0];
-  yielded = yielded.kind == BODY_INPUT ? inputs[yielded.index] : values[yielded.index];
-  pinion_dtype to = dtype_of(mlirOperationGetResult(op, 0));
-  if (!last && is_half(to) && !append(b, "cast", to, 1, &yielded, &yielded)) return false;
+  if (!pointwise_body_append(b, inner, inputs, &yielded)) return false;
+  if (!last && !pointwise_body_round(b, dtype_of(mlirOperationGetResult(op, 0)), &yielded)) return false;
   return remember(b, mlirOperationGetResult(op, 0), yielded);
 }
 
@@ -188,15 +211,15 @@ static bool add_scalar(pointwise_body *b, MlirOperation op, bool last) {
   if (select && !type_literals(b, 0, 1, operands, PINION_DTYPE_bool)) return false;
   if (!type_literals(b, select, count, operands, dtype_of(mlirOperationGetOperand(op, count - 1)))) return false;
   pinion_dtype dtype = dtype_of(result);
-  if (!append(b, operation, compute_dtype(dtype), count, operands, &value)) return false;
+  if (!pointwise_body_instruction(b, operation, compute_dtype(dtype), count, operands, &value)) return false;
   bool rounds = is_half(dtype) && !last && !is_exact(op);
-  if (rounds && !append(b, "cast", dtype, 1, &value, &value)) return false;
+  if (rounds && !pointwise_body_instruction(b, "cast", dtype, 1, &value, &value)) return false;
   return remember(b, result, value);
 }
 
 bool pointwise_body_accumulator(pointwise_body *b, MlirValue product, pinion_dtype accumulator, pinion_dtype dtype) {
   body_operand value = {.kind = BODY_INPUT, .index = pointwise_body_input(b, product, accumulator)};
-  if (is_half(dtype) && !append(b, "cast", dtype, 1, &value, &value)) return false;
+  if (is_half(dtype) && !pointwise_body_instruction(b, "cast", dtype, 1, &value, &value)) return false;
   return remember(b, product, value);
 }
 
@@ -209,8 +232,9 @@ bool pointwise_body_add(pointwise_body *b, MlirOperation op, bool last) {
 }
 
 bool pointwise_body_end(pointwise_body *b, MlirValue result) {
-  if (!known_value(b, result, &b->body.results[0]) || b->body.results[0].kind == BODY_LITERAL) return false;
-  b->body.result_count = 1;
-  b->body.result_dtypes[0] = dtype_of(result);
+  body_operand value;
+  if (!known_value(b, result, &value) || value.kind == BODY_LITERAL) return false;
+  b->body.result_count = 0;
+  pointwise_body_yield(b, value, dtype_of(result));
   return true;
 }

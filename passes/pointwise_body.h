@@ -28,6 +28,8 @@ MlirValue value_before_broadcast(MlirValue value);
 void pointwise_body_begin(pointwise_body *b, compilation *c, int input_limit);
 /* Makes `value` an input, or finds it; -1 over the limit. `dtype` is how the body sees it. */
 int pointwise_body_input(pointwise_body *b, MlirValue value, pinion_dtype dtype);
+/* Appends an input that is no value of the function: an accumulator, the index of a part. */
+void pointwise_body_leading(pointwise_body *b, pinion_dtype dtype);
 /* Makes the first input the accumulator of `product`, a matmul's result of type `dtype`: what reads the product sees
    the accumulator rounded to it. */
 bool pointwise_body_accumulator(pointwise_body *b, MlirValue product, pinion_dtype accumulator, pinion_dtype dtype);
@@ -35,5 +37,16 @@ bool pointwise_body_accumulator(pointwise_body *b, MlirValue product, pinion_dty
 bool pointwise_body_add(pointwise_body *b, MlirOperation op, bool last);
 /* Yields the value of an op added. */
 bool pointwise_body_end(pointwise_body *b, MlirValue result);
+
+/* ---- Building it by hand; all false over a limit ---- */
+/* Appends one instruction; its value in *out_value. `dtype` is of its result (BODY_LITERAL alone leaves it open). */
+bool pointwise_body_instruction(pointwise_body *b, const char *operation, pinion_dtype dtype, int count,
+                                const body_operand *operands, body_operand *out_value);
+/* Appends another body, with `inputs` for its inputs; what it yields in out_results. */
+bool pointwise_body_append(pointwise_body *b, const body *inner, const body_operand *inputs, body_operand *out_results);
+/* Rounds *value to a narrow float type; any other type is left alone. */
+bool pointwise_body_round(pointwise_body *b, pinion_dtype dtype, body_operand *value);
+/* Yields one more result, stored as `dtype`. */
+void pointwise_body_yield(pointwise_body *b, body_operand value, pinion_dtype dtype);
 
 #endif
