@@ -233,6 +233,19 @@ PN_INLINE int64_t pn_offset(const pinion_params *params, int argument, int first
   return offset;
 }
 
+/* ---- Attention: the dimensions of its space, and which keys a query sees ---- */
+enum { PN_HEAD = 2, PN_QUERY, PN_KEY, PN_DEPTH, PN_VALUE };
+
+/* A query sees no key from here on: neither causally nor by the blocks of abi.h. It grows with the query. */
+PN_INLINE int64_t pn_key_limit(const pinion_params *params, int64_t query) {
+  const int64_t *integer = params->integer;
+  int64_t limit = params->size[PN_KEY];
+  if (integer[0] == 1 && query + integer[1] + 1 < limit) limit = query + integer[1] + 1;
+  if (integer[2] <= 0) return limit;
+  const int block = integer[5] > 0 && query >= integer[5] ? 6 : integer[3] > 0 && query >= integer[3] ? 4 : 2;
+  return integer[block] < limit ? integer[block] : limit;
+}
+
 /* ---- The body, at the coordinates that the kernel calls `at`. Gemm sets x0 before. ---- */
 #define PN_BODY_LOAD(j, i, type)                                                                                       \
   const PN_C##i x##j = pn_load_##type(arguments.pointer[i], pn_offset(&params, i, 0, PN_RANK, at));

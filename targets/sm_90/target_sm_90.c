@@ -525,7 +525,7 @@ static bool choose_attention(const kernel_problem *problem, kernel_choice *choic
   int64_t blocks = points(problem, 0, 3) * round_up_division(size[3], tile) * round_up_division(size[6], columns);
   choice->source = "attention.cu";
   set_grid(choice, blocks, THREADS, false);
-  text_append(&choice->defines, "#define PN_ACCUMULATOR %s\n#define PN_TILE %d\n#define PN_VALUE %d\n", accumulator,
+  text_append(&choice->defines, "#define PN_ACCUMULATOR %s\n#define PN_TILE %d\n#define PN_COLUMNS %d\n", accumulator,
               tile, columns);
   if (problem->params.arg_count > 4 && problem->dtypes[4] == PINION_DTYPE_bool)
     text_append(&choice->defines, "#define PN_BOOL_MASK 1\n");

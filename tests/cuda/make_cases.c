@@ -3,10 +3,11 @@
  * Compiles every kernel family of sm_90 with NVRTC, for representative types, bodies and tiles, and writes random
  * problems with the reference's results for run_cases.
  *
- *   make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N]
+ *   make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N] [--only=PREFIX]
  *
  * --kernels: how many different kernels a case may become (rank and row length are compiled in), default 1; --problems:
- * of each case, default 4; --timing: also the shapes of a full-size policy, in the --tiles best tiles of each (3).
+ * of each case, default 4; --timing: also the shapes of a full-size policy, in the --tiles best tiles of each (3);
+ * --only: nothing but the cases whose names begin so.
  * Exits 77 where NVRTC is missing, 1 if a kernel does not compile, has no form, or is a tile that spills.
  */
 #include "cases.h"
@@ -335,12 +336,22 @@ static bool make_timing(maker *m, const timing_case *t) {
 
 /* ---- Main ---- */
 
-/* The number of `--name=N` in argv, or `otherwise`. */
-static int option(int argc, char **argv, const char *name, int otherwise) {
+/* The text of `--name=TEXT` in argv, or "". */
+static const char *text_option(int argc, char **argv, const char *name) {
   size_t length = strlen(name);
   for (int i = 2; i < argc; i++)
-    if (!strncmp(argv[i], name, length) && argv[i][length] == '=') return atoi(argv[i] + length + 1);
-  return otherwise;
+    if (!strncmp(argv[i], name, length) && argv[i][length] == '=') return argv[i] + length + 1;
+  return "";
+}
+
+/* The number of `--name=N`, or `otherwise`. */
+static int option(int argc, char **argv, const char *name, int otherwise) {
+  const char *number = text_option(argc, argv, name);
+  return *number ? atoi(number) : otherwise;
+}
+
+static bool begins_with(const char *name, const char *prefix) {
+  return !strncmp(name, prefix, strlen(prefix));
 }
 
 static bool has_flag(int argc, char **argv, const char *name) {
@@ -369,7 +380,8 @@ int main(int argc, char **argv) {
   static maker m;
   const char *why;
   if (argc < 2) {
-    fprintf(stderr, "usage: make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N]\n");
+    fprintf(stderr, "usage: make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N] "
+                    "[--only=PREFIX]\n");
     return 2;
   }
   if (!nvrtc_available(&why)) {
@@ -384,10 +396,12 @@ int main(int argc, char **argv) {
   m.tiles_per_timing = option(argc, argv, "--tiles", 3);
   pthread_mutex_init(&m.mutex, NULL);
   random_seed((uint64_t)option(argc, argv, "--seed", 20261121));
+  const char *only = text_option(argc, argv, "--only");
   bool good = open_folder(&m);
-  for (int i = 0; i < CASES && good; i++) good = make_case(&m, &cases[i]);
+  for (int i = 0; i < CASES && good; i++)
+    if (begins_with(cases[i].name, only)) good = make_case(&m, &cases[i]);
   for (size_t i = 0; good && has_flag(argc, argv, "--timing") && i < sizeof timings / sizeof *timings; i++)
-    good = make_timing(&m, &timings[i]);
+    if (begins_with(timings[i].name, only)) good = make_timing(&m, &timings[i]);
   int failed = good ? write_kernels(&m) : 0;
   good = good && close_folder(&m) && !failed;
   printf("%s: %d of %d kernels compiled, %llu problems\n", nvrtc_version(), m.kernel_count - failed, m.kernel_count,

@@ -66,7 +66,8 @@ bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *ou
 
 /* Whether an argument's place depends on a dimension at all. */
 typedef struct dimension_use {
-  bool in_rows; /* as the compiler lays buffers out: dimensions in their order, rows at multiples of 16 bytes */
+  bool in_rows;      /* as the compiler lays buffers out: dimensions in their order, rows at multiples of 16 bytes */
+  bool heads_inside; /* the same, but for the third and fourth dimension: a token's heads lie side by side */
   bool used[PINION_MAX_ARGS][PINION_MAX_RANK];
 } dimension_use;
 
@@ -121,23 +122,44 @@ static void shape_gemm(const problem_case *k, pinion_params *params, dimension_u
   }
 }
 
+/* Which keys a query sees: all, causally, or by one to three blocks of queries. */
+static void shape_blocks(pinion_params *params) {
+  int64_t *integer = params->integer, queries = params->size[3], keys = params->size[4], blocks = random_between(-3, 3);
+  integer[0] = one_in(4);
+  integer[1] = random_between(-3, 20);
+  for (int64_t i = 0; i < blocks; i++) {
+    if (i) integer[1 + 2 * i] = random_between(i == 1 ? 1 : integer[3], queries + 1);
+    integer[2 + 2 * i] = random_between(i ? integer[2 * i] : 1, keys);
+  }
+}
+
+/* In half of the draws as a policy's layers are: rows at multiples of 16 bytes, many query heads for one of keys. */
 static void shape_attention(pinion_params *params, dimension_use *use) {
-  static const char *const uses[5] = {"bghqe", "bghqd", "bgkd", "bgke", "bqk"};
+  static const char *const operands[4] = {"bghqe", "bghqd", "bgkd", "bgke"};
+  static const char *const masks[6] = {"bqk", "bqk", "qk", "bgqk", "bk", "k"};
+  const char *mask = masks[random_between(0, 5)];
   int64_t sizes[7] = {random_between(1, 2),  random_between(1, 2),  random_between(1, 3), random_between(1, 20),
                       random_between(1, 40), random_between(1, 40), random_between(1, 40)};
+  use->in_rows = one_in(2);
+  use->heads_inside = one_in(2);
+  if (use->in_rows) {
+    const int64_t widths[4] = {8 * random_between(1, 32), 64, 72, 256};
+    sizes[2] = random_between(1, 8);
+    sizes[5] = widths[random_between(0, 3)];
+    sizes[6] = one_in(2) ? sizes[5] : widths[random_between(0, 3)];
+  }
   switch (random_between(0, 4)) { /* beyond a tile of queries, of keys, of the depth, of the values */
   case 0: sizes[3] = random_between(60, 150); break;
   case 1: sizes[4] = random_between(60, 300); break;
-  case 2: sizes[5] = random_between(60, 150); break;
-  case 3: sizes[6] = random_between(60, 300); break;
+  case 2: sizes[5] = use->in_rows ? sizes[5] : random_between(60, 150); break;
+  case 3: sizes[6] = use->in_rows ? sizes[6] : random_between(60, 300); break;
   default: break;
   }
   set_sizes(params, 7, sizes);
   for (int a = 0; a < params->arg_count; a++)
-    for (int d = 0; d < 7; d++) use->used[a][d] = strchr(uses[a], "bghqkde"[d]) != NULL;
+    for (int d = 0; d < 7; d++) use->used[a][d] = strchr(a < 4 ? operands[a] : mask, "bghqkde"[d]) != NULL;
   params->scalar[0] = 0.3 + 0.2 * random_unit();
-  params->integer[0] = random_between(0, 1);
-  params->integer[1] = random_between(-3, 20);
+  shape_blocks(params);
 }
 
 static void shape_gather(pinion_params *params, dimension_use *use) {
@@ -166,7 +188,7 @@ static void shape_rope(pinion_params *params) {
 
 static void random_shape(const problem_case *k, pinion_params *params, dimension_use *use) {
   memset(use, 1, sizeof *use);
-  use->in_rows = false;
+  use->in_rows = use->heads_inside = false;
   switch (k->family) {
   case PINION_FAMILY_POINTWISE: shape_pointwise(params, use); break;
   case PINION_FAMILY_GEMM: shape_gemm(k, params, use); break;
@@ -229,6 +251,7 @@ static void random_layout(kernel_problem *problem, const dimension_use *use, int
   if (use->in_rows) {
     stride = 1;
     for (int d = 0; d < params->rank; d++) order[d] = d;
+    if (use->heads_inside) order[2] = 3, order[3] = 2;
   }
   if (interleaved) {
     params->integer[a == 0] = stride;
