@@ -31,19 +31,16 @@ static int64_t elements_of(const pinion_params *params, int first, int end) {
   return elements;
 }
 
+static int64_t split_evenly(int64_t extent, int64_t at_most) {
+  return (extent + at_most - 1) / at_most;
+}
+
 /* Blocks for work of so many microseconds that falls into `parts`. One block needs no second thread. */
 static uint32_t grid_for(double microseconds, int64_t parts) {
   double blocks = microseconds / MICROSECONDS_PER_BLOCK;
   if (blocks > BLOCKS_AT_MOST) blocks = BLOCKS_AT_MOST;
   if (blocks > (double)parts) blocks = (double)parts;
   return blocks < 1 ? 1 : (uint32_t)blocks;
-}
-
-static int64_t widest_element(const kernel_problem *problem) {
-  int64_t bytes = 0;
-  for (int i = 0; i < problem->params.arg_count; i++)
-    if ((int64_t)pinion_dtype_size(problem->dtypes[i]) > bytes) bytes = (int64_t)pinion_dtype_size(problem->dtypes[i]);
-  return bytes;
 }
 
 /* ---- The families other than gemm ---- */
@@ -79,7 +76,7 @@ static const family_form forms[PINION_FAMILY_COUNT] = {
     [PINION_FAMILY_REDUCE] = {"reduce.c.in", false, 0, 0, 0.1},
     [PINION_FAMILY_CUMSUM] = {"cumsum.c.in", false, -1, 0, 1.5},
     [PINION_FAMILY_NORM] = {"norm.c.in", true, -1, 4, 0.2},
-    [PINION_FAMILY_ATTENTION] = {"attention_plain.c.in", true, 4, 0, 0.1},
+    [PINION_FAMILY_ATTENTION] = {"attention_plain.c.in", true, 4, 0, 0},
     [PINION_FAMILY_GATHER] = {"gather.c.in", false, -1, 0, 0.3},
     [PINION_FAMILY_IM2COL] = {"im2col.c.in", false, -1, 0, 1},
     [PINION_FAMILY_ROPE] = {"rope.c.in", true, -1, 0, 0.5},
@@ -106,12 +103,6 @@ static int64_t shared_parts(const kernel_problem *problem, const family_form *fo
   return elements_of(params, 0, outer < params->rank ? outer : params->rank);
 }
 
-/* attention_plain.c.in: ATTENTION_QUERIES queries at a time: their q, scores and sums, and one row of k and v. */
-static int64_t attention_scratch(const pinion_params *params, int64_t element_bytes) {
-  const int64_t keys = params->size[4], depth = params->size[5], value = params->size[6];
-  return (ATTENTION_QUERIES * (keys + depth + value) + keys + depth + 2 * value + 64) * element_bytes;
-}
-
 static bool choose_simple(const kernel_problem *problem, kernel_choice *out_choice, const char **out_why) {
   const family_form *form = &forms[problem->family];
   const pinion_params *params = &problem->params;
@@ -126,11 +117,38 @@ static bool choose_simple(const kernel_problem *problem, kernel_choice *out_choi
     text_append(&out_choice->defines, "#define PN_ROWS_ELEMENTS %d\n", ROWS_ELEMENTS);
     out_choice->dynamic_shared_bytes = (uint32_t)(form->rows_of_scratch * elements_together * 8);
   }
-  if (problem->family == PINION_FAMILY_ATTENTION) {
-    text_append(&out_choice->defines, "#define PN_QUERIES %d\n", ATTENTION_QUERIES);
-    out_choice->dynamic_shared_bytes = (uint32_t)attention_scratch(params, widest_element(problem) > 4 ? 8 : 4);
-  }
   out_choice->grid[0] = grid_for(out_choice->cost, shared_parts(problem, form));
+  return true;
+}
+
+/* ---- attention ---- */
+
+/* Floats or doubles that a worker needs: as the kernels take them from their scratch. */
+static int64_t attention_scratch(const pinion_params *params, bool plain) {
+  const int64_t keys = params->size[4], depth = params->size[5], value = params->size[6];
+  const int64_t wider = depth > value ? depth : value;
+  if (plain) return ATTENTION_QUERIES * (keys + depth + value) + wider;
+  return CPU_ATOM * (ATTENTION_PANELS * (depth + value) + 2 * ATTENTION_KEYS +
+                     (wider > ATTENTION_KEYS ? wider : ATTENTION_KEYS)) +
+         ATTENTION_KEYS * (depth + value);
+}
+
+static bool choose_attention(const kernel_problem *problem, kernel_choice *out_choice, const char **out_why) {
+  const pinion_params *params = &problem->params;
+  const bool plain = problem->dtypes[0] == PINION_DTYPE_f64;
+  const double scores = (double)elements_of(params, 0, 5), width = (double)(params->size[5] + params->size[6]);
+  const int64_t heads = params->size[0] * params->size[1], rows = params->size[2] * params->size[3];
+  *out_why = refuse_types(problem, &forms[PINION_FAMILY_ATTENTION]);
+  if (*out_why) return false;
+  out_choice->source = plain ? "attention_plain.c.in" : "attention.c.in";
+  if (plain)
+    text_append(&out_choice->defines, "#define PN_QUERIES %d\n", ATTENTION_QUERIES);
+  else
+    text_append(&out_choice->defines, "#define PN_ATOM %d\n#define PN_KEYS %d\n#define PN_PANELS %d\n", CPU_ATOM,
+                ATTENTION_KEYS, ATTENTION_PANELS);
+  out_choice->dynamic_shared_bytes = (uint32_t)(attention_scratch(params, plain) * (plain ? 8 : 4));
+  out_choice->cost = plain ? scores * width / 1000 : scores * (width / 45000 + 1.0 / 1600);
+  out_choice->grid[0] = grid_for(out_choice->cost, heads * split_evenly(rows, plain ? ATTENTION_QUERIES : CPU_ATOM));
   return true;
 }
 
@@ -154,10 +172,6 @@ const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem
 int64_t cpu_tile_scratch(const cpu_tile *tile) {
   if (!tile->rows) return 0;
   return 4 * ((int64_t)CPU_ATOM * tile->depth + (int64_t)tile->rows * (tile->columns + tile->depth));
-}
-
-static int64_t split_evenly(int64_t extent, int64_t at_most) {
-  return (extent + at_most - 1) / at_most;
 }
 
 /* Whether the kernel brings A's rows together, whatever the tile says: they are read in place only if float32 and
@@ -236,6 +250,7 @@ static bool cpu_choose(arena *a, const kernel_problem *problem, const char *tile
   memset(out_choice, 0, sizeof *out_choice);
   for (int i = 0; i < 3; i++) out_choice->grid[i] = out_choice->block[i] = 1;
   if (problem->family == PINION_FAMILY_GEMM) return choose_gemm(a, problem, tile, out_choice, out_why);
+  if (problem->family == PINION_FAMILY_ATTENTION) return choose_attention(problem, out_choice, out_why);
   return choose_simple(problem, out_choice, out_why);
 }
 

@@ -10,7 +10,9 @@
 #include "../target.h"
 
 #define CPU_ATOM 16         /* columns of n in one packed panel: a cache line of floats */
-#define ATTENTION_QUERIES 8 /* that share one pass over the keys */
+#define ATTENTION_QUERIES 8 /* that share one pass over the keys, in the plain form */
+#define ATTENTION_PANELS 4  /* of 16 rows that do, in the other */
+#define ATTENTION_KEYS 84   /* looked at together: whole slivers of 6 and of 14 rows */
 
 typedef struct cpu_tile {
   const char *name;

@@ -17,6 +17,8 @@ target_compile_options(test_cpu_math PRIVATE -O3 -ffp-contract=fast -fno-math-er
 target_link_libraries(test_cpu_math PRIVATE m)
 add_test(NAME kernels.cpu.math COMMAND test_cpu_math)
 
-# Not a test: prints microseconds; tools/bench_gemm_ort.py compares with ONNX Runtime.
-add_executable(bench_gemm kernels/bench_gemm.c)
-target_link_libraries(bench_gemm PRIVATE pinion_tools)
+# Not tests: they print microseconds; tools/bench_gemm_ort.py compares with ONNX Runtime.
+foreach(family gemm attention)
+  add_executable(bench_${family} kernels/bench_${family}.c)
+  target_link_libraries(bench_${family} PRIVATE pinion_tools)
+endforeach()
