@@ -15,6 +15,8 @@ typedef struct artifact_options {
   const struct target *target;
   const char
       *tuning_file; /* as below; NULL: the target's committed one (targets/NAME/NAME.tuning), else the cost model */
+  const char *const *flags; /* borrowed; of the command line, as the manifest is to keep them; NULL if there are none */
+  int flag_count;
   artifact_progress *progress; /* NULL: nobody wants to know */
   void *progress_user;
 } artifact_options;

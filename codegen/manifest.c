@@ -148,12 +148,22 @@ static void append_files(const artifact *a, text *out) {
   text_append(out, "\n  ]\n");
 }
 
+static void append_flags(const artifact_options *options, text *out) {
+  text_append(out, "\"flags\": [");
+  for (int i = 0; i < options->flag_count; i++) {
+    if (i) text_append(out, ", ");
+    append_json(out, options->flags[i]);
+  }
+  text_append(out, "],\n  ");
+}
+
 void model_manifest(const artifact *a, text *out) {
   const struct target *target = a->options->target;
   text_append(out, "{\n  \"schema\": %d,\n  ", MANIFEST_SCHEMA);
   append_string_field(out, "name", a->options->model_name);
   text_append(out, ",\n  \"versions\": {\"pinion\": \"" PINION_VERSION_TEXT "\", \"abi\": %d},\n  ",
               PINION_ABI_VERSION);
+  append_flags(a->options, out);
   text_append(
       out,
       "\"target\": {\"name\": \"%s\", \"device\": \"%s\", \"compute_capability\": %d, \"minimum_driver\": %d},\n  ",

@@ -65,6 +65,9 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
 
 /* Names of the default pipeline for a target, in order, NULL-terminated. */
 const char *const *pipeline_default(void);
+/* Those before the first that makes launches, comma-separated: what they leave can still be interpreted. The arena's.
+ */
+const char *pipeline_before_launches(arena *a);
 
 /* A remark to stderr, under --remarks alone: `remark: PASS: ...`. */
 void pass_remark(const pass_context *context, const char *pass, const char *format, ...) PRINTF_LIKE(3, 4);

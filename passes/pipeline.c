@@ -52,6 +52,13 @@ const char *const *pipeline_default(void) {
   return names;
 }
 
+const char *pipeline_before_launches(arena *a) {
+  const char *list = "";
+  for (const char *const *name = pipeline_default(); *name && !(pass_find(*name)->levels & LEVELS_LAUNCH); name++)
+    list = arena_format(a, "%s%s%s", list, *list ? "," : "", *name);
+  return list;
+}
+
 void pass_remark(const pass_context *context, const char *pass, const char *format, ...) {
   if (!context->remarks) return;
   va_list arguments;

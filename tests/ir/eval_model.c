@@ -74,21 +74,11 @@ static status run_case(runner *r, const char *seed) {
   return result;
 }
 
-/* The default pipeline's passes before the first that makes launches. */
-static const char *default_passes(arena *a) {
-  const char *list = NULL;
-  for (const char *const *name = pipeline_default(); *name; name++) {
-    if (pass_find(*name)->levels & LEVELS_LAUNCH) break;
-    list = list ? arena_format(a, "%s,%s", list, *name) : *name;
-  }
-  return list;
-}
-
 int main(int argc, char **argv) {
   if (argc < 6) return STATUS_USAGE;
   runner r = {.cases = argv[3], .out = argv[4]};
   status result = compilation_create(&r.c);
-  pipeline_options pipeline = {.passes = strcmp(argv[2], "default") ? argv[2] : default_passes(r.c.arena)};
+  pipeline_options pipeline = {.passes = strcmp(argv[2], "default") ? argv[2] : pipeline_before_launches(r.c.arena)};
   if (result == STATUS_OK) result = onnx_import(&r.c, argv[1], NULL, &r.module);
   if (result == STATUS_OK && strcmp(argv[2], "none") != 0) result = pipeline_run(&r.c, r.module, &pipeline);
   if (result == STATUS_OK) result = module_verify(&r.c, r.module, LEVELS_FUSED);

@@ -18,3 +18,13 @@ add_test(NAME passes.fixtures
 add_test(NAME passes.subsets
   COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_subsets.py pi0_small pi0_torchscript pi05_bf16
           pi05_opset23_batch2 --eval-model=$<TARGET_FILE:eval_model> --work=${CMAKE_BINARY_DIR}/tests/passes-subsets)
+# Builds of pinion with a pass broken on purpose: what --bisect-passes must find.
+foreach(broken recognise_activation lower_to_launches)
+  add_executable(pinion_broken_${broken} ${CMAKE_SOURCE_DIR}/tools/pinion/main.c ${CMAKE_CURRENT_LIST_DIR}/broken_${broken}.c)
+  target_link_libraries(pinion_broken_${broken} PRIVATE pinion_tools)
+  target_link_options(pinion_broken_${broken} PRIVATE -Wl,--wrap=pass_${broken})
+endforeach()
+add_test(NAME passes.bisect
+  COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_bisect.py $<TARGET_FILE:pinion>
+          $<TARGET_FILE:pinion_broken_recognise_activation> $<TARGET_FILE:pinion_broken_lower_to_launches>
+          ${CMAKE_BINARY_DIR}/tests/bisect)

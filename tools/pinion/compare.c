@@ -49,24 +49,51 @@ static bool within(const comparison *c, pinion_dtype dtype, const tolerance *lim
   return c->relative_l2 <= relative_l2 && (!by_element || c->mismatches == 0);
 }
 
-static bool compare_output(const pinion_model_desc *desc, const tensor_list *inputs, uint32_t output, const tensor *x,
-                           const tensor *y, const tolerance *limits) {
-  double relative_l2 = limits->relative_l2 < 0 ? default_tolerance(desc) : limits->relative_l2;
-  int noise = noise_input(desc, output);
-  comparison c = compare_tensors(x, y, NULL, fmax(limits->rtol, 0), fmax(limits->atol, 0));
-  print_row(desc->buffers[desc->outputs[output]].name, &c);
-  if (noise >= 0) {
-    char what[64];
-    snprintf(what, sizeof what, "  minus '%.40s'", desc->buffers[desc->inputs[noise]].name);
-    int64_t mismatches = c.mismatches; /* element tolerances are about the output itself */
-    c = compare_tensors(x, y, &inputs->tensors[noise], 0, 0);
-    c.mismatches = mismatches;
-    print_row(what, &c);
+/* An output beside its reference: as it is, and without the noise. */
+typedef struct output_comparison {
+  comparison whole, moved; /* the same where there is no noise */
+  int noise;               /* input, or -1 */
+  double limit;
+  bool good;
+} output_comparison;
+
+static output_comparison compare_output(const pinion_model_desc *desc, const tensor_list *inputs, uint32_t output,
+                                        const tensor *x, const tensor *y, const tolerance *limits) {
+  output_comparison c = {.noise = noise_input(desc, output),
+                         .limit = limits->relative_l2 < 0 ? default_tolerance(desc) : limits->relative_l2};
+  c.whole = c.moved = compare_tensors(x, y, NULL, fmax(limits->rtol, 0), fmax(limits->atol, 0));
+  if (c.noise >= 0) {
+    c.moved = compare_tensors(x, y, &inputs->tensors[c.noise], 0, 0);
+    c.moved.mismatches = c.whole.mismatches; /* element tolerances are about the output itself */
   }
-  bool good = within(&c, x->type.dtype, limits, relative_l2);
-  if (!good)
-    printf("  BEYOND TOLERANCE (relative L2 %.1e): element %lld is %.9g, the reference %.9g\n", relative_l2,
-           (long long)c.worst, tensor_get(x, c.worst), tensor_get(y, c.worst));
+  c.good = within(&c.moved, x->type.dtype, limits, c.limit);
+  return c;
+}
+
+static void print_output(const pinion_model_desc *desc, uint32_t output, const tensor *x, const tensor *y,
+                         const output_comparison *c) {
+  print_row(desc->buffers[desc->outputs[output]].name, &c->whole);
+  if (c->noise >= 0) {
+    char what[64];
+    snprintf(what, sizeof what, "  minus '%.40s'", desc->buffers[desc->inputs[c->noise]].name);
+    print_row(what, &c->moved);
+  }
+  if (!c->good)
+    printf("  BEYOND TOLERANCE (relative L2 %.1e): element %lld is %.9g, the reference %.9g\n", c->limit,
+           (long long)c->moved.worst, tensor_get(x, c->moved.worst), tensor_get(y, c->moved.worst));
+}
+
+bool outputs_agree(const pinion_model_desc *desc, const tensor_list *inputs, const tensor_list *outputs,
+                   const tensor_list *references, const tolerance *limits, double *out_error) {
+  bool good = true;
+  *out_error = 0;
+  for (uint32_t i = 0; i < outputs->count; i++) {
+    const tensor *x = &outputs->tensors[i];
+    output_comparison c = compare_output(desc, inputs, i, x, &references->tensors[i], limits);
+    const double error = dtype_is_float(x->type.dtype) || c.good ? c.moved.relative_l2 : INFINITY;
+    good &= c.good;
+    *out_error = fmax(*out_error, error);
+  }
   return good;
 }
 
@@ -74,7 +101,11 @@ status compare_outputs(const pinion_model_desc *desc, const tensor_list *inputs,
                        const tensor_list *references, const tolerance *limits) {
   bool good = true;
   printf("  %-28s %11s %11s %11s  %s\n", "error of", "max abs", "max rel", "relative L2", "cosine");
-  for (uint32_t i = 0; i < outputs->count; i++)
-    good &= compare_output(desc, inputs, i, &outputs->tensors[i], &references->tensors[i], limits);
+  for (uint32_t i = 0; i < outputs->count; i++) {
+    const tensor *x = &outputs->tensors[i], *y = &references->tensors[i];
+    output_comparison c = compare_output(desc, inputs, i, x, y, limits);
+    print_output(desc, i, x, y, &c);
+    good &= c.good;
+  }
   return good ? STATUS_OK : STATUS_MISMATCH;
 }

@@ -31,6 +31,11 @@ typedef struct tolerance {
 double default_tolerance(const pinion_model_desc *desc);
 #define TOLERANCE_HELP "largest relative L2 error (1e-5; 2e-2 where bf16 or f16 take part; integers: equal)"
 
+/* Whether every output is within the tolerance; *out_error is the largest relative L2 (infinite for integers that
+   differ). Says nothing. */
+bool outputs_agree(const pinion_model_desc *desc, const tensor_list *inputs, const tensor_list *outputs,
+                   const tensor_list *references, const tolerance *limits, double *out_error);
+
 /* Compares every output with its reference, prints a table of errors, and returns STATUS_MISMATCH if one is beyond the
    tolerance. `inputs` give the noise. */
 status compare_outputs(const pinion_model_desc *desc, const tensor_list *inputs, const tensor_list *outputs,

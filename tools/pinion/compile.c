@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+#include "compile.h"
 #include "commands.h"
-#include "pipeline_flags.h"
 #include "shapes.h"
 
 #include "codegen/codegen.h"
@@ -9,12 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-typedef struct compile_arguments {
-  const char *model, *folder, *target, *precision, *tuning_file, *nvrtc;
-  pipeline_flags pipeline;
-  flag_list shapes;
-} compile_arguments;
 
 static bool has_suffix(const char *string, const char *suffix) {
   const size_t length = strlen(string), suffix_length = strlen(suffix);
@@ -30,18 +24,28 @@ static const char *model_name(arena *a, const char *path) {
   return isalpha((unsigned char)*name) ? name : arena_format(a, "model_%s", name);
 }
 
-/* One line that is overwritten; only on a terminal. */
+/* One line that is overwritten. */
 static void show_progress(void *user, const char *what, double fraction) {
-  const bool *terminal = user;
-  if (*terminal) fprintf(stderr, "\r\033[K%s %3.0f %%", what, 100 * fraction);
+  (void)user;
+  fprintf(stderr, "\r\033[K%s %3.0f %%", what, 100 * fraction);
 }
 
-static void end_progress(bool terminal) {
-  if (terminal) fprintf(stderr, "\r\033[K");
+/* The flags that decide what is computed, as the manifest keeps them. Tiles are a matter of speed. */
+static int recorded_flags(arena *a, const compile_arguments *arguments, const char **out_flags) {
+  const flag_list *disabled = &arguments->pipeline.disabled;
+  int count = 0;
+  if (arguments->precision) out_flags[count++] = arena_format(a, "--precision=%s", arguments->precision);
+  for (int i = 0; i < arguments->shapes.count; i++)
+    out_flags[count++] = arena_format(a, "--shapes=%s", arguments->shapes.items[i]);
+  for (int i = 0; i < disabled->count; i++)
+    out_flags[count++] = arena_format(a, "--disable-pass=%s", disabled->items[i]);
+  if (arguments->pipeline.most_rewrites != INT64_MAX)
+    out_flags[count++] = arena_format(a, "--rewrite-limit=%lld", (long long)arguments->pipeline.most_rewrites);
+  return count;
 }
 
 /* An ONNX model is imported; IR text (of any level, for debugging) is parsed. */
-static status read_model(compilation *c, const compile_arguments *arguments, MlirModule *out_module) {
+static status read_module(compilation *c, const compile_arguments *arguments, MlirModule *out_module) {
   import_options options;
   if (has_suffix(arguments->model, ".mlir")) {
     const status result = module_parse(c, arguments->model, out_module);
@@ -56,17 +60,18 @@ static bool is_at_launch_level(MlirModule module) {
                                                               mlirStringRefCreateFromCString("pinion.arena_bytes")));
 }
 
-static status run_passes(compilation *c, compile_arguments *arguments, MlirModule module) {
-  if (is_at_launch_level(module)) return STATUS_OK;
-  if (arguments->precision)
-    mlirOperationSetAttributeByName(mlirModuleGetOperation(module), mlirStringRefCreateFromCString("pinion.precision"),
+status compile_read(compilation *c, const compile_arguments *arguments, MlirModule *out_module) {
+  const status result = read_module(c, arguments, out_module);
+  if (result == STATUS_OK && arguments->precision && !is_at_launch_level(*out_module))
+    mlirOperationSetAttributeByName(mlirModuleGetOperation(*out_module),
+                                    mlirStringRefCreateFromCString("pinion.precision"),
                                     make_str(c->context, arguments->precision));
-  return pipeline_flags_run(c, module, &arguments->pipeline);
+  return result;
 }
 
-static status compile(compilation *c, compile_arguments *arguments) {
-  const pipeline_options *passes = &arguments->pipeline.options;
-  bool terminal = isatty(STDERR_FILENO) && !passes->timing && !passes->dump_after && !passes->remarks;
+status compile_model(compilation *c, const compile_arguments *arguments) {
+  enum { OTHER_FLAGS = 2 };
+  const char *recorded[2 * FLAG_LIST_CAPACITY + OTHER_FLAGS];
   MlirModule module = {NULL};
   const struct target *backend = target_find(arguments->target);
   if (!backend)
@@ -76,35 +81,37 @@ static status compile(compilation *c, compile_arguments *arguments) {
                                     .model_name = model_name(c->arena, arguments->model),
                                     .target = backend,
                                     .tuning_file = arguments->tuning_file,
-                                    .progress = show_progress,
-                                    .progress_user = &terminal};
-  arguments->pipeline.options.target = backend;
-  show_progress(&terminal, "import", 0);
-  status result = read_model(c, arguments, &module);
-  if (result == STATUS_OK) show_progress(&terminal, "passes", 0);
-  if (result == STATUS_OK) result = run_passes(c, arguments, module);
+                                    .flags = recorded,
+                                    .flag_count = recorded_flags(c->arena, arguments, recorded),
+                                    .progress = arguments->progress ? show_progress : NULL};
+  pipeline_flags pipeline = arguments->pipeline;
+  pipeline.options.target = backend;
+  if (arguments->progress) show_progress(NULL, "import", 0);
+  status result = compile_read(c, arguments, &module);
+  if (result == STATUS_OK && arguments->progress) show_progress(NULL, "passes", 0);
+  if (result == STATUS_OK && !is_at_launch_level(module)) result = pipeline_flags_run(c, module, &pipeline);
   if (result == STATUS_OK) result = artifact_write(c, module, &options);
-  end_progress(terminal);
+  if (arguments->progress) fprintf(stderr, "\r\033[K");
   if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
   return result;
 }
 
-int command_compile(int argc, char **argv) {
-  compile_arguments arguments = {.target = "cpu", .pipeline = PIPELINE_FLAGS_DEFAULT};
+bool compile_parse(int argc, char **argv, compile_arguments *out_arguments, int *out_exit) {
+  compile_arguments *a = out_arguments;
+  *a = (compile_arguments){.target = "cpu", .pipeline = PIPELINE_FLAGS_DEFAULT};
   const flag flags[] = {
-      FLAG("target", FLAG_STRING, &arguments.target, "NAME", "what to compile for (cpu)",
-           .environment = "PINION_TARGET"),
-      FLAG("output", FLAG_STRING, &arguments.folder, "DIR", "the artifact's folder; an artifact there is replaced",
+      FLAG("target", FLAG_STRING, &a->target, "NAME", "what to compile for (cpu)", .environment = "PINION_TARGET"),
+      FLAG("output", FLAG_STRING, &a->folder, "DIR", "the artifact's folder; an artifact there is replaced",
            .short_name = "o"),
-      FLAG("shapes", FLAG_LIST, &arguments.shapes, "NAME:DIMS", SHAPES_HELP),
-      FLAG("precision", FLAG_STRING, &arguments.precision, "POLICY", "as-exported, float32 or bf16 (as-exported)",
+      FLAG("shapes", FLAG_LIST, &a->shapes, "NAME:DIMS", SHAPES_HELP),
+      FLAG("precision", FLAG_STRING, &a->precision, "POLICY", "as-exported, float32 or bf16 (as-exported)",
            .environment = "PINION_PRECISION"),
-      FLAG("timing-cache", FLAG_STRING, &arguments.tuning_file, "FILE",
+      FLAG("timing-cache", FLAG_STRING, &a->tuning_file, "FILE",
            "tiles by measurement, as pinion tune writes them (the target's own file)",
            .environment = "PINION_TIMING_CACHE"),
-      FLAG("nvrtc", FLAG_STRING, &arguments.nvrtc, "FILE",
+      FLAG("nvrtc", FLAG_STRING, &a->nvrtc, "FILE",
            "the NVRTC library that compiles kernels for NVIDIA targets (PINION_NVRTC, else the toolkit's)"),
-      PIPELINE_FLAGS(&arguments.pipeline),
+      PIPELINE_FLAGS(&a->pipeline),
   };
   const command_syntax syntax = {"compile",
                                  "MODEL.onnx",
@@ -114,18 +121,26 @@ int command_compile(int argc, char **argv) {
                                  1,
                                  1,
                                  "MODEL may also be a module's text (.mlir), of any level.\n" PIPELINE_FLAGS_NOTES};
-  int exit_status;
-  if (!flags_parse(&syntax, argc, argv, &arguments.model, &exit_status)) return exit_status;
-  if (!arguments.folder) {
+  if (!flags_parse(&syntax, argc, argv, &a->model, out_exit)) return false;
+  if (!a->folder) {
     fprintf(stderr, "pinion compile: -o DIR is missing: where to write the artifact\n");
-    return STATUS_USAGE;
+    *out_exit = STATUS_USAGE;
   }
+  return a->folder != NULL;
+}
+
+int command_compile(int argc, char **argv) {
+  compile_arguments arguments;
+  int exit_status;
+  if (!compile_parse(argc, argv, &arguments, &exit_status)) return exit_status;
   if (arguments.nvrtc) setenv("PINION_NVRTC", arguments.nvrtc, 1); /* the target's loader reads it */
+  const pipeline_options *passes = &arguments.pipeline.options;
+  arguments.progress = isatty(STDERR_FILENO) && !passes->timing && !passes->dump_after && !passes->remarks;
 
   compilation c;
   status result = compilation_create(&c);
   c.diagnostics.file = arguments.model;
-  if (result == STATUS_OK) result = compile(&c, &arguments);
+  if (result == STATUS_OK) result = compile_model(&c, &arguments);
   compilation_destroy(&c);
   return result;
 }

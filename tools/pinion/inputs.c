@@ -20,6 +20,20 @@ static const pinion_buffer_desc *listed_buffer(const pinion_model_desc *desc, bo
   return &desc->buffers[outputs ? desc->outputs[index] : desc->inputs[index]];
 }
 
+static int find_listed(const pinion_model_desc *desc, const uint32_t *list, uint32_t count, const char *name) {
+  for (uint32_t i = 0; i < count; i++)
+    if (!strcmp(desc->buffers[list[i]].name, name)) return (int)i;
+  return -1;
+}
+
+int desc_find_input(const pinion_model_desc *desc, const char *name) {
+  return find_listed(desc, desc->inputs, desc->input_count, name);
+}
+
+int desc_find_output(const pinion_model_desc *desc, const char *name) {
+  return find_listed(desc, desc->outputs, desc->output_count, name);
+}
+
 static status set_create(diagnostics *d, uint32_t count, tensor_list *out_set) {
   *out_set = (tensor_list){count, calloc(count ? count : 1, sizeof(tensor))};
   return out_set->tensors ? STATUS_OK : diagnose(d, STATUS_FAILED, NULL, NULL, "no memory for %u tensors", count);

@@ -39,6 +39,10 @@ status artifact_run(diagnostics *d, const artifact *a, const tensor_list *inputs
 /* The index of a float input with an output's exact shape and type (the noise of a diffusion policy), or -1. */
 int noise_input(const pinion_model_desc *desc, uint32_t output);
 
+/* Index of the input or output of that name, -1 if there is none. */
+int desc_find_input(const pinion_model_desc *desc, const char *name);
+int desc_find_output(const pinion_model_desc *desc, const char *name);
+
 /* A buffer's type. */
 tensor_type buffer_type(const pinion_buffer_desc *buffer);
 

@@ -10,12 +10,17 @@ static void print_limit(const rewrite_limit *limit) {
   fputc('\n', stderr);
 }
 
-status pipeline_flags_run(compilation *c, MlirModule module, pipeline_flags *flags) {
-  rewrite_limit limit = {.allowed = flags->most_rewrites};
-  const bool limited = flags->most_rewrites != INT64_MAX;
+pipeline_options pipeline_flags_options(const pipeline_flags *flags) {
   pipeline_options options = flags->options;
   options.disabled = flags->disabled.items;
   options.disabled_count = flags->disabled.count;
+  return options;
+}
+
+status pipeline_flags_run(compilation *c, MlirModule module, const pipeline_flags *flags) {
+  rewrite_limit limit = {.allowed = flags->most_rewrites};
+  pipeline_options options = pipeline_flags_options(flags);
+  const bool limited = flags->most_rewrites != INT64_MAX && !options.limit;
   if (limited) options.limit = &limit;
   const status result = pipeline_run(c, module, &options);
   if (result == STATUS_OK && limited) print_limit(&limit);

@@ -36,7 +36,10 @@ typedef struct pipeline_flags {
   "An op\n"                                                                                                            \
   "that stands for several nodes has the locations of all."
 
-/* Runs them on the module. */
-status pipeline_flags_run(compilation *c, MlirModule module, pipeline_flags *flags);
+/* What they ask the pipeline for, but for the limit. Borrows the flags. */
+pipeline_options pipeline_flags_options(const pipeline_flags *flags);
+
+/* Runs the passes on the module. If --rewrite-limit was given (and no limit in the options), says where it ended. */
+status pipeline_flags_run(compilation *c, MlirModule module, const pipeline_flags *flags);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 #include "commands.h"
+#include "bisect.h"
 #include "flags.h"
+#include "reference.h"
 #include "survivors.h"
-
-#include "frontend/frontend.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ typedef struct verify_options {
   const char *model, *inputs, *precision;
   int64_t seed, memory;
   artifact_flags artifact;
-  bool outputs_only;
+  bool outputs_only, bisect;
   tolerance limits;
 } verify_options;
 
@@ -26,70 +26,19 @@ static bool find_precision(const char *name, eval_precision *out) {
   return false;
 }
 
+/* One verification. */
+typedef struct verification {
+  compilation *compilation;
+  const verify_options *options;
+  eval_precision precision;
+  artifact *artifact;
+  json manifest; /* JSON_NULL without one */
+  MlirModule module;
+  tensor_list inputs, outputs, references; /* outputs: the artifact's */
+  survivor_list survivors;
+} verification;
+
 /* ---- The model in the reference interpreter ---- */
-
-/* The artifact's shapes close what the model leaves open. */
-static import_options shapes_of(arena *memory, const pinion_model_desc *desc) {
-  input_shape *shapes = arena_alloc(memory, (desc->input_count + 1) * sizeof *shapes);
-  for (uint32_t i = 0; i < desc->input_count; i++) {
-    const pinion_buffer_desc *buffer = &desc->buffers[desc->inputs[i]];
-    shapes[i] = (input_shape){.name = buffer->name, .rank = buffer->rank};
-    memcpy(shapes[i].dims, buffer->dims, sizeof shapes[i].dims);
-  }
-  return (import_options){.shapes = shapes, .shape_count = (int)desc->input_count, .given_by = "the artifact"};
-}
-
-static const char *listed_name(arena *memory, MlirOperation function, const char *list, intptr_t index) {
-  MlirAttribute names = mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString(list));
-  if (mlirAttributeIsNull(names) || !mlirAttributeIsAArray(names) || index >= mlirArrayAttrGetNumElements(names))
-    return "";
-  MlirStringRef name = mlirStringAttrGetValue(mlirArrayAttrGetElement(names, index));
-  return arena_string(memory, name.data, name.length);
-}
-
-/* The graph's argument from the artifact's input of its name; zeros for one that the artifact does not have: it reached
-   no output. */
-static status make_argument(compilation *c, const artifact *a, const tensor_list *inputs, const char *name,
-                            MlirValue argument, eval_precision precision, eval_tensor *out) {
-  tensor_type type;
-  int32_t index = a->api.input_index(a->model, name);
-  tensor zeros;
-  if (!value_type(argument, &type))
-    return diagnose(&c->diagnostics, STATUS_FAILED, NULL, NULL, "input '%s' has no static shape", name);
-  if (index < 0) {
-    status result = tensor_create(&c->diagnostics, name, &type, &zeros);
-    if (result == STATUS_OK) result = eval_tensor_from_bytes(&type, zeros.data, precision, out);
-    tensor_free(&zeros);
-    return result;
-  }
-  if (!type_equal(&type, &inputs->tensors[index].type))
-    return diagnose(&c->diagnostics, STATUS_MISMATCH, NULL, NULL,
-                    "input '%s' has another type or shape in the artifact: it is of another model", name);
-  return eval_tensor_from_bytes(&type, inputs->tensors[index].data, precision, out);
-}
-
-/* Puts the graph's results where the artifact has outputs of their names. */
-static status take_results(compilation *c, const artifact *a, MlirOperation function, intptr_t count,
-                           const eval_tensor *results, tensor_list *references) {
-  status result = STATUS_OK;
-  for (intptr_t i = 0; i < count && result == STATUS_OK; i++) {
-    const char *name = listed_name(c->arena, function, "pinion.outputs", i);
-    int32_t index = a->api.output_index(a->model, name);
-    if (index < 0)
-      return diagnose(&c->diagnostics, STATUS_MISMATCH, NULL, NULL,
-                      "the artifact has no output '%s': it is of another model", name);
-    tensor_free(&references->tensors[index]);
-    result = tensor_from_eval(&c->diagnostics, name, &results[i], &references->tensors[index]);
-  }
-  for (uint32_t i = 0; i < references->count && result == STATUS_OK; i++) {
-    tensor_type expected = buffer_type(&a->desc->buffers[a->desc->outputs[i]]), found = references->tensors[i].type;
-    found.dtype = expected.dtype;
-    if (!type_equal(&found, &expected))
-      result = diagnose(&c->diagnostics, STATUS_MISMATCH, NULL, NULL, "output '%s' has another shape in the artifact",
-                        a->desc->buffers[a->desc->outputs[i]].name);
-  }
-  return result;
-}
 
 /* What looks on while the interpreter works: it compares, and on a terminal it shows that something happens. */
 typedef struct watcher {
@@ -110,74 +59,85 @@ static bool watch(void *user, MlirOperation op, const eval_tensor *results, int 
   return !w->survivors || survivors_observe(w->survivors, op, results, result_count);
 }
 
-static status evaluate(compilation *c, const artifact *a, MlirModule module, eval_precision precision,
-                       const tensor_list *inputs, survivor_list *survivors, tensor_list *references) {
-  MlirOperation function = module_function(module, "main");
-  MlirBlock body = function_body(function);
-  intptr_t argument_count = mlirBlockGetNumArguments(body);
-  intptr_t result_count = mlirOperationGetNumOperands(block_terminator(body));
-  eval_tensor *arguments = arena_alloc(c->arena, (size_t)(argument_count + 1) * sizeof *arguments);
-  eval_tensor *results = arena_alloc(c->arena, (size_t)(result_count + 1) * sizeof *results);
-  watcher w = {.survivors = survivors, .terminal = isatty(STDERR_FILENO)};
-  status result = STATUS_OK;
-  for (intptr_t i = 0; i < argument_count && result == STATUS_OK; i++)
-    result = make_argument(c, a, inputs, listed_name(c->arena, function, "pinion.inputs", i),
-                           mlirBlockGetArgument(body, i), precision, &arguments[i]);
-  if (result == STATUS_OK) result = eval_function(c, module, "main", arguments, precision, watch, &w, results);
+static status evaluate(verification *v) {
+  watcher w = {.survivors = v->options->outputs_only ? NULL : &v->survivors, .terminal = isatty(STDERR_FILENO)};
+  status result = reference_evaluate(v->compilation, v->module, v->artifact->desc, &v->inputs, v->precision, watch, &w,
+                                     &v->references);
   if (w.shown > 0) fprintf(stderr, "\r%40s\r", "");
-  if (result == STATUS_OK) result = take_results(c, a, function, result_count, results, references);
-  for (intptr_t i = 0; i < argument_count; i++) eval_free(&arguments[i]);
-  for (intptr_t i = 0; i < result_count; i++) eval_free(&results[i]);
   return result;
 }
 
 /* ---- The comparison ---- */
 
-static status verify_with(compilation *c, artifact *a, const verify_options *o, eval_precision precision,
-                          MlirModule module, const tensor_list *inputs, tensor_list *outputs, tensor_list *references) {
-  diagnostics *d = &c->diagnostics;
-  survivor_list survivors = {0};
-  const char *manifest_path = path_join(c->arena, a->folder, "manifest.json");
-  json manifest = {.kind = JSON_NULL};
-  status result = artifact_run(d, a, inputs, outputs);
-  if (result == STATUS_OK && !o->outputs_only && file_exists(manifest_path))
-    result = json_read(d, c->arena, manifest_path, &manifest);
-  if (result == STATUS_OK && !o->outputs_only)
-    result = survivors_read(d, c->arena, a, &manifest, (uint64_t)o->memory << 20, &survivors);
-  if (result == STATUS_OK)
-    result = evaluate(c, a, module, precision, inputs, o->outputs_only ? NULL : &survivors, references);
-  if (result == STATUS_OK) {
-    printf("against the reference interpreter in %s:\n", o->precision);
-    result = compare_outputs(a->desc, inputs, outputs, references, &o->limits);
-    double limit = o->limits.relative_l2 < 0 ? default_tolerance(a->desc) : o->limits.relative_l2;
-    if (!o->outputs_only) survivors_print(a, &survivors, limit);
-  }
-  survivors_free(&survivors);
+static status bisect(verification *v, const tolerance *limits) {
+  const bisect_request request = {.model = v->options->model,
+                                  .artifact = v->artifact,
+                                  .flags = v->options->artifact,
+                                  .manifest = &v->manifest,
+                                  .precision = v->precision,
+                                  .inputs = &v->inputs,
+                                  .references = &v->references,
+                                  .limits = *limits};
+  return bisect_passes(&v->compilation->diagnostics, v->compilation->arena, &request);
+}
+
+static status compare(verification *v) {
+  const pinion_model_desc *desc = v->artifact->desc;
+  tolerance limits = v->options->limits;
+  if (limits.relative_l2 < 0) limits.relative_l2 = default_tolerance(desc);
+  printf("against the reference interpreter in %s:\n", v->options->precision);
+  const status result = compare_outputs(desc, &v->inputs, &v->outputs, &v->references, &limits);
+  if (!v->options->outputs_only) survivors_print(v->artifact, &v->survivors, limits.relative_l2);
+  if (!v->options->bisect || result != STATUS_MISMATCH) return result;
+  const status found = bisect(v, &limits);
+  return found == STATUS_OK ? result : found;
+}
+
+/* Runs the artifact: all at once, and launch by launch for the tensors inside. */
+static status run(verification *v) {
+  diagnostics *d = &v->compilation->diagnostics;
+  arena *memory = v->compilation->arena;
+  const char *manifest_path = path_join(memory, v->artifact->folder, "manifest.json");
+  status result = artifact_run(d, v->artifact, &v->inputs, &v->outputs);
+  if (result == STATUS_OK && file_exists(manifest_path)) result = json_read(d, memory, manifest_path, &v->manifest);
+  if (result == STATUS_OK && !v->options->outputs_only)
+    result = survivors_read(d, memory, v->artifact, &v->manifest, (uint64_t)v->options->memory << 20, &v->survivors);
   return result;
 }
 
-static status verify_artifact(compilation *c, artifact *a, const verify_options *o, eval_precision precision) {
-  const pinion_options runtime = artifact_options(&o->artifact);
-  diagnostics *d = &c->diagnostics;
-  tensor_list inputs = {0}, outputs = {0}, references = {0};
-  MlirModule module = {NULL};
-  status result = artifact_open(d, a, &runtime);
+static status import_model(verification *v) {
+  const import_options shapes = reference_shapes(v->compilation->arena, v->artifact->desc);
+  const status result = onnx_import(v->compilation, v->options->model, &shapes, &v->module);
+  if (result != STATUS_USAGE) return result;
+  return diagnose(&v->compilation->diagnostics, STATUS_MISMATCH, NULL, NULL,
+                  "it does not take the inputs of '%s': the artifact is of another model", v->artifact->folder);
+}
+
+static status read_inputs(verification *v) {
+  diagnostics *d = &v->compilation->diagnostics;
+  const pinion_model_desc *desc = v->artifact->desc;
+  const verify_options *o = v->options;
+  status result = o->inputs ? tensor_list_read(d, desc, false, o->inputs, &v->inputs)
+                            : tensor_list_random(d, desc, (uint64_t)o->seed, &v->inputs);
+  if (result == STATUS_OK) result = tensor_list_outputs(d, desc, &v->outputs);
+  return result == STATUS_OK ? tensor_list_outputs(d, desc, &v->references) : result;
+}
+
+static status verify(verification *v) {
+  const pinion_options runtime = artifact_options(&v->options->artifact);
+  status result = artifact_open(&v->compilation->diagnostics, v->artifact, &runtime);
   if (result) return result;
-  artifact_print_conditions(a, &runtime, stdout);
-  const import_options shapes = shapes_of(c->arena, a->desc);
-  result = onnx_import(c, o->model, &shapes, &module);
-  if (result == STATUS_USAGE) /* the shapes do not fit */
-    result = diagnose(d, STATUS_MISMATCH, NULL, NULL,
-                      "it does not take the inputs of '%s': the artifact is of another model", a->folder);
-  if (result == STATUS_OK && o->inputs) result = tensor_list_read(d, a->desc, false, o->inputs, &inputs);
-  if (result == STATUS_OK && !o->inputs) result = tensor_list_random(d, a->desc, (uint64_t)o->seed, &inputs);
-  if (result == STATUS_OK) result = tensor_list_outputs(d, a->desc, &outputs);
-  if (result == STATUS_OK) result = tensor_list_outputs(d, a->desc, &references);
-  if (result == STATUS_OK) result = verify_with(c, a, o, precision, module, &inputs, &outputs, &references);
-  tensor_list_free(&inputs);
-  tensor_list_free(&outputs);
-  tensor_list_free(&references);
-  if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
+  artifact_print_conditions(v->artifact, &runtime, stdout);
+  result = import_model(v);
+  if (result == STATUS_OK) result = read_inputs(v);
+  if (result == STATUS_OK) result = run(v);
+  if (result == STATUS_OK) result = evaluate(v);
+  if (result == STATUS_OK) result = compare(v);
+  tensor_list_free(&v->inputs);
+  tensor_list_free(&v->outputs);
+  tensor_list_free(&v->references);
+  survivors_free(&v->survivors);
+  if (!mlirModuleIsNull(v->module)) mlirModuleDestroy(v->module);
   return result;
 }
 
@@ -189,6 +149,8 @@ int command_verify(int argc, char **argv) {
       FLAG("seed", FLAG_INTEGER, &o.seed, "N", "of random inputs (0)"),
       FLAG("precision", FLAG_STRING, &o.precision, "P", "of the interpreter: as-typed, float32 or float64 (float64)"),
       FLAG("outputs-only", FLAG_SWITCH, &o.outputs_only, NULL, "does not look at tensors inside the model"),
+      FLAG("bisect-passes", FLAG_SWITCH, &o.bisect, NULL,
+           "beyond the tolerance: finds the rewrite, its pass and its op, that breaks the model"),
       FLAG("memory", FLAG_INTEGER, &o.memory, "MIB", "most memory for tensors inside the model (4096)"),
       FLAG("tolerance", FLAG_NUMBER, &o.limits.relative_l2, "X", TOLERANCE_HELP),
       FLAG("rtol", FLAG_NUMBER, &o.limits.rtol, "X", "element by element as well: |x - y| <= atol + rtol |y|"),
@@ -205,19 +167,21 @@ int command_verify(int argc, char **argv) {
       2,
       "The outputs decide: exit status 5 beyond the tolerance (of output minus noise, for a diffusion policy). Tensors "
       "inside\n"
-      "the model are compared by the name of their ONNX node, in the first step of a repeated stage, and listed."};
+      "the model are compared by the name of their ONNX node, in the first step of a repeated stage, and listed.\n"
+      "--bisect-passes compiles the model again, with the flags of the artifact's manifest, and with fewer and fewer "
+      "rewrites."};
   int exit_status;
-  eval_precision precision;
-  if (!flags_parse(&syntax, argc, argv, words, &exit_status)) return exit_status;
-  if (!find_precision(o.precision, &precision)) return STATUS_USAGE;
-  o.model = words[0];
   compilation c;
   artifact a = {0};
+  verification v = {.compilation = &c, .options = &o, .artifact = &a};
+  if (!flags_parse(&syntax, argc, argv, words, &exit_status)) return exit_status;
+  if (!find_precision(o.precision, &v.precision)) return STATUS_USAGE;
+  o.model = words[0];
   status result = compilation_create(&c);
   c.diagnostics.file = words[1];
   if (result == STATUS_OK) result = check_folder(&c.diagnostics, o.inputs);
   if (result == STATUS_OK) result = artifact_load(&c.diagnostics, words[1], &a);
-  if (result == STATUS_OK) result = verify_artifact(&c, &a, &o, precision);
+  if (result == STATUS_OK) result = verify(&v);
   artifact_close(&a);
   compilation_destroy(&c);
   return result;
