@@ -60,6 +60,24 @@ enum {
   CUDA_EVENT_RECORD_EXTERNAL = 1, /* a captured record is a node of the graph, and happens at each replay */
 };
 
+/* CUlaunchAttribute: what each kind means by its value is the driver's. */
+typedef struct cuda_launch_attribute {
+  int32_t kind, reserved;
+  union {
+    int32_t number;
+    char bytes[64];
+  } value;
+} cuda_launch_attribute;
+enum { CUDA_LAUNCH_PROGRAMMATIC = 6 }; /* value 1: may start before the launch in front of it in the stream is done */
+
+/* CUlaunchConfig */
+typedef struct cuda_launch_config {
+  unsigned grid[3], block[3], shared_bytes;
+  cuda_stream stream;
+  cuda_launch_attribute *attributes;
+  unsigned attribute_count;
+} cuda_launch_config;
+
 /* CUtensorMap: opaque, passed to kernels by value. */
 typedef struct cuda_tensor_map {
   _Alignas(64) uint64_t words[16];
@@ -108,9 +126,8 @@ enum {
   REQUIRED(cuGraphLaunch, (cuda_graph_exec exec, cuda_stream stream))                                                  \
   REQUIRED(cuGraphDestroy, (cuda_graph graph))                                                                         \
   REQUIRED(cuGraphExecDestroy, (cuda_graph_exec exec))                                                                 \
-  REQUIRED(cuLaunchKernel, (cuda_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,                 \
-                            unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,               \
-                            cuda_stream stream, void **parameters, void **extra))                                      \
+  REQUIRED(cuLaunchKernelEx,                                                                                           \
+           (const cuda_launch_config *config, cuda_function function, void **parameters, void **extra))                \
   REQUIRED(cuTensorMapEncodeTiled,                                                                                     \
            (cuda_tensor_map * out_map, int dtype, uint32_t rank, void *address, const uint64_t *sizes,                 \
             const uint64_t *stride_bytes, const uint32_t *box, const uint32_t *element_strides, int interleave,        \

@@ -560,8 +560,10 @@ static pinion_status encode_tensor_map(pinion_device *device, const pinion_tenso
                error);
 }
 
+/* `overlaps`: the kernel may be started while the launch in front of it in the stream, a kernel too, still runs; it
+   waits itself where it needs what that one does. */
 static pinion_status launch_kernel(pinion_device *device, const pinion_program *program, uint32_t index, uint32_t step,
-                                   cuda_stream stream, pinion_error *error) {
+                                   bool overlaps, cuda_stream stream, pinion_error *error) {
   const pinion_model_desc *desc = program->desc;
   const pinion_launch_desc *launch = &desc->launches[index];
   pinion_pointers pointers = {{NULL}};
@@ -578,10 +580,14 @@ static pinion_status launch_kernel(pinion_device *device, const pinion_program *
   }
   /* The driver copies them before it returns, and as many as the kernel has. */
   void *parameters[] = {&pointers, (void *)(uintptr_t)launch->params, launch->tensor_map ? &map : NULL};
-  return CHECK(device, cuLaunchKernel, kernel,
-               (device->functions[launch->kernel], launch->grid[0], launch->grid[1], launch->grid[2], launch->block[0],
-                launch->block[1], launch->block[2], launch->dynamic_shared_bytes, stream, parameters, NULL),
-               error);
+  cuda_launch_attribute programmatic = {.kind = CUDA_LAUNCH_PROGRAMMATIC, .value.number = 1};
+  const cuda_launch_config config = {.grid = {launch->grid[0], launch->grid[1], launch->grid[2]},
+                                     .block = {launch->block[0], launch->block[1], launch->block[2]},
+                                     .shared_bytes = launch->dynamic_shared_bytes,
+                                     .stream = stream,
+                                     .attributes = &programmatic,
+                                     .attribute_count = overlaps};
+  return CHECK(device, cuLaunchKernelEx, kernel, (&config, device->functions[launch->kernel], parameters, NULL), error);
 }
 
 /* Records an event into a stream that is being captured, as a node of the graph; NULL: nothing. */
@@ -595,10 +601,12 @@ static pinion_status launch_all(pinion_device *device, const pinion_program *pro
                                 const cuda_event *events, pinion_error *error) {
   const pinion_model_desc *desc = program->desc;
   pinion_status status = mark(device, events, stream, error);
+  bool overlaps = false; /* the first has no kernel in front of it; with events none has */
   for (uint32_t s = 0; s < desc->stage_count; s++)
     for (uint32_t step = 0; step < desc->stages[s].repeat; step++)
       for (uint32_t i = 0; i < desc->stages[s].launch_count && !status; i++) {
-        status = launch_kernel(device, program, desc->stages[s].first_launch + i, step, stream, error);
+        status = launch_kernel(device, program, desc->stages[s].first_launch + i, step, overlaps, stream, error);
+        overlaps = !events;
         if (!status && events) status = mark(device, ++events, stream, error);
       }
   return status;
@@ -737,7 +745,7 @@ static pinion_status run_launch_entered(pinion_device *device, const pinion_prog
   pinion_status status = create_events(device, 2, &events, error);
   if (status) return status;
   status = CHECK(device, cuEventRecord, "", (events[0], device->stream), error);
-  if (!status) status = launch_kernel(device, program, launch, step, device->stream, error);
+  if (!status) status = launch_kernel(device, program, launch, step, false, device->stream, error);
   if (!status) status = CHECK(device, cuEventRecord, "", (events[1], device->stream), error);
   if (!status) status = read_events(device, events, 2, &elapsed, error);
   if (!status && out_microseconds) *out_microseconds = elapsed;

@@ -218,25 +218,41 @@ typedef struct block_shared {
   uint32_t stages, staged, full, empty;
 } block_shared;
 
-/* One thread: waits for a free stage, asks for the slice of both operands. */
+/* Of one slice. The stage is to get its tokens too. */
+PN_INLINE void bring_weights(const block_shared &shared, int stage, const char *weights, int atoms) {
+  const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
+  barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
+#pragma unroll
+  for (int atom = 0; atom < PN_ATOMS; atom++)
+    if (atom < atoms)
+      copy_bulk(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, ATOM_BYTES, full);
+}
+
+/* One thread: waits for a free stage, asks for the slice of both operands. Weights depend on no launch: those that the
+   stages hold are asked for before the wait for the tokens. */
 PN_INLINE void bring_slices(const block_shared &shared, const char *packed, const void *map, uint32_t rank) {
-  int stage = 0;
+  const int early_slices = SLICES_HERE < PN_STAGES ? SLICES_HERE : PN_STAGES;
+  int stage = 0, early = 0;
   uint32_t parity = 1;
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
     const int atoms = ATOMS_N - place.n0 / 64 < PN_ATOMS ? ATOMS_N - place.n0 / 64 : PN_ATOMS;
     const char *weights = packed + ((int64_t)(place.n0 / 64) * PN_SLICES + rank * SLICES_HERE) * ATOM_BYTES;
+    if (unit < gridDim.x / PN_SPLIT) { /* the first */
+      for (; early < early_slices; early++) bring_weights(shared, early, weights + early * ATOM_BYTES, atoms);
+      pn_wait_for_inputs();
+    }
 #pragma unroll 1
     for (int slice = 0; slice < SLICES_HERE; slice++, weights += ATOM_BYTES) {
-      const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
-      barrier_wait(shared.empty + stage * 8, parity);
-      barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
-#pragma unroll
-      for (int atom = 0; atom < PN_ATOMS; atom++)
-        if (atom < atoms)
-          copy_bulk(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, ATOM_BYTES, full);
-      copy_tile(to + WEIGHT_BYTES, map, (rank * SLICES_HERE + slice) * 64, place.m0, place.b1, place.b0, full);
+      if (early) {
+        early--; /* its weights are on their way */
+      } else {
+        barrier_wait(shared.empty + stage * 8, parity);
+        bring_weights(shared, stage, weights, atoms);
+      }
+      copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, (rank * SLICES_HERE + slice) * 64, place.m0,
+                place.b1, place.b0, shared.full + stage * 8);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
@@ -250,6 +266,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const pinion_params &p
   float accumulator[PN_TOKENS / 2];
   int stage = 0;
   uint32_t parity = 0;
+  pn_wait_for_inputs(); /* what the epilogue reads, and before it writes */
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
@@ -316,6 +333,7 @@ extern "C" __global__ void
   const block_shared shared = {stages, stages + PN_STAGES * STAGE_BYTES, full, full + PN_STAGES * 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   const uint32_t rank = PN_SPLIT > 1 ? cluster_rank() : 0;
+  pn_let_next_start();
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < PN_STAGES; stage++) {
       barrier_init(shared.full + stage * 8, 1);

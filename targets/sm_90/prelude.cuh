@@ -9,9 +9,17 @@
  */
 #define PN_DEVICE __device__
 #define PN_INLINE static __device__ __forceinline__
+/* What a kernel begins with. It is started while the launch in front of it still runs: pn_wait_for_inputs comes before
+   any thread reads what another launch wrote, or writes at all. */
 #define PN_ENTRY(threads)                                                                                              \
-  extern "C" __global__ void __launch_bounds__(threads)                                                                \
-      PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params)
+  PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params);                               \
+  extern "C" __global__ void __launch_bounds__(threads) PN_KERNEL(                                                     \
+      const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params) {               \
+    pn_let_next_start();                                                                                               \
+    pn_wait_for_inputs();                                                                                              \
+    pn_work(arguments, params);                                                                                        \
+  }                                                                                                                    \
+  PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params)
 #define PN_INFINITY __int_as_float(0x7f800000)
 #define PN_NAN __int_as_float(0x7fffffff)
 #define PN_PASTE_(a, b) a##b
@@ -28,6 +36,14 @@ typedef uint32_t pn_index;
 /* ---- Instructions that C has no words for. tests/cuda/emulator.h has each of them in C, for tests without a GPU. ----
  */
 #ifndef PN_EMULATED
+/* The next launch may be started once every block of this one says so, or has ended. */
+PN_INLINE void pn_let_next_start(void) {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+/* Until the launch in front of this one is done, and what it wrote is there. */
+PN_INLINE void pn_wait_for_inputs(void) {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
 /* To nearest even; a NaN stays one. */
 PN_INLINE uint16_t pn_bits_bf16(float x) {
   uint16_t bits;
@@ -149,8 +165,8 @@ PN_UNARY(round, rintf(x), rint(x))
 /* __fdividef errs by 2 units and calls nothing; beyond 2^126 it gives 0, which is right here. */
 PN_UNARY(sigmoid, __fdividef(1.0f, 1.0f + expf(-x)), 1.0 / (1.0 + exp(-x)))
 PN_UNARY(silu, __fdividef(x, 1.0f + expf(-x)), x / (1.0 + exp(-x)))
-/* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
-PN_UNARY(gelu_tanh, 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x))),
+/* 0.5 x (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3), which is x / (1 + exp(-2 u)): without a branch */
+PN_UNARY(gelu_tanh, __fdividef(x, 1.0f + expf(-1.5957691216057308f * (x + 0.044715f * x * x * x))),
          0.5 * x * (1.0 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))))
 /* 0.5 x (1 + erf(x / sqrt(2))) */
 PN_UNARY(gelu_erf, 0.5f * x * (1.0f + erff(x * 0.7071067811865476f)), 0.5 * x * (1.0 + erf(x * 0.7071067811865476)))

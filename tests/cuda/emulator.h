@@ -53,6 +53,10 @@ static inline void __syncthreads() {
   emulated_wait(EMULATED_AT_BLOCK);
 }
 
+/* Launches do not overlap. */
+static inline void pn_let_next_start() {}
+static inline void pn_wait_for_inputs() {}
+
 /* ---- Exchanges within a warp ---- */
 static inline unsigned emulated_lane() {
   return threadIdx.x % 32;

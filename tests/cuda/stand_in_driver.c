@@ -513,16 +513,22 @@ cuda_result cuTensorMapEncodeTiled(cuda_tensor_map *out_map, int dtype, uint32_t
   return CUDA_OK;
 }
 
-cuda_result cuLaunchKernel(cuda_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                           unsigned block_y, unsigned block_z, unsigned shared_bytes, cuda_stream stream,
-                           void **parameters, void **extra) {
+cuda_result cuLaunchKernelEx(const cuda_launch_config *config, cuda_function function, void **parameters,
+                             void **extra) {
   BEGIN_IN_CONTEXT();
-  object *o = find_object(__func__, function, FUNCTION), *on = find_stream(__func__, stream);
-  if (!o || extra || block_x * block_y * block_z > 1024 || (int)shared_bytes > o->dynamic_shared) return 1;
-  stand_in_launch launch = {.grid = {grid_x, grid_y, grid_z},
-                            .block = {block_x, block_y, block_z},
-                            .shared_bytes = shared_bytes,
-                            .stream = stream};
+  object *o = find_object(__func__, function, FUNCTION), *on = find_stream(__func__, config->stream);
+  const unsigned *block = config->block;
+  if (!o || extra || block[0] * block[1] * block[2] > 1024 || (int)config->shared_bytes > o->dynamic_shared) return 1;
+  stand_in_launch launch = {.shared_bytes = config->shared_bytes, .stream = config->stream};
+  memcpy(launch.grid, config->grid, sizeof launch.grid);
+  memcpy(launch.block, config->block, sizeof launch.block);
+  for (unsigned i = 0; i < config->attribute_count; i++) {
+    const cuda_launch_attribute *attribute = &config->attributes[i];
+    if (attribute->kind != CUDA_LAUNCH_PROGRAMMATIC) return 1;
+    launch.overlaps = attribute->value.number == 1;
+  }
+  if (launch.overlaps && !(on && on->capturing && on->launch_count && !on->launches[on->launch_count - 1].event))
+    complain(__func__, "a programmatic launch without a kernel in front of it");
   memcpy(launch.kernel, o->name, sizeof launch.kernel);
   memcpy(&launch.pointers, parameters[0], sizeof launch.pointers);
   memcpy(&launch.params, parameters[1], sizeof launch.params);

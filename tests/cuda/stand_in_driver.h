@@ -9,6 +9,8 @@
 #include "runtime/abi.h"
 #include "runtime/cuda_driver.h"
 
+#include <stdbool.h>
+
 #define STAND_IN_DECLARE(name, parameters) cuda_result name parameters;
 CUDA_SYMBOLS(STAND_IN_DECLARE, STAND_IN_DECLARE)
 #undef STAND_IN_DECLARE
@@ -21,6 +23,7 @@ typedef struct stand_in_launch {
   pinion_params params;
   cuda_tensor_map tensor_map; /* as cuTensorMapEncodeTiled here made it, see there; zeros if the launch had none */
   cuda_stream stream;         /* of the launch or of the graph's launch */
+  bool overlaps;              /* with the launch in front of it */
   void *event;                /* not NULL: no launch but the recording of this event; never reported */
 } stand_in_launch;
 

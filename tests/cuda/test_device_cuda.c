@@ -298,6 +298,7 @@ static void check_launch(const life *l, const stand_in_launch *ran, uint32_t ind
 }
 
 static void check_replay(const life *l, int first, cuda_stream stream) {
+  const int whole = first;
   check_launch(l, stand_in_launch_at(first++), 0, 0);
   for (uint32_t step = 0; step < STEPS; step++) {
     check_launch(l, stand_in_launch_at(first++), 1, step);
@@ -305,6 +306,7 @@ static void check_replay(const life *l, int first, cuda_stream stream) {
   }
   for (int i = 1; i <= LAUNCHES; i++)
     if (stream) assert_ptr_equal(stand_in_launch_at(first - i)->stream, stream);
+  for (int i = 0; i < LAUNCHES; i++) assert_int_equal(stand_in_launch_at(whole + i)->overlaps, i > 0);
 }
 
 static void a_replay_runs_the_tables_in_order_with_their_steps(void **state) {
@@ -378,6 +380,7 @@ static void launches_are_timed_inside_of_a_graph(void **state) {
   assert_int_equal(begin_life(&l), PINION_OK);
   assert_int_equal(CUDA->time_launches(l.device, l.program, microseconds, &error), PINION_OK);
   for (int i = 0; i < LAUNCHES; i++) assert_true(microseconds[i] == 250);
+  for (int i = 0; i < LAUNCHES; i++) assert_false(stand_in_launch_at(i)->overlaps); /* events are between them */
   assert_int_equal(stand_in_calls("cuGraphLaunch"), 1);
   assert_int_equal(stand_in_launch_count(), LAUNCHES);
   end_life(&l);
@@ -540,7 +543,7 @@ static void running_out_of_memory_has_its_own_status(void **state) {
 static void a_fault_in_any_call_loses_the_device_and_nothing_leaks(void **state) {
   (void)state;
   const char *const functions[] = {
-      "cuStreamSynchronize", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuLaunchKernel",     "cuGraphLaunch",
+      "cuStreamSynchronize", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuLaunchKernelEx",   "cuGraphLaunch",
       "cuEventSynchronize",  "cuMemAlloc_v2",        "cuModuleLoadData",     "cuStreamEndCapture", "cuMemAllocHost_v2"};
   for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
     weights_bytes = sends_weights(functions[f]) ? WEIGHTS_BYTES : 512;
