@@ -255,10 +255,12 @@ typedef struct attention_row {
   const eval_tensor *mask;
   int64_t mask_strides[PINION_MAX_RANK]; /* along [B,H,Q,K] */
   bool causal;
+  int64_t limits[5]; /* keys, from a query on keys, and again; without them, every key */
+  int limit_count;
   double scale;
   int64_t keys, width, value_width; /* K, D, E */
   const double *k, *v;              /* of the row's K/V head: [K,D], [K,E] */
-  int64_t last_key;                 /* causal: the last key this query sees */
+  int64_t visible_keys;             /* the query sees none from here on */
 } attention_row;
 
 static double dot(const double *a, const double *b, int64_t count) {
@@ -271,14 +273,23 @@ static double dot(const double *a, const double *b, int64_t count) {
 }
 
 static double mask_at(const attention_row *r, int64_t mask_start, int64_t key) {
-  if (r->causal && key > r->last_key) return -INFINITY;
+  if (key >= r->visible_keys) return -INFINITY;
   if (!r->mask) return 0;
   double value = eval_get(r->mask, mask_start + key * r->mask_strides[3]);
   if (r->mask->storage == EVAL_INTEGERS) return value != 0 ? 0 : -INFINITY;
   return value;
 }
 
-/* A query that sees no key at all (each masked by -inf, false or causality) gets zeros: its weights would be 0/0. */
+static int64_t visible_keys(const attention_row *r, int64_t query, int64_t queries) {
+  int64_t visible = r->limit_count ? r->limits[0] : r->keys;
+  for (int i = 1; i < r->limit_count; i += 2)
+    if (query >= r->limits[i]) visible = r->limits[i + 1];
+  const int64_t before = query + 1 + r->keys - queries; /* causal */
+  return r->causal && before < visible ? before : visible;
+}
+
+/* A query that sees no key at all (each masked by -inf, false, causality or a limit) gets zeros: its weights would be
+ * 0/0. */
 static void attend(const attention_row *r, const double *query, int64_t mask_start, double *weights, double *out) {
   double greatest = -INFINITY;
   memset(out, 0, (size_t)r->value_width * sizeof *out);
@@ -299,7 +310,7 @@ static void attend_head(evaluation *e, attention_row *r, int64_t batch, int64_t 
   int64_t queries = q->type.dims[2], row = (batch * q->type.dims[1] + head) * queries;
   double *query = scratch, *weights = query + r->width, *out = weights + r->keys;
   for (int64_t i = 0; i < queries; i++, row++) {
-    r->last_key = i + r->keys - queries;
+    r->visible_keys = visible_keys(r, i, queries);
     eval_load(q, row * r->width, 1, r->width, query);
     attend(r, query, batch * r->mask_strides[0] + head * r->mask_strides[1] + i * r->mask_strides[2], weights, out);
     eval_store(e->session->precision, &e->results[0], row * r->value_width, 1, r->value_width, out);
@@ -314,6 +325,7 @@ status reference_attention(evaluation *e) {
                      .keys = k->type.dims[2],
                      .width = k->type.dims[3],
                      .value_width = v->type.dims[3]};
+  r.limit_count = attr_i64s(e->op, "limits", r.limits, 5);
   tensor_type scores = q->type;
   scores.dims[3] = r.keys;
   if (r.mask) eval_broadcast_strides(&r.mask->type, &scores, r.mask_strides);

@@ -139,6 +139,19 @@ static bool check_mask(const shape_query *q, const tensor_type *mask, int64_t ke
                       (long long)keys);
 }
 
+/* Queries and limits [l0, q1, l1, q2, l2] that rise, the queries within the operand. */
+static bool check_limits(const shape_query *q, int64_t queries, int64_t keys, const char **out_why) {
+  int64_t limits[PINION_MAX_RANK];
+  int count;
+  if (mlirAttributeIsNull(shape_attribute(q, "limits"))) return true;
+  if (!shape_i64s(q, "limits", -1, limits, &count, out_why)) return false;
+  bool fits = (count == 1 || count == 3 || count == 5) && limits[0] > 0 && limits[count - 1] <= keys;
+  for (int i = 1; fits && i < count; i += 2)
+    fits = limits[i] > (i > 1 ? limits[i - 2] : 0) && limits[i] < queries && limits[i + 1] >= limits[i - 1];
+  return fits || shape_refuse(q, out_why, "'limits' are not rising limits from 1 to %lld keys, each from a query on",
+                              (long long)keys);
+}
+
 bool shape_of_attention(const shape_query *q, tensor_type *out_results, const char **out_why) {
   bool causal;
   if (!shape_needs(q, 3, out_why) || !shape_bool(q, "causal", &causal, out_why)) return false;
@@ -152,6 +165,7 @@ bool shape_of_attention(const shape_query *q, tensor_type *out_results, const ch
     return shape_refuse(q, out_why, "%s, %s and %s are not [B,H,Q,D], [B,G,K,D], [B,G,K,E]",
                         shape_text(q->arena, query), shape_text(q->arena, key), shape_text(q->arena, value));
   if (shape_has(q, 3) && !check_mask(q, &q->operands[3], key->dims[2], out_why)) return false;
+  if (!check_limits(q, query->dims[2], key->dims[2], out_why)) return false;
   tensor_type result = *query;
   result.dims[3] = value->dims[3];
   return shape_settle(q, &result, out_results, out_why);

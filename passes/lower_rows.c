@@ -347,7 +347,7 @@ status lower_attention(lowering *l, MlirOperation op) {
   launch.has_scalar = true;
   launch.integers[0] = attr_bool(op, "causal", false);
   launch.integers[1] = keys - queries;
-  launch.integer_count = 2;
+  launch.integer_count = 2 + attr_i64s(op, "limits", launch.integers + 2, 5);
   launch.space = (iteration_space){
       .rank = ATTENTION_RANK, .size = {batch, groups, heads / groups, queries, keys, q.type.dims[3], v.type.dims[3]}};
   add_attention_operand(&launch.space, &y, ATTENTION_Q, ATTENTION_E, true);

@@ -203,6 +203,17 @@ static double causal_mask(const double *mask, int b, int h, int q, int k) {
   return k <= q + KEYS - QUERIES ? 0 : -INFINITY;
 }
 
+/* limits = [2, 1, 4, 2, 5]: 2 keys for query 0, 4 for query 1, 5 for query 2. */
+static double limits_mask(const double *mask, int b, int h, int q, int k) {
+  static const int visible[QUERIES] = {2, 4, 5};
+  (void)mask, (void)b, (void)h;
+  return k < visible[q] ? 0 : -INFINITY;
+}
+
+static double limits_and_valid_mask(const double *mask, int b, int h, int q, int k) {
+  return limits_mask(mask, b, h, q, k) + (mask[b * KEYS + k] != 0 ? 0 : -INFINITY);
+}
+
 #define ATTENTION_TYPES "(tensor<2x4x3x6xf32>, tensor<2x2x5x6xf32>, tensor<2x2x5x2xf32>"
 
 static void attention_shares_keys_and_takes_masks(void **state) {
@@ -232,6 +243,23 @@ static void attention_shares_keys_and_takes_masks(void **state) {
              ARGUMENTS(q, k, v, mask), expected);
 }
 
+static void attention_follows_limits_beside_a_mask(void **state) {
+  double *q = eval_test_random(*state, 1, 144), *k = eval_test_random(*state, 2, 120);
+  double *v = eval_test_random(*state, 3, 40), expected[48];
+  expect_attention(q, k, v, NULL, limits_mask, expected);
+  check_both(*state,
+             "\"pinion.attention\"($0, $1, $2) {scale = 0.4 : f64, causal = false, limits = array<i64: 2, 1, 4, 2, 5>} "
+             ": " ATTENTION_TYPES ") -> tensor<2x4x3x2xf32>",
+             ARGUMENTS(q, k, v), expected);
+  const double *valid = VALUES(0, 0, 1, 0, 1, 1, 0, 1, 1, 1); /* the first batch's query 0 sees nothing */
+  expect_attention(q, k, v, valid, limits_and_valid_mask, expected);
+  check_both(
+      *state,
+      "\"pinion.attention\"($0, $1, $2, $3) {scale = 0.4 : f64, causal = false, limits = array<i64: 2, 1, 4, 2, 5>} "
+      ": " ATTENTION_TYPES ", tensor<2x1x1x5xi1>) -> tensor<2x4x3x2xf32>",
+      ARGUMENTS(q, k, v, valid), expected);
+}
+
 /* Masked by -inf: zeros. By the exporters' finite value: uniform weights. Neither gives NaN. */
 static void a_query_that_sees_nothing_is_no_nan(void **state) {
   const char *op = "\"pinion.attention\"($0, $1, $2, $3) {scale = 1.0 : f64, causal = false} : (tensor<1x1x1x2xf32>, "
@@ -253,6 +281,7 @@ int main(void) {
       TEST(a_norms_result_may_be_of_another_type),
       TEST(rope_rotates_halves_or_neighbours),
       TEST(attention_shares_keys_and_takes_masks),
+      TEST(attention_follows_limits_beside_a_mask),
       TEST(a_query_that_sees_nothing_is_no_nan),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

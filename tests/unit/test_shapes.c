@@ -238,6 +238,18 @@ static void fused_ops_check_every_operand(void **state) {
       {"\"pinion.attention\"($0, $1, $2, $3) {scale = 1.0 : f64, causal = false} : (tensor<1x4x2x8xf32>, "
        "tensor<1x2x3x8xf32>, tensor<1x2x3x5xf32>, tensor<1x1x2x4xf32>) -> tensor<1x4x2x5xf32>",
        "does not broadcast to [B,H,Q,K]"},
+#define LIMITED(limits)                                                                                                \
+  "\"pinion.attention\"($0, $1, $2) {scale = 1.0 : f64, causal = false, limits = array<i64: " limits ">} : "           \
+  "(tensor<1x4x6x8xf32>, tensor<1x2x7x8xf32>, tensor<1x2x7x5xf32>) -> tensor<1x4x6x5xf32>"
+      {LIMITED("7"), NULL},
+      {LIMITED("2, 1, 5, 5, 7"), NULL},
+      {LIMITED("2, 1"), "'limits' are not rising limits from 1 to 7 keys, each from a query on"},
+      {LIMITED("0, 1, 2"), "'limits'"},
+      {LIMITED("3, 1, 2"), "'limits'"},
+      {LIMITED("2, 3, 4, 3, 5"), "'limits'"},
+      {LIMITED("2, 6, 5"), "'limits'"},
+      {LIMITED("8"), "'limits'"},
+#undef LIMITED
   };
   CHECK(state, cases);
 }
