@@ -25,8 +25,9 @@ typedef struct artifact_options {
 status artifact_write(compilation *c, MlirModule module, const artifact_options *options);
 
 /*
- * A problem's key in a tuning file, e.g. `gemm packed f32 f32 bf16 1x1x788x2048x2048`: family, kind (if any), `packed`,
- * element types of all arguments, `body` if it has one, sizes. Appends to `out`.
+ * A problem's key in a tuning file, e.g. `gemm packed f32 f32 bf16 1x1x788x1x2048x1x2048`: family, kind (if any),
+ * `packed`, element types of all arguments, `body` if it has one, what else a gemm has (`parts=8,9`, `row_sums=1`,
+ * `column_sums=1`), sizes. Appends to `out`.
  *
  * A tuning file is lines `KEY | TILE | MICROSECONDS | DEVICE | TOOLCHAIN`, sorted by byte; blank lines and lines that
  * begin with # are skipped, and only the first two fields mean anything to the compiler. A tile that the target no

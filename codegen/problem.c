@@ -5,16 +5,8 @@
 #include <string.h>
 
 static status parse_body(compilation *c, const program_launch *launch, kernel_problem *problem) {
-  pinion_dtype inputs[PINION_MAX_ARGS];
-  int count = 0, first = problem->result_count;
   const char *why = "";
-  if (launch->family == PINION_FAMILY_GEMM) { /* x0 is the accumulator */
-    inputs[count++] = problem->dtypes[first] == PINION_DTYPE_f64 ? PINION_DTYPE_f64 : PINION_DTYPE_f32;
-    first += 2;
-  }
-  for (int i = first; i < problem->params.arg_count; i++) inputs[count++] = problem->dtypes[i];
-  problem->has_body = true;
-  if (body_parse(c->arena, launch->body, count, inputs, &problem->body, &why)) return STATUS_OK;
+  if (kernel_problem_body(c->arena, launch->body, problem, &why)) return STATUS_OK;
   return diagnose(&c->diagnostics, STATUS_FAILED, launch->node_count ? launch->nodes[0] : NULL, "pinion.launch",
                   "its body is wrong: %s", why);
 }
@@ -43,12 +35,20 @@ status kernel_problem_of(compilation *c, const program *p, const program_launch 
   return mlirAttributeIsNull(launch->body) ? STATUS_OK : parse_body(c, launch, out_problem);
 }
 
+static void append_gemm_form(const pinion_params *params, text *out) {
+  const int64_t *integer = params->integer;
+  if (integer[0]) text_append(out, " parts=%lld,%lld", (long long)integer[0], (long long)integer[1]);
+  if (integer[2]) text_append(out, " row_sums=%lld", (long long)integer[2]);
+  if (integer[4]) text_append(out, " column_sums=%lld", (long long)integer[4]);
+}
+
 void kernel_problem_key(const kernel_problem *problem, text *out) {
   text_append(out, "%s", family_name(problem->family));
   if (problem->kind[0]) text_append(out, " %s", problem->kind);
   if (problem->packed_b) text_append(out, " packed");
   for (int i = 0; i < problem->params.arg_count; i++) text_append(out, " %s", dtype_name(problem->dtypes[i]));
   if (problem->has_body) text_append(out, " body");
+  if (problem->family == PINION_FAMILY_GEMM) append_gemm_form(&problem->params, out);
   for (int d = 0; d < problem->params.rank; d++)
     text_append(out, "%c%lld", d ? 'x' : ' ', (long long)problem->params.size[d]);
 }
@@ -64,7 +64,7 @@ static double flops_of(const kernel_problem *problem) {
   const int rank = problem->params.rank;
   const double all = product(size, 0, rank), scalars = problem->has_body ? problem->body.instruction_count : 0;
   switch (problem->family) {
-  case PINION_FAMILY_GEMM: return 2 * all + scalars * product(size, 0, 4);
+  case PINION_FAMILY_GEMM: return 2 * all + scalars * product(size, 0, PINION_GEMM_P);
   case PINION_FAMILY_ATTENTION: return 2 * product(size, 0, 5) * (double)(size[5] + size[6]);
   case PINION_FAMILY_POINTWISE: return all * scalars;
   case PINION_FAMILY_SOFTMAX: return 4 * all;
@@ -83,7 +83,7 @@ launch_work kernel_problem_work(const kernel_problem *problem) {
     double elements = 1;
     const bool is_packed = problem->packed_b && i == problem->result_count + 1;
     for (int d = 0; d < params->rank; d++)
-      if (is_packed ? d >= 3 : params->stride[i][d] != 0) elements *= (double)params->size[d];
+      if (is_packed ? d >= PINION_GEMM_H : params->stride[i][d] != 0) elements *= (double)params->size[d];
     work.bytes += elements * (double)pinion_dtype_size(problem->dtypes[i]);
   }
   return work;

@@ -265,18 +265,19 @@ static bool walk(flat_dims *f, int64_t step, int64_t count, int64_t *out_stride)
   return false;
 }
 
-bool weight_piece_matrix(const weight_piece *piece, const int64_t where[3], int64_t n, int64_t k, int64_t *out_offset,
-                         int64_t *out_stride_n, int64_t *out_stride_k) {
+bool weight_piece_matrix(const weight_piece *piece, const int64_t where[5], const int64_t size[4],
+                         int64_t out_where[5]) {
   if (piece->from.type.dtype != piece->to.type.dtype) return false;
   flat_dims f = flat_dims_of(&piece->from);
   int64_t rest = where[0];
-  *out_offset = piece->from.offset;
+  out_where[0] = piece->from.offset;
   for (int d = 0; d < f.rank; d++) {
     f.start[d] = rest / f.weight[d];
     rest %= f.weight[d];
-    *out_offset += f.start[d] * f.stride[d];
+    out_where[0] += f.start[d] * f.stride[d];
   }
-  if (!walk(&f, where[1], n, out_stride_n) || !walk(&f, where[2], k, out_stride_k)) return false;
+  for (int i = 0; i < 4; i++)
+    if (!walk(&f, where[i + 1], size[i], &out_where[i + 1])) return false;
   for (int d = 0; d < f.rank; d++)
     if (f.start[d] + f.reach[d] >= f.size[d]) return false; /* would run over into the dimension before */
   return true;

@@ -27,10 +27,10 @@ status weight_pieces_find(compilation *c, MlirValue value, const view *to, weigh
 /* Copies one piece, converting element types. `destination` is where to's offsets count from. */
 void weight_piece_copy(const weight_piece *piece, uint8_t *destination);
 
-/* If the matrix b[n, k] = value_flat[where[0] + n * where[1] + k * where[2]] (in elements of the value, row-major) is a
-   strided matrix of the piece's data, of the same element type: its place and strides. The piece shows all of the
-   value. */
-bool weight_piece_matrix(const weight_piece *piece, const int64_t where[3], int64_t n, int64_t k, int64_t *out_offset,
-                         int64_t *out_stride_n, int64_t *out_stride_k);
+/* If b[h, n, p, k] = value_flat[where[0] + h * where[1] + n * where[2] + p * where[3] + k * where[4]] (in elements of
+   the value, row-major), of the sizes given, is strided in the piece's data, and of the same element type: the same
+   five numbers there. The piece shows all of the value. */
+bool weight_piece_matrix(const weight_piece *piece, const int64_t where[5], const int64_t size[4],
+                         int64_t out_where[5]);
 
 #endif

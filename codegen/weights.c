@@ -120,31 +120,22 @@ static void copy_pieces(weights_writer *w, const weight_job *job, uint8_t *desti
   }
 }
 
-static void pack(weights_writer *w, const weight_job *job, const void *data, int64_t stride_n, int64_t stride_k) {
+/* `where`: offset and strides in `data`, in elements. */
+static void pack(weights_writer *w, const weight_job *job, const uint8_t *data, const int64_t where[5]) {
   const program_buffer *buffer = &w->p->buffers[job->buffer];
-  const pack_request request = {.data = data,
-                                .n = buffer->type.dims[0],
-                                .k = buffer->type.dims[1],
-                                .stride_n = stride_n,
-                                .stride_k = stride_k,
-                                .dtype = buffer->type.dtype};
+  const tensor_type *type = &buffer->type;
+  pack_request request = {.data = data + where[0] * (int64_t)pinion_dtype_size(type->dtype), .dtype = type->dtype};
+  memcpy(request.size, type->dims, sizeof request.size);
+  memcpy(request.stride, &where[1], sizeof request.stride);
   w->options->target->pack(&request, w->mapped + job->slot);
-}
-
-/* From the value's own dense bytes. */
-static void pack_dense(weights_writer *w, const weight_job *job, const uint8_t *dense) {
-  const program_buffer *buffer = &w->p->buffers[job->buffer];
-  const int64_t *where = buffer->source_view;
-  pack(w, job, dense + where[0] * (int64_t)pinion_dtype_size(buffer->type.dtype), where[1], where[2]);
 }
 
 static bool pack_direct(weights_writer *w, const weight_job *job) {
   const program_buffer *buffer = &w->p->buffers[job->buffer];
   const weight_piece *piece = &job->pieces.items[0];
-  int64_t offset, stride_n, stride_k;
-  if (job->pieces.count == 1 && weight_piece_matrix(piece, buffer->source_view, buffer->type.dims[0],
-                                                    buffer->type.dims[1], &offset, &stride_n, &stride_k)) {
-    pack(w, job, piece->data + offset * (int64_t)pinion_dtype_size(buffer->type.dtype), stride_n, stride_k);
+  int64_t where[5];
+  if (job->pieces.count == 1 && weight_piece_matrix(piece, buffer->source_view, buffer->type.dims, where)) {
+    pack(w, job, piece->data, where);
     weight_store_release(w->c->weights, piece->data, piece->bytes);
     return true;
   }
@@ -153,7 +144,7 @@ static bool pack_direct(weights_writer *w, const weight_job *job) {
   uint8_t *dense = malloc((size_t)type_bytes(&type) + 1);
   if (!dense) return false;
   copy_pieces(w, job, dense);
-  pack_dense(w, job, dense);
+  pack(w, job, dense, buffer->source_view);
   free(dense);
   return true;
 }
@@ -205,7 +196,7 @@ static status write_evaluated(weights_writer *w, weight_job *job) {
                                 .to = view_rows(0, &buffer->type, buffer->pitch)};
     eval_tensor_to_bytes(&tensor, dense);
     if (buffer->packed)
-      pack_dense(w, job, dense);
+      pack(w, job, dense, buffer->source_view);
     else
       weight_piece_copy(&piece, w->mapped + job->slot);
     finish_job(w, job);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* matmul, gemm and conv. Sums are in double, in the order of k. */
 #include "eval_internal.h"
+#include "gemm.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -86,9 +87,10 @@ static product matrices(const eval_tensor *a, const eval_tensor *b, bool transpo
 }
 
 /* y[..,m,n] = sum_k a[..,m,k] b[..,k,n]: y has the broadcast leading dimensions, whether or not m and n are there. */
-static void multiply(eval_precision precision, const eval_tensor *a, const eval_tensor *b, bool transpose_b,
-                     eval_tensor *y) {
-  product p = matrices(a, b, transpose_b, y);
+static void multiply(eval_precision precision, product p) {
+  const eval_tensor *a = p.a, *b = p.b;
+  const int64_t b_first = p.b_start;
+  eval_tensor *y = p.y;
   tensor_type batch, batch_a = leading(&a->type), batch_b = leading(&b->type);
   int64_t strides[PINION_MAX_RANK], step[PINION_MAX_RANK] = {0};
   shape_broadcast(&batch_a, &batch_b, &batch);
@@ -96,7 +98,7 @@ static void multiply(eval_precision precision, const eval_tensor *a, const eval_
   batch_strides(a, &batch, strides);
   eval_walk_add(&walk, 0, strides);
   batch_strides(b, &batch, strides);
-  eval_walk_add(&walk, 0, strides);
+  eval_walk_add(&walk, b_first, strides);
   eval_strides(&batch, step);
   for (int i = 0; i < batch.rank; i++) step[i] *= p.m * p.n;
   eval_walk_add(&walk, 0, step);
@@ -115,32 +117,139 @@ static void multiply(eval_precision precision, const eval_tensor *a, const eval_
 }
 
 status reference_matmul(evaluation *e) {
-  multiply(e->session->precision, e->operands[0], e->operands[1], false, &e->results[0]);
+  multiply(e->session->precision, matrices(e->operands[0], e->operands[1], false, &e->results[0]));
   return STATUS_OK;
 }
 
-/* The accumulator is f32 (f64 for f64 operands), rounded before the body sees it. */
-status reference_gemm(evaluation *e) {
-  eval_precision precision = e->session->precision;
+/* ---- gemm ---- */
+
+/* A gemm's body on its way: its inputs, of which some are made here. */
+typedef struct epilogue {
+  const evaluation *e;
+  gemm_form form;
+  tensor_type shape; /* [..,m,n], or [..,m,groups,n] */
+  int count, own_count;
   const eval_tensor *inputs[PINION_MAX_ARGS];
-  pinion_dtype dtypes[PINION_MAX_ARGS];
-  eval_tensor sums;
-  tensor_type type = e->results[0].type;
-  type.dtype = e->operands[0]->type.dtype == PINION_DTYPE_f64 ? PINION_DTYPE_f64 : PINION_DTYPE_f32;
-  if (!eval_allocate(&type, precision, &sums)) return eval_refuse(e, "no memory for the accumulators");
-  for (int i = 1; i < e->operand_count; i++) {
-    inputs[i - 1] = i == 1 ? &sums : e->operands[i];
-    dtypes[i - 1] = inputs[i - 1]->type.dtype;
+  eval_tensor own[PINION_MAX_ARGS];
+} epilogue;
+
+static eval_tensor *add_own(epilogue *p, const tensor_type *type) {
+  eval_tensor *tensor = &p->own[p->own_count];
+  if (!eval_allocate(type, p->e->session->precision, tensor)) return NULL;
+  p->own_count++;
+  p->inputs[p->count++] = tensor;
+  return tensor;
+}
+
+/* They are f32 (f64 for f64 operands), rounded before the body sees them. */
+static bool add_accumulators(epilogue *p) {
+  const evaluation *e = p->e;
+  product half = matrices(e->operands[0], e->operands[1], attr_bool(e->op, "transpose_b", false), NULL);
+  tensor_type *shape = &p->shape, type, batch_a = leading(&half.a->type), batch_b = leading(&half.b->type);
+  shape_broadcast(&batch_a, &batch_b, shape);
+  half.n /= p->form.accumulators;
+  shape->dims[shape->rank++] = half.m;
+  if (p->form.grouped) shape->dims[shape->rank++] = p->form.groups;
+  shape->dims[shape->rank++] = half.n / p->form.groups;
+  type = *shape;
+  type.dtype = half.a->type.dtype == PINION_DTYPE_f64 ? PINION_DTYPE_f64 : PINION_DTYPE_f32;
+  for (int i = 0; i < p->form.accumulators; i++) {
+    half.b_start = i * half.n * half.b_column;
+    half.y = add_own(p, &type);
+    if (!half.y) return false;
+    multiply(e->session->precision, half);
   }
-  body *b;
-  status result = eval_parse_body(e, e->operand_count - 1, dtypes, &b);
-  if (result == STATUS_OK) {
-    multiply(precision, e->operands[0], e->operands[1], attr_bool(e->op, "transpose_b", false), &sums);
-    eval_body(precision, b, inputs, e->results);
+  return true;
+}
+
+static bool add_part_index(epilogue *p) {
+  const tensor_type type = {.dtype = PINION_DTYPE_i64, .rank = 2, .dims = {p->form.groups, 1}};
+  if (p->form.parts == 1) return true;
+  eval_tensor *index = add_own(p, &type);
+  for (int part = 1; index && part < p->form.parts; part++)
+    for (int64_t group = p->form.part_start[part]; group < p->form.groups; group++) index->i64[group] = part;
+  return index != NULL;
+}
+
+/* sums[i] = sum of values[i * length .. (i + 1) * length), the last of every `rows`-th maybe shorter */
+static void add_up(eval_precision precision, const eval_tensor *values, int64_t row, int64_t length,
+                   eval_tensor *sums) {
+  const int64_t rows = row ? type_elements(&values->type) / row : 0, blocks = (row + length - 1) / length;
+  for (int64_t i = 0; i < rows * blocks; i++) {
+    const int64_t first = i % blocks * length, end = first + length < row ? first + length : row;
+    double sum = 0;
+    for (int64_t j = first; j < end; j++) sum += eval_get(values, i / blocks * row + j);
+    eval_store(precision, sums, i, 1, 1, &sum);
+  }
+}
+
+static bool add_operands(epilogue *p) {
+  const evaluation *e = p->e;
+  const int first_sum = e->operand_count - p->form.row_sums;
+  for (int i = 2; i < first_sum; i++) p->inputs[p->count++] = e->operands[i];
+  for (int i = first_sum; i < e->operand_count; i++) {
+    tensor_type type = e->operands[i]->type; /* [..,m,1], or [..,m,1,1] */
+    const int64_t length = type.dims[type.rank - 1];
+    type.dims[type.rank - 1] = 1;
+    if (p->form.grouped) type.dims[type.rank++] = 1;
+    eval_tensor *sums = add_own(p, &type);
+    if (!sums) return false;
+    add_up(e->session->precision, e->operands[i], length, length, sums);
+  }
+  return true;
+}
+
+/* What the body yielded for all groups and columns, into a result: of one part's groups, or sums of columns. */
+static void take_result(const epilogue *p, const eval_tensor *whole, int index) {
+  const int per_part = p->e->result_count / p->form.parts;
+  const int64_t columns = p->shape.dims[p->shape.rank - 1];
+  eval_tensor *result = &p->e->results[index];
+  int64_t from[PINION_MAX_RANK], to[PINION_MAX_RANK];
+  if (index >= p->e->result_count - p->form.column_sums) {
+    add_up(p->e->session->precision, whole, columns, PINION_COLUMN_BLOCK, result);
+    return;
+  }
+  eval_walk walk = eval_walk_over(&result->type);
+  eval_strides(&result->type, to);
+  eval_strides(&p->shape, from);
+  eval_walk_add(&walk, 0, to);
+  eval_walk_add(&walk, p->form.part_start[index / per_part] * columns, from);
+  eval_move(&walk, result, whole);
+}
+
+/* Results that are not simply what the body yields. */
+static bool finish_apart(const epilogue *p, const body *b) {
+  const int per_part = p->e->result_count / p->form.parts;
+  eval_tensor whole[PINION_MAX_ARGS];
+  int count = 0;
+  bool good = true;
+  for (; count < per_part && good; count += good) {
+    tensor_type type = p->shape;
+    type.dtype = p->e->results[count].type.dtype;
+    good = eval_allocate(&type, p->e->session->precision, &whole[count]);
+  }
+  if (good) eval_body(p->e->session->precision, b, p->inputs, whole);
+  for (int i = 0; good && i < p->e->result_count; i++) take_result(p, &whole[i % per_part], i);
+  while (count > 0) eval_free(&whole[--count]);
+  return good;
+}
+
+status reference_gemm(evaluation *e) {
+  epilogue p = {.e = e, .form = gemm_form_of(e->op)};
+  pinion_dtype dtypes[PINION_MAX_ARGS];
+  body *b = NULL;
+  bool good = add_accumulators(&p) && add_part_index(&p) && add_operands(&p);
+  for (int i = 0; good && i < p.count; i++) dtypes[i] = p.inputs[i]->type.dtype;
+  status result = good ? eval_parse_body(e, p.count, dtypes, &b) : STATUS_OK;
+  if (good && result == STATUS_OK) {
+    if (p.form.parts == 1 && p.form.column_sums == 0)
+      eval_body(e->session->precision, b, p.inputs, e->results);
+    else
+      good = finish_apart(&p, b);
     free(b);
   }
-  eval_free(&sums);
-  return result;
+  while (p.own_count > 0) eval_free(&p.own[--p.own_count]);
+  return good ? result : eval_refuse(e, "no memory for the accumulators");
 }
 
 /* ---- Convolution ---- */

@@ -70,8 +70,8 @@ static status read_buffer(compilation *c, MlirOperation op, program_buffer *out)
   out->source = attr_i64(op, "source", -1);
   out->packed = attr_str_is(op, "layout", "packed");
   if (out->pitch < 0 || out->bytes < 0) return malformed(c, op, "negative pitch or bytes");
-  if (out->packed && (out->type.rank != 2 || attr_i64s(op, "source_view", out->source_view, 3) != 3))
-    return malformed(c, op, "a packed buffer is two-dimensional and has a source_view of three numbers");
+  if (out->packed && (out->type.rank != 4 || attr_i64s(op, "source_view", out->source_view, 5) != 5))
+    return malformed(c, op, "a packed buffer is b[h, n, p, k] and has a source_view of five numbers");
   return STATUS_OK;
 }
 
@@ -236,7 +236,9 @@ void program_arg_range(const program *p, const program_launch *launch, int arg, 
   if (reads_indirectly(p, launch, arg)) return;
   int64_t first = launch->offset[arg], last = first;
   for (int d = 0; d < launch->params.rank; d++) {
-    const int64_t reach = (launch->params.size[d] - 1) * launch->params.stride[arg][d];
+    const int64_t extent =
+        launch->family == PINION_FAMILY_GEMM ? pinion_gemm_extent(&launch->params, arg, d) : launch->params.size[d];
+    const int64_t reach = (extent - 1) * launch->params.stride[arg][d];
     *(reach < 0 ? &first : &last) += reach;
   }
   const int64_t steps = (p->stages[launch->stage].repeat - 1) * launch->step_stride[arg];

@@ -20,8 +20,8 @@ typedef struct program_buffer {
   int64_t offset; /* bytes in the arena or weights.bin, -1 unplanned; index of the input or output */
   int64_t bytes;
   int64_t source;         /* weights: result of @weights */
-  bool packed;            /* weights: in the target's layout, from b[n, k] with the type's dims */
-  int64_t source_view[3]; /* packed: offset, stride of n, stride of k in the unpadded source, elements */
+  bool packed;            /* weights: in the target's layout, from b[h, n, p, k] with the type's dims */
+  int64_t source_view[5]; /* packed: offset, strides of h, n, p and k in the unpadded source, elements */
 } program_buffer;
 
 typedef struct program_launch {

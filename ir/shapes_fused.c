@@ -8,12 +8,11 @@
 
 /* ---- Bodies ---- */
 
-/* Parses `body` for these inputs and checks that its results can be stored in the types given. */
-static bool check_body(const shape_query *q, MlirAttribute attribute, int input_count, const pinion_dtype *inputs,
-                       int result_count, const pinion_dtype *results, const char **out_why) {
+bool shape_check_body(const shape_query *q, int input_count, const pinion_dtype *inputs, int result_count,
+                      const pinion_dtype *results, const char **out_why) {
   body *parsed = arena_alloc(q->arena, sizeof *parsed);
   const char *why;
-  if (!body_parse(q->arena, attribute, input_count, inputs, parsed, &why))
+  if (!body_parse(q->arena, shape_attribute(q, "body"), input_count, inputs, parsed, &why))
     return shape_refuse(q, out_why, "body: %s", why);
   if (parsed->result_count != result_count)
     return shape_refuse(q, out_why, "the body yields %d results, not %d", parsed->result_count, result_count);
@@ -40,15 +39,8 @@ static bool take_results(const shape_query *q, const tensor_type *shape, tensor_
   return true;
 }
 
-static bool check_declared_body(const shape_query *q, int input_count, const pinion_dtype *inputs,
-                                const char **out_why) {
-  pinion_dtype results[PINION_MAX_ARGS];
-  for (int i = 0; i < q->declared_count; i++) results[i] = q->declared[i].dtype;
-  return check_body(q, shape_attribute(q, "body"), input_count, inputs, q->declared_count, results, out_why);
-}
-
 bool shape_of_pointwise(const shape_query *q, tensor_type *out_results, const char **out_why) {
-  pinion_dtype inputs[PINION_MAX_ARGS];
+  pinion_dtype inputs[PINION_MAX_ARGS], results[PINION_MAX_ARGS];
   if (q->operand_count > PINION_MAX_ARGS || !shape_needs(q, q->operand_count, out_why))
     return shape_refuse(q, out_why, "takes at most %d operands", PINION_MAX_ARGS);
   if (q->declared_count < 1) return shape_refuse(q, out_why, "the results' types must be given");
@@ -62,30 +54,9 @@ bool shape_of_pointwise(const shape_query *q, tensor_type *out_results, const ch
       return shape_refuse(q, out_why, "operand %s does not broadcast to %s", shape_text(q->arena, &q->operands[i]),
                           shape_text(q->arena, shape));
   }
-  return take_results(q, shape, out_results, out_why) && check_declared_body(q, q->operand_count, inputs, out_why);
-}
-
-bool shape_of_gemm(const shape_query *q, tensor_type *out_results, const char **out_why) {
-  pinion_dtype inputs[PINION_MAX_ARGS];
-  tensor_type shape;
-  bool transpose_b;
-  if (!shape_needs(q, q->operand_count > 2 ? q->operand_count : 2, out_why) ||
-      !shape_bool(q, "transpose_b", &transpose_b, out_why))
-    return false;
-  const tensor_type *a = &q->operands[0], *b = &q->operands[1];
-  if (a->rank < 2 || b->rank < 2 || !dtype_is_float(a->dtype))
-    return shape_refuse(q, out_why, "takes float matrices, not %s and %s", shape_text(q->arena, a),
-                        shape_text(q->arena, b));
-  if (!shape_matmul(q, a, b, transpose_b, &shape, out_why)) return false;
-  if (q->operand_count > PINION_MAX_ARGS) return shape_refuse(q, out_why, "too many operands");
-  inputs[0] = a->dtype == PINION_DTYPE_f64 ? PINION_DTYPE_f64 : PINION_DTYPE_f32;
-  for (int i = 2; i < q->operand_count; i++) {
-    inputs[i - 1] = q->operands[i].dtype;
-    if (!shape_broadcasts_to(&q->operands[i], &shape))
-      return shape_refuse(q, out_why, "operand %s does not broadcast to the product %s",
-                          shape_text(q->arena, &q->operands[i]), shape_text(q->arena, &shape));
-  }
-  return take_results(q, &shape, out_results, out_why) && check_declared_body(q, q->operand_count - 1, inputs, out_why);
+  if (!take_results(q, shape, out_results, out_why)) return false;
+  for (int i = 0; i < q->declared_count; i++) results[i] = q->declared[i].dtype;
+  return shape_check_body(q, q->operand_count, inputs, q->declared_count, results, out_why);
 }
 
 /* ---- Norm, rope, attention ---- */
@@ -190,18 +161,12 @@ bool shape_of_buffer(const shape_query *q, tensor_type *out_results, const char 
   return true;
 }
 
-/* Arguments are results, then operands; a gemm's body sees its accumulator in place of a and b. */
-static bool check_launch_body(const shape_query *q, bool is_gemm, int result_count, const char **out_why) {
+/* Arguments are results, then operands. */
+static bool check_pointwise_launch(const shape_query *q, int result_count, const char **out_why) {
   pinion_dtype inputs[PINION_MAX_ARGS], results[PINION_MAX_ARGS];
-  int input_count = 0, first = result_count;
   for (int i = 0; i < result_count; i++) results[i] = q->operands[i].dtype;
-  if (is_gemm) {
-    if (q->operand_count < result_count + 2) return shape_refuse(q, out_why, "a gemm has the operands a and b");
-    inputs[input_count++] = q->operands[first].dtype == PINION_DTYPE_f64 ? PINION_DTYPE_f64 : PINION_DTYPE_f32;
-    first += 2;
-  }
-  for (int i = first; i < q->operand_count; i++) inputs[input_count++] = q->operands[i].dtype;
-  return check_body(q, shape_attribute(q, "body"), input_count, inputs, result_count, results, out_why);
+  for (int i = result_count; i < q->operand_count; i++) inputs[i - result_count] = q->operands[i].dtype;
+  return shape_check_body(q, q->operand_count - result_count, inputs, result_count, results, out_why);
 }
 
 static bool check_strides(const shape_query *q, int rank, const char **out_why) {
@@ -247,8 +212,9 @@ bool shape_of_launch(const shape_query *q, tensor_type *out_results, const char 
   if (!check_strides(q, rank, out_why) || !check_per_argument(q, "offsets", out_why) ||
       !check_per_argument(q, "step_strides", out_why))
     return false;
-  bool is_gemm = family == PINION_FAMILY_GEMM;
-  if (is_gemm && rank != 5) return shape_refuse(q, out_why, "a gemm has sizes [b0, b1, m, n, k]");
-  if (is_gemm && mlirAttributeIsNull(shape_attribute(q, "body"))) return true; /* the accumulator is the result */
-  return (family != PINION_FAMILY_POINTWISE && !is_gemm) || check_launch_body(q, is_gemm, (int)result_count, out_why);
+  switch (family) {
+  case PINION_FAMILY_POINTWISE: return check_pointwise_launch(q, (int)result_count, out_why);
+  case PINION_FAMILY_GEMM: return shape_check_gemm_launch(q, result_count, out_why);
+  default: return true;
+  }
 }

@@ -38,4 +38,11 @@ bool shape_broadcasts_to(const tensor_type *from, const tensor_type *to);
 bool shape_matmul(const shape_query *q, const tensor_type *a, const tensor_type *b, bool transpose_b,
                   tensor_type *out_result, const char **out_why);
 
+/* Parses the attribute `body` for these inputs, and checks that it yields as many results as can be stored in the types
+   given. */
+bool shape_check_body(const shape_query *q, int input_count, const pinion_dtype *inputs, int result_count,
+                      const pinion_dtype *results, const char **out_why);
+/* What only a launch of a gemm must fulfil. */
+bool shape_check_gemm_launch(const shape_query *q, int64_t result_count, const char **out_why);
+
 #endif

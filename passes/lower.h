@@ -45,8 +45,8 @@ typedef struct lowered_buffer {
   tensor_type type;
   int64_t pitch;
   int64_t index;          /* input or output: which; weights: result of @weights */
-  bool packed;            /* weights: in the target's layout, from b[n, k] = source view */
-  int64_t source_view[3]; /* offset, stride of n, stride of k in the source, elements */
+  bool packed;            /* weights: in the target's layout, from b[h, n, p, k] = source view */
+  int64_t source_view[5]; /* offset, strides of h, n, p and k in the source, elements */
   int64_t bytes;
   bool used;
   MlirValue value; /* of the emitted pinion.buffer */
@@ -127,7 +127,7 @@ status weight_view(lowering *l, MlirOperation op, view *out);
 /* The reshape of a whole dense weights buffer: the same result of @weights in rows of another length. False if `v` is
    not all of such a buffer. */
 bool reshape_weight(lowering *l, const view *v, int rank, const int64_t *dims, view *out);
-/* A weights buffer that holds b[n, k], a two-dimensional view of a dense weights buffer, in the target's layout. */
+/* A weights buffer that holds b[h, n, p, k], a view of a dense weights buffer, in the target's layout. */
 view packed_view(lowering *l, const view *b, int64_t packed_bytes);
 /* If `value` is one number everywhere: that number, exactly. */
 bool value_splat(MlirValue value, double *out_number);

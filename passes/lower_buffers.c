@@ -130,15 +130,17 @@ bool reshape_weight(lowering *l, const view *v, int rank, const int64_t *dims, v
 
 /* Offset and strides of a view in its buffer without padding, as @weights' result has it. The view's strides are sums
    of whole rows and columns, because it is a view of that buffer. */
-static void source_view(const lowered_buffer *buffer, const view *b, int64_t out_view[3]) {
+static void source_view(const lowered_buffer *buffer, const view *b, int64_t out_view[5]) {
   const int64_t columns = buffer->type.rank ? buffer->type.dims[buffer->type.rank - 1] : 1;
-  const int64_t padded[3] = {b->offset, b->stride[0], b->stride[1]};
-  for (int i = 0; i < 3; i++) out_view[i] = padded[i] / buffer->pitch * columns + padded[i] % buffer->pitch;
+  for (int i = 0; i < 5; i++) {
+    const int64_t padded = i ? b->stride[i - 1] : b->offset;
+    out_view[i] = padded / buffer->pitch * columns + padded % buffer->pitch;
+  }
 }
 
 view packed_view(lowering *l, const view *b, int64_t packed_bytes) {
   const lowered_buffer source = l->buffers[b->buffer];
-  int64_t where[3];
+  int64_t where[5];
   source_view(&source, b, where);
   view result = {.type = b->type};
   for (size_t i = 0; i < l->buffer_count; i++) {
@@ -149,7 +151,7 @@ view packed_view(lowering *l, const view *b, int64_t packed_bytes) {
       return result;
     }
   }
-  result.buffer = buffer_create(l, source.name, PINION_SPACE_WEIGHTS, &b->type, b->type.dims[1]);
+  result.buffer = buffer_create(l, source.name, PINION_SPACE_WEIGHTS, &b->type, b->type.dims[3]);
   lowered_buffer *packed = &l->buffers[result.buffer];
   packed->packed = true;
   packed->index = source.index;

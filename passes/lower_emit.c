@@ -127,7 +127,7 @@ static status emit_buffer(lowering *l, builder *b, lowered_buffer *buffer) {
   if (buffer->space == PINION_SPACE_WEIGHTS) {
     attribute_add(&a, "source", make_i64(context, buffer->index));
     attribute_add(&a, "layout", make_str(context, buffer->packed ? "packed" : "dense"));
-    if (buffer->packed) attribute_add(&a, "source_view", make_i64s(context, 3, buffer->source_view));
+    if (buffer->packed) attribute_add(&a, "source_view", make_i64s(context, 5, buffer->source_view));
   }
   MlirType type = type_make_memref(context, &buffer->type);
   MlirOperation op = build_op(b, OP_buffer, 0, NULL, a.count, a.items, 1, &type);

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * matmul, gemm and conv as gemm launches over [b0 b1 m n k].
+ * matmul, gemm and conv as gemm launches over [b0 b1 m h n p k].
  *
- * Built as a space [batch.. m n k]; batch dimensions on which b does not depend become part of m, the others two.
+ * Built as a space [batch.. m n k], or [batch.. m h n p k] where groups or a second accumulator need it; batch
+ * dimensions on which b does not depend become part of m, the others two.
  */
 #include "lower.h"
 
 #include "../ir/dialect.h"
+#include "../ir/gemm.h"
 #include "../targets/target.h"
 
 #include <string.h>
 
-/* ---- Spaces of the form [batch.. m n k] ---- */
+/* ---- Spaces of the form [batch.. m n k] and [batch.. m h n p k] ---- */
 
-static int m_of(const iteration_space *s) {
-  return s->rank - 3;
-}
+typedef struct gemm_space {
+  lowered_launch launch;
+  int m;        /* which dimension it is: how many batch dimensions there are */
+  bool is_full; /* h and p are there */
+} gemm_space;
 
 /* Moves dimension `from` to position `to`, later than it. */
 static void space_move_later(iteration_space *s, int from, int to) {
@@ -30,88 +34,90 @@ static void space_move_later(iteration_space *s, int from, int to) {
   }
 }
 
+/* A new dimension of size 1 at position `at`. */
+static void space_insert(iteration_space *s, int at) {
+  const size_t behind = (size_t)(s->rank - at) * sizeof s->size[0];
+  memmove(&s->size[at + 1], &s->size[at], behind);
+  s->size[at] = 1;
+  for (int a = 0; a < s->arg_count; a++) {
+    memmove(&s->args[a].stride[at + 1], &s->args[a].stride[at], behind);
+    s->args[a].stride[at] = 0;
+  }
+  s->rank++;
+}
+
 /* Batch dimension `d` and m become one, with either as the outer; false if strides forbid it. */
-static bool fold_batch_dimension(iteration_space *s, int b, int d) {
+static bool fold_batch_dimension(gemm_space *g, int b, int d) {
+  iteration_space *s = &g->launch.space, folded = *s;
   if (s->args[b].stride[d] != 0) return false;
-  iteration_space folded = *s;
-  space_move_later(&folded, d, m_of(s) - 1);
-  if (space_merge(&folded, m_of(&folded) - 1)) {
-    *s = folded;
-    return true;
+  space_move_later(&folded, d, g->m - 1);
+  if (!space_merge(&folded, g->m - 1)) {
+    folded = *s;
+    space_move_later(&folded, d, g->m); /* m is outer, the batch dimension inner */
+    if (!space_merge(&folded, g->m - 1)) return false;
   }
-  folded = *s;
-  space_move_later(&folded, d, m_of(s)); /* m is outer, the batch dimension inner */
-  if (!space_merge(&folded, m_of(s) - 1)) return false;
   *s = folded;
+  g->m--;
   return true;
 }
 
-/* Leaves the form [b0 b1 m n k], or returns false: too many batch dimensions are left. */
-static bool fold_batch(iteration_space *s, int b) {
-  for (int d = m_of(s) - 1; d >= 0; d--)
-    if (s->size[d] == 1) space_merge(s, d);
-  for (int d = m_of(s) - 1; d >= 0; d--)
-    if (d < m_of(s) && fold_batch_dimension(s, b, d)) d = m_of(s);
-  for (int d = m_of(s) - 2; d >= 0; d--) space_merge(s, d);
-  if (m_of(s) > 2) return false;
-  while (m_of(s) < 2) { /* a leading 1 */
-    memmove(&s->size[1], &s->size[0], (size_t)s->rank * sizeof s->size[0]);
-    s->size[0] = 1;
-    for (int a = 0; a < s->arg_count; a++) {
-      memmove(&s->args[a].stride[1], &s->args[a].stride[0], (size_t)s->rank * sizeof s->args[a].stride[0]);
-      s->args[a].stride[0] = 0;
-    }
-    s->rank++;
-  }
+/* Leaves two batch dimensions, or returns false: too many are left. */
+static bool fold_batch(gemm_space *g, int b) {
+  iteration_space *s = &g->launch.space;
+  for (int d = g->m - 1; d >= 0; d--)
+    if (s->size[d] == 1 && space_merge(s, d)) g->m--;
+  for (int d = g->m - 1; d >= 0; d--)
+    if (d < g->m && fold_batch_dimension(g, b, d)) d = g->m;
+  for (int d = g->m - 2; d >= 0; d--)
+    if (space_merge(s, d)) g->m--;
+  if (g->m > 2) return false;
+  for (; g->m < 2; g->m++) space_insert(s, 0);
   return true;
 }
 
-static void swap_sides(iteration_space *s, int a) {
-  const int m = m_of(s), n = m + 1;
-  const int64_t size = s->size[m];
-  s->size[m] = s->size[n], s->size[n] = size;
-  for (int i = 0; i < s->arg_count; i++) {
-    int64_t *stride = s->args[i].stride;
-    const int64_t kept = stride[m];
-    stride[m] = stride[n], stride[n] = kept;
-  }
+/* Of a space [batch.. m n k]. */
+static void swap_sides(gemm_space *g, int a) {
+  iteration_space *s = &g->launch.space;
+  space_move_later(s, g->m, g->m + 1);
   const space_arg kept = s->args[a];
   s->args[a] = s->args[a + 1], s->args[a + 1] = kept;
 }
 
-static bool is_weight_matrix(const lowering *l, const iteration_space *s, int arg) {
-  const space_arg *x = &s->args[arg];
+static bool is_weight_matrix(const lowering *l, const gemm_space *g, int arg) {
+  const space_arg *x = &g->launch.space.args[arg];
   if (l->buffers[x->buffer].space != PINION_SPACE_WEIGHTS || l->buffers[x->buffer].packed || x->step_stride)
     return false;
-  for (int d = 0; d < m_of(s); d++)
+  for (int d = 0; d < g->m; d++)
     if (x->stride[d]) return false;
   return true;
 }
 
 /* Replaces a constant b by the target's packed form of it. */
-static void pack_weight(lowering *l, iteration_space *s, int b) {
+static void pack_weight(lowering *l, gemm_space *g, int b) {
   const struct target *backend = l->context->target;
-  if (!backend || !backend->packed_bytes || !is_weight_matrix(l, s, b)) return;
-  const int64_t n = s->size[3], k = s->size[4];
+  if (!backend || !backend->packed_bytes || !is_weight_matrix(l, g, b)) return;
+  iteration_space *s = &g->launch.space;
   space_arg *arg = &s->args[b];
-  const pinion_dtype dtype = l->buffers[arg->buffer].type.dtype;
-  const int64_t bytes = backend->packed_bytes(n, k, dtype);
+  view matrix = {
+      .buffer = arg->buffer, .type = {.dtype = l->buffers[arg->buffer].type.dtype, .rank = 4}, .offset = arg->offset};
+  memcpy(matrix.type.dims, &s->size[PINION_GEMM_H], 4 * sizeof s->size[0]);
+  memcpy(matrix.stride, &arg->stride[PINION_GEMM_H], 4 * sizeof arg->stride[0]);
+  const int64_t bytes = backend->packed_bytes(matrix.type.dims, matrix.type.dtype);
   if (bytes <= 0) return;
-  const view matrix = {.buffer = arg->buffer,
-                       .type = {.dtype = dtype, .rank = 2, .dims = {n, k}},
-                       .offset = arg->offset,
-                       .stride = {arg->stride[3], arg->stride[4]}};
   *arg = (space_arg){.buffer = packed_view(l, &matrix, bytes).buffer};
 }
 
-/* A launch whose space is [batch.. m n k]; false if that does not fold to two batch dimensions. */
-static bool gemm_launch(lowering *l, lowered_launch *launch) {
-  iteration_space *s = &launch->space;
-  const int a = launch->result_count, b = a + 1;
-  if (is_weight_matrix(l, s, a) && !is_weight_matrix(l, s, b)) swap_sides(s, a);
-  if (!fold_batch(s, b)) return false;
-  pack_weight(l, s, b);
-  launch_add(l, launch);
+/* Adds the launch; false if its batch does not fold to two dimensions. */
+static bool gemm_launch(lowering *l, gemm_space *g) {
+  const int a = g->launch.result_count, b = a + 1;
+  if (!g->is_full && is_weight_matrix(l, g, a) && !is_weight_matrix(l, g, b)) swap_sides(g, a);
+  if (!fold_batch(g, b)) return false;
+  if (!g->is_full) {
+    space_insert(&g->launch.space, PINION_GEMM_H);
+    space_insert(&g->launch.space, PINION_GEMM_P);
+  }
+  pack_weight(l, g, b);
+  launch_add(l, &g->launch);
   return true;
 }
 
@@ -119,51 +125,107 @@ static bool gemm_launch(lowering *l, lowered_launch *launch) {
 
 typedef struct product {
   MlirAttribute body;
+  gemm_form form;
+  bool is_full; /* the op has any of the form's attributes */
   int result_count, extra_count;
-  view results[PINION_MAX_ARGS]; /* [batch.. m n] */
+  view results[PINION_MAX_ARGS]; /* [batch.. m n], [batch.. m h n] if grouped; column sums: n is their blocks */
   view a, b;                     /* [.. m k], [.. k n] */
-  view extra[PINION_MAX_ARGS];   /* broadcast to [batch.. m n] */
+  view extra[PINION_MAX_ARGS];   /* the same, with all groups and columns; row sums: [batch.. m any] */
+  int64_t batch[PINION_MAX_RANK];
+  int batch_rank;
 } product;
 
-/* Appends `v`, whose last two dimensions lie along `row` and `column` of the space, and whose others are batch. */
-static void add_operand(iteration_space *s, const view *v, int row, int column) {
+/* The dimensions after the batch of operands and results. */
+enum { ROWS_COLUMNS = 2, ROWS_GROUPS_COLUMNS = 3 };
+static int own_dimensions(const product *p) {
+  return p->form.grouped ? ROWS_GROUPS_COLUMNS : ROWS_COLUMNS;
+}
+
+/* Appends `v`, whose last `count` dimensions lie along the dimensions `along` of the space, counted from m, and whose
+   others are batch. */
+static void add_operand(gemm_space *g, const view *v, int count, const int *along) {
+  iteration_space *s = &g->launch.space;
   view spread = *v;
   int64_t dims[PINION_MAX_RANK];
-  const int batch = m_of(s);
   memcpy(dims, s->size, sizeof dims);
-  dims[batch] = v->type.dims[v->type.rank - 2], dims[batch + 1] = v->type.dims[v->type.rank - 1];
-  view_broadcast(v, batch + 2, dims, &spread);
-  view placed = spread;
-  memset(&placed.stride[batch], 0, (PINION_MAX_RANK - (size_t)batch) * sizeof placed.stride[0]);
-  placed.stride[row] = spread.stride[batch];
-  placed.stride[column] = spread.stride[batch + 1];
-  space_add(s, &placed);
+  memcpy(&dims[g->m], &v->type.dims[v->type.rank - count], (size_t)count * sizeof dims[0]);
+  view_broadcast(v, g->m + count, dims, &spread);
+  space_arg *arg = &s->args[s->arg_count++];
+  *arg = (space_arg){.buffer = v->buffer, .offset = v->offset, .step_stride = v->step_stride};
+  for (int d = 0; d < g->m; d++) arg->stride[d] = s->size[d] == 1 ? 0 : spread.stride[d];
+  for (int i = 0; i < count; i++) arg->stride[g->m + along[i]] = dims[g->m + i] == 1 ? 0 : spread.stride[g->m + i];
+}
+
+static gemm_space product_space(const product *p, MlirOperation op) {
+  gemm_space g = {.launch = launch_begin(op, PINION_FAMILY_GEMM), .m = p->batch_rank, .is_full = p->is_full};
+  const int64_t columns = p->b.type.dims[p->b.type.rank - 1], m = p->a.type.dims[p->a.type.rank - 2];
+  const int64_t k = p->a.type.dims[p->a.type.rank - 1], h = p->form.groups, halves = p->form.accumulators;
+  iteration_space *s = &g.launch.space;
+  g.launch.body = p->body;
+  g.launch.result_count = p->result_count;
+  memcpy(s->size, p->batch, sizeof s->size);
+  const int64_t full[5] = {m, h, columns / h / halves, halves, k}, plain[3] = {m, columns, k};
+  memcpy(&s->size[g.m], g.is_full ? full : plain, g.is_full ? sizeof full : sizeof plain);
+  s->rank = g.m + (g.is_full ? 5 : 3);
+  return g;
+}
+
+/* [.. k columns] as [.. k p h n]: always a view. */
+static view split_columns(const product *p) {
+  const view *b = &p->b;
+  int64_t dims[PINION_MAX_RANK];
+  view split;
+  const int last = b->type.rank - 1;
+  memcpy(dims, b->type.dims, sizeof dims);
+  dims[last] = p->form.accumulators;
+  dims[last + 1] = p->form.groups;
+  dims[last + 2] = b->type.dims[last] / p->form.accumulators / p->form.groups;
+  view_reshape(b, last + 3, dims, &split);
+  return split;
+}
+
+static void set_integers(const product *p, lowered_launch *launch) {
+  const gemm_form *form = &p->form;
+  int64_t *integers = launch->integers;
+  for (int part = 1; part < form->parts; part++) integers[part - 1] = form->part_start[part];
+  if (form->row_sums) {
+    const tensor_type *summed = &p->extra[p->extra_count - 1].type;
+    integers[2] = form->row_sums;
+    integers[3] = summed->dims[summed->rank - 1];
+  }
+  integers[4] = form->column_sums;
+  integers[5] = p->result_count;
+  launch->integer_count = 6;
 }
 
 static bool product_launch(lowering *l, MlirOperation op, const product *p) {
-  lowered_launch launch = launch_begin(op, PINION_FAMILY_GEMM);
-  launch.body = p->body;
-  launch.result_count = p->result_count;
-  iteration_space *s = &launch.space;
-  const tensor_type *y = &p->results[0].type;
-  const int batch = y->rank - 2;
-  s->rank = y->rank + 1;
-  memcpy(s->size, y->dims, sizeof s->size);
-  s->size[batch + 2] = p->a.type.dims[p->a.type.rank - 1];
-  for (int r = 0; r < p->result_count; r++) add_operand(s, &p->results[r], batch, batch + 1);
-  add_operand(s, &p->a, batch, batch + 2);
-  add_operand(s, &p->b, batch + 2, batch + 1);
-  for (int x = 0; x < p->extra_count; x++) add_operand(s, &p->extra[x], batch, batch + 1);
-  return gemm_launch(l, &launch);
+  static const int rows_columns[] = {0, 1}, rows_depth[] = {0, 2}, depth_columns[] = {2, 1}; /* of m n k */
+  static const int full_rows_columns[] = {0, 2}, rows_groups_columns[] = {0, 1, 2}, full_rows_depth[] = {0, 4},
+                   depth_halves_groups_columns[] = {4, 3, 1, 2}; /* of m h n p k */
+  gemm_space g = product_space(p, op);
+  const int *columns = p->form.grouped ? rows_groups_columns : p->is_full ? full_rows_columns : rows_columns;
+  const int *depth = p->is_full ? full_rows_depth : rows_depth;
+  for (int r = 0; r < p->result_count; r++) add_operand(&g, &p->results[r], own_dimensions(p), columns);
+  add_operand(&g, &p->a, 2, depth);
+  if (p->is_full) {
+    const view b = split_columns(p);
+    add_operand(&g, &b, 4, depth_halves_groups_columns);
+    set_integers(p, &g.launch);
+  } else
+    add_operand(&g, &p->b, 2, depth_columns);
+  const int first_sum = p->extra_count - p->form.row_sums;
+  for (int x = 0; x < first_sum; x++) add_operand(&g, &p->extra[x], own_dimensions(p), columns);
+  for (int x = first_sum; x < p->extra_count; x++) add_operand(&g, &p->extra[x], 2, depth);
+  return gemm_launch(l, &g);
 }
 
-/* A dense copy with the batch dimensions of `y` and the view's own last two. */
-static view spread_copy(lowering *l, MlirLocation location, const view *v, const tensor_type *y) {
+/* A dense copy with all batch dimensions and the view's own last `count`. */
+static view spread_copy(lowering *l, MlirLocation location, const product *p, const view *v, int count) {
   int64_t dims[PINION_MAX_RANK];
-  memcpy(dims, y->dims, sizeof dims);
-  dims[y->rank - 2] = v->type.dims[v->type.rank - 2], dims[y->rank - 1] = v->type.dims[v->type.rank - 1];
+  memcpy(dims, p->batch, sizeof dims);
+  memcpy(&dims[p->batch_rank], &v->type.dims[v->type.rank - count], (size_t)count * sizeof dims[0]);
   view spread = *v;
-  view_broadcast(v, y->rank, dims, &spread);
+  view_broadcast(v, p->batch_rank + count, dims, &spread);
   return materialise(l, location, &spread);
 }
 
@@ -171,10 +233,11 @@ static view spread_copy(lowering *l, MlirLocation location, const view *v, const
 static status product_over_copies(lowering *l, MlirOperation op, const product *p) {
   MlirLocation location = mlirOperationGetLocation(op);
   product dense = *p;
-  const tensor_type *y = &p->results[0].type;
-  dense.a = spread_copy(l, location, &p->a, y);
-  dense.b = spread_copy(l, location, &p->b, y);
-  for (int x = 0; x < p->extra_count; x++) dense.extra[x] = spread_copy(l, location, &p->extra[x], y);
+  dense.a = spread_copy(l, location, p, &p->a, 2);
+  dense.b = spread_copy(l, location, p, &p->b, 2);
+  for (int x = 0; x < p->extra_count; x++)
+    dense.extra[x] =
+        spread_copy(l, location, p, &p->extra[x], x < p->extra_count - p->form.row_sums ? own_dimensions(p) : 2);
   for (int r = 0; r < p->result_count; r++)
     dense.results[r] = arena_view(l, value_name(l, location), &p->results[r].type);
   if (!product_launch(l, op, &dense)) return lower_error(l, op, "has more batch dimensions than a gemm takes");
@@ -190,30 +253,38 @@ static void insert_dimension(view *v, int at) {
   view_reshape(v, v->type.rank + 1, dims, v); /* a dimension of size 1 is always a view */
 }
 
+/* Whether results may be written over operands of the body: where each element is computed of the same elements. Rows
+   of a and b, and sums, are read for many. */
+static bool is_elementwise(const lowering *l, const product *p) {
+  if (p->form.parts > 1 || p->form.column_sums) return false;
+  for (int x = p->extra_count - p->form.row_sums; x < p->extra_count; x++)
+    if (p->extra[x].buffer == l->carried_buffer) return false;
+  return p->a.buffer != l->carried_buffer && p->b.buffer != l->carried_buffer;
+}
+
 static status lower_product(lowering *l, MlirOperation op, product *p) {
-  tensor_type y = {0};
-  /* Rows of a and b are read for many elements: only the body's operands may be overwritten. */
-  const bool multiplies_carried = p->a.buffer == l->carried_buffer || p->b.buffer == l->carried_buffer;
+  const bool row = p->a.type.rank == 1, column = p->b.type.rank == 1, elementwise = is_elementwise(l, p);
+  tensor_type y;
+  value_type(mlirOperationGetResult(op, 0), &y);
+  if (y.rank + row + column - own_dimensions(p) + (p->is_full ? 5 : 3) > PINION_MAX_RANK)
+    return lower_error(l, op, "has more dimensions than a gemm takes");
   for (int r = 0; r < p->result_count; r++) {
     MlirValue value = mlirOperationGetResult(op, r);
-    p->results[r] = multiplies_carried ? place(l, value) : place_elementwise(l, op, r, p->extra_count, p->extra);
+    p->results[r] = elementwise ? place_elementwise(l, op, r, p->extra_count, p->extra) : place(l, value);
     map_set(l->c->arena, &l->values, value, &p->results[r]);
-    y = p->results[r].type;
-  }
-  const bool row = p->a.type.rank == 1, column = p->b.type.rank == 1;
-  if (y.rank + row + column + 1 > PINION_MAX_RANK) return lower_error(l, op, "has more dimensions than a gemm takes");
-  for (int r = 0; r < p->result_count; r++) {
     if (column) insert_dimension(&p->results[r], p->results[r].type.rank);
     if (row) insert_dimension(&p->results[r], p->results[r].type.rank - 1);
   }
   if (row) insert_dimension(&p->a, 0);
   if (column) insert_dimension(&p->b, 1);
+  p->batch_rank = p->results[0].type.rank - own_dimensions(p);
+  memcpy(p->batch, p->results[0].type.dims, sizeof p->batch);
   if (p->a.type.dims[p->a.type.rank - 1] == 0) return lower_error(l, op, "sums over a dimension of size 0");
   return product_launch(l, op, p) ? STATUS_OK : product_over_copies(l, op, p);
 }
 
 status lower_matmul(lowering *l, MlirOperation op) {
-  product p = {.result_count = 1};
+  product p = {.form = {.accumulators = 1, .groups = 1, .parts = 1}, .result_count = 1};
   status result = operand_view(l, op, 0, &p.a);
   if (result == STATUS_OK) result = operand_view(l, op, 1, &p.b);
   return result == STATUS_OK ? lower_product(l, op, &p) : result;
@@ -226,23 +297,34 @@ static void transpose_last(view *v) {
   view_transpose(v, permutation, v);
 }
 
+/* Operands in the shape of a result, with all groups and columns; row sums in the shape of its rows. */
+static bool broadcast_operands(MlirOperation op, product *p) {
+  tensor_type y;
+  value_type(mlirOperationGetResult(op, 0), &y);
+  const int rows = y.rank - own_dimensions(p) + 1, first_sum = p->extra_count - p->form.row_sums;
+  if (p->form.grouped) y.dims[rows] = p->form.groups;
+  y.dims[y.rank - 1] = p->b.type.dims[p->b.type.rank - 1] / p->form.groups / p->form.accumulators;
+  for (int x = 0; x < p->extra_count; x++) {
+    view *v = &p->extra[x];
+    tensor_type to = y;
+    if (x >= first_sum) to.rank = rows + 1, to.dims[rows] = v->type.dims[v->type.rank - 1];
+    if (!view_broadcast(v, to.rank, to.dims, v)) return false;
+  }
+  return true;
+}
+
 status lower_gemm(lowering *l, MlirOperation op) {
   product p = {.body = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("body")),
+               .form = gemm_form_of(op),
                .result_count = (int)mlirOperationGetNumResults(op),
                .extra_count = (int)mlirOperationGetNumOperands(op) - 2};
-  if (p.result_count + p.extra_count + 2 > PINION_MAX_ARGS)
-    return lower_error(l, op, "has more results and operands than a kernel may have arguments");
+  p.is_full = p.form.grouped || p.form.accumulators > 1 || p.form.row_sums || p.form.column_sums;
   status result = operand_view(l, op, 0, &p.a);
   if (result == STATUS_OK) result = operand_view(l, op, 1, &p.b);
-  tensor_type y = {0};
-  value_type(mlirOperationGetResult(op, 0), &y);
-  for (int x = 0; x < p.extra_count && result == STATUS_OK; x++) {
-    result = operand_view(l, op, x + 2, &p.extra[x]);
-    if (result == STATUS_OK && !view_broadcast(&p.extra[x], y.rank, y.dims, &p.extra[x]))
-      return lower_error(l, op, "has an operand that does not broadcast to its result");
-  }
+  for (int x = 0; x < p.extra_count && result == STATUS_OK; x++) result = operand_view(l, op, x + 2, &p.extra[x]);
   if (result != STATUS_OK) return result;
   if (attr_bool(op, "transpose_b", false)) transpose_last(&p.b);
+  if (!broadcast_operands(op, &p)) return lower_error(l, op, "has an operand that does not broadcast to its result");
   return lower_product(l, op, &p);
 }
 
@@ -339,18 +421,18 @@ static bool convolution_gemm(lowering *l, MlirOperation op, const convolution *c
   view_reshape(columns, 5, column_split, &a); /* splits, all of them: always views */
   view_reshape(y, 5, result_split, &r);
   view_reshape(w, 3, weight_split, &b);
-  lowered_launch launch = launch_begin(op, PINION_FAMILY_GEMM);
-  launch.space = (iteration_space){.rank = 6, .size = {group, dims[0], dims[2], dims[3], n, k}};
-  iteration_space *s = &launch.space;
+  gemm_space g = {.launch = launch_begin(op, PINION_FAMILY_GEMM), .m = 3};
+  iteration_space *s = &g.launch.space;
+  *s = (iteration_space){.rank = 6, .size = {group, dims[0], dims[2], dims[3], n, k}};
   add_convolution_operand(s, &r, (int64_t[6]){r.stride[1], r.stride[0], r.stride[3], r.stride[4], r.stride[2], 0});
   add_convolution_operand(s, &a, (int64_t[6]){a.stride[3], a.stride[0], a.stride[1], a.stride[2], 0, a.stride[4]});
   add_convolution_operand(s, &b, (int64_t[6]){b.stride[0], 0, 0, 0, b.stride[1], b.stride[2]});
   if (bias) {
     view_reshape(bias, 2, bias_split, &x);
     add_convolution_operand(s, &x, (int64_t[6]){x.stride[0], 0, 0, 0, x.stride[1], 0});
-    launch.body = body_strings(l->c->context, 2, add_bias);
+    g.launch.body = body_strings(l->c->context, 2, add_bias);
   }
-  return gemm_launch(l, &launch);
+  return gemm_launch(l, &g);
 }
 
 static status convolution_operands(lowering *l, MlirOperation op, convolution *c, bool *out_has_bias, view *out_bias) {

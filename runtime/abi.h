@@ -30,13 +30,14 @@ typedef unsigned long long uint64_t;
 #include <stdint.h>
 #endif
 
-#define PINION_ABI_VERSION 2
+#define PINION_ABI_VERSION 3
 
 #define PINION_MAX_RANK 8  /* dimensions of an iteration space, and of a tensor */
 #define PINION_MAX_ARGS 16 /* arguments of one kernel: results first, then operands */
 #define PINION_TENSOR_MAP_RANK 5
-#define PINION_ROW_ALIGN 16   /* bytes: rows of arena and weight buffers are padded to it */
-#define PINION_BASE_ALIGN 256 /* bytes: start of every buffer in the arena and in weights.bin */
+#define PINION_COLUMN_BLOCK 64 /* columns of a gemm that one of its column sums takes together */
+#define PINION_ROW_ALIGN 16    /* bytes: rows of arena and weight buffers are padded to it */
+#define PINION_BASE_ALIGN 256  /* bytes: start of every buffer in the arena and in weights.bin */
 
 /* X(name, C storage type, bytes): element types. `bool` is one byte, 0 or 1; bf16 and f16 are their bits. */
 #define PINION_DTYPES(X)                                                                                               \
@@ -66,8 +67,8 @@ typedef enum pinion_dtype {
  * order given. `x...` stands for the extra operands of the scalar body (bias, residual, mask, ...).
  *
  *   pointwise  [d0 .. dr)            r...; x...         r = body(x...)
- *   gemm       [b0 b1 m n k]         r...; a, b, x...   acc = sum_k a[b0,b1,m,k] * b[b0,b1,n,k]; r = body(acc, x...)
- *                                    a packed b has all-zero strides: its layout is the target's atom
+ *   gemm       [b0 b1 m h n p k]     r...; a, b, x...   acc_p = sum_k a[b0,b1,m,k] * b[b0,b1,h,n,p,k]
+ *                                    r = body(acc_0, .., part?, x...): more below
  *                                    (pointwise, gemm: r may lie exactly on an x, element for element)
  *   softmax    [o0 .. oj row]        y; x               y = exp(x - max) / sum over row
  *   reduce     [o0 .. oj r0 .. ri]   y; x               the last `integer[0]` dimensions are reduced
@@ -89,6 +90,25 @@ typedef enum pinion_dtype {
  *                                    input height and width; x's strides along oy, ox are those of its rows and columns
  *   rope       [b h s i]             y; x, cos, sin     i < half: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin);
  *                                    integer[0], integer[1] = distance in elements of the pair's partner in x and y
+ *
+ * gemm. The columns of the product are h groups (heads) of n. With p = 2 every element has two accumulators (gate and
+ * up, the two halves that a rotation mixes); p is 1 or 2, and they are the body's first inputs. Results and operands x
+ * have no strides along p and k, but where this says so. A packed b has all-zero strides: its layout is the target's.
+ * Without a body the accumulator is the one result; p = 2 and everything below needs a body.
+ *
+ *   parts         integer[0] > 0: the groups fall into parts, of which the second begins with group integer[0], and a
+ *                 third with group integer[1] if that is not 0. The body's next input is the part's index (i64). The
+ *                 results are divided evenly, in the order of the parts: each part has places of its own, of the same
+ *                 types, for all that the body yields, and they hold the part's groups alone: a stride along h counts
+ *                 from the part's first group
+ *   row sums      the last integer[2] operands x are f32, and have no strides along h and n: the body gets the sum of
+ *                 the integer[3] elements that lie along k
+ *   column sums   the last integer[4] results are f32: what the body yields for them is summed over every
+ *                 PINION_COLUMN_BLOCK columns n (the last block may be short), and their stride along n is from one
+ *                 block to the next. Only with one part and h = 1
+ *
+ * Sums are in float32, and in the same order at every run. integer[5] = how many arguments are results, where there are
+ * parts or column sums.
  */
 typedef enum pinion_family {
   PINION_FAMILY_POINTWISE,
@@ -103,6 +123,18 @@ typedef enum pinion_family {
   PINION_FAMILY_ROPE,
   PINION_FAMILY_COUNT
 } pinion_family;
+
+/* The dimensions of a gemm's space. */
+enum {
+  PINION_GEMM_B0,
+  PINION_GEMM_B1,
+  PINION_GEMM_M,
+  PINION_GEMM_H,
+  PINION_GEMM_N,
+  PINION_GEMM_P,
+  PINION_GEMM_K,
+  PINION_GEMM_RANK
+};
 
 /* What a kernel is told besides its pointers. Constant for the life of the artifact. */
 typedef struct pinion_params {
@@ -247,6 +279,53 @@ static inline size_t pinion_dtype_size(pinion_dtype dtype) {
 #undef PINION_DTYPE_SIZE
   };
   return (unsigned)dtype < PINION_DTYPE_COUNT ? sizes[dtype] : 0;
+}
+
+/* How many parts a gemm has. */
+static inline int pinion_gemm_parts(const pinion_params *params) {
+  return 1 + (params->integer[0] > 0) + (params->integer[1] > 0);
+}
+
+/* The first group of a gemm's part; of the one behind the last: how many groups there are. */
+static inline int64_t pinion_gemm_part_start(const pinion_params *params, int part) {
+  return part == 0 ? 0 : part == pinion_gemm_parts(params) ? params->size[PINION_GEMM_H] : params->integer[part - 1];
+}
+
+/* Which part a group of a gemm belongs to. */
+static inline int pinion_gemm_part(const pinion_params *params, int64_t group) {
+  return (params->integer[0] > 0 && group >= params->integer[0]) +
+         (params->integer[1] > 0 && group >= params->integer[1]);
+}
+
+/* How many elements of argument `arg` of a gemm lie along dimension `dim` of its space. */
+static inline int64_t pinion_gemm_extent(const pinion_params *params, int arg, int dim) {
+  const int64_t *integer = params->integer, size = params->size[dim];
+  const int parts = pinion_gemm_parts(params);
+  if (arg >= params->arg_count - integer[2] && dim == PINION_GEMM_K) return integer[3];
+  if (arg >= integer[5]) return size;
+  if (arg >= integer[5] - integer[4] && dim == PINION_GEMM_N)
+    return (size + PINION_COLUMN_BLOCK - 1) / PINION_COLUMN_BLOCK;
+  if (parts == 1 || dim != PINION_GEMM_H) return size;
+  const int part = (int)(arg / (integer[5] / parts));
+  return pinion_gemm_part_start(params, part + 1) - pinion_gemm_part_start(params, part);
+}
+
+/* NULL, or what is wrong with a gemm's parameters (rank and arg_count are right): nothing else may be asked then. */
+static inline const char *pinion_gemm_fault(const pinion_params *params) {
+  const int64_t *integer = params->integer, *size = params->size;
+  if (size[PINION_GEMM_P] != 1 && size[PINION_GEMM_P] != 2) return "a gemm has one accumulator or two";
+  if (integer[0] < 0 || integer[1] < 0 || (integer[1] && integer[1] <= integer[0]) ||
+      (integer[0] && (integer[1] ? integer[1] : integer[0]) >= size[PINION_GEMM_H]))
+    return "the parts of a gemm are no ranges of its groups";
+  if (integer[5] < 0 || integer[5] > params->arg_count - 2 || (integer[0] && integer[5] == 0) ||
+      integer[5] % pinion_gemm_parts(params))
+    return "the results of a gemm do not divide among its parts";
+  if (integer[2] < 0 || integer[2] > params->arg_count - 2 - (integer[5] ? integer[5] : 1) ||
+      (integer[2] && integer[3] < 1))
+    return "a gemm has fewer operands than row sums, or sums of nothing";
+  if (integer[4] < 0 || integer[4] > integer[5] || (integer[4] && (integer[0] || size[PINION_GEMM_H] != 1)))
+    return "column sums are results of a gemm of one group";
+  return NULL;
 }
 
 #endif

@@ -156,10 +156,11 @@ static bool extend_reach(reach *r, int64_t count, int64_t stride) {
                       : !__builtin_add_overflow(r->high, distance, &r->high);
 }
 
-/* How far the source of a family that does not simply walk its space goes along dimension `dim`; abi.h says why. */
-static int64_t source_extent(pinion_family family, const pinion_params *p, int dim) {
-  if (family == PINION_FAMILY_GATHER) return dim == p->integer[1] ? p->integer[0] : p->size[dim];
-  if (family == PINION_FAMILY_IM2COL)
+/* How far an argument goes along dimension `dim`: not all simply walk the space; abi.h says why. */
+static int64_t extent_of(pinion_family family, const pinion_params *p, uint32_t arg, int dim) {
+  if (family == PINION_FAMILY_GEMM) return pinion_gemm_extent(p, (int)arg, dim);
+  if (family == PINION_FAMILY_GATHER && arg == 1) return dim == p->integer[1] ? p->integer[0] : p->size[dim];
+  if (family == PINION_FAMILY_IM2COL && arg == 1)
     return dim == 1 ? p->integer[6] : dim == 2 ? p->integer[7] : dim > 3 ? 1 : p->size[dim];
   return p->size[dim];
 }
@@ -167,8 +168,7 @@ static int64_t source_extent(pinion_family family, const pinion_params *p, int d
 static bool argument_reach(pinion_family family, const pinion_params *p, uint32_t arg, reach *out_reach) {
   *out_reach = (reach){0, 0};
   for (int dim = 0; dim < p->rank; dim++)
-    if (!extend_reach(out_reach, arg == 1 ? source_extent(family, p, dim) : p->size[dim], p->stride[arg][dim]))
-      return false;
+    if (!extend_reach(out_reach, extent_of(family, p, arg, dim), p->stride[arg][dim])) return false;
   bool is_pair = family == PINION_FAMILY_ROPE && arg < 2; /* y and x: the partner lies so far away */
   return !is_pair || extend_reach(out_reach, 2, p->integer[arg == 0]);
 }
@@ -256,7 +256,7 @@ static const struct {
   int32_t least_rank, most_rank, least_args, most_args;
 } family_limits[] = {
     [PINION_FAMILY_POINTWISE] = {0, PINION_MAX_RANK, 1, PINION_MAX_ARGS},
-    [PINION_FAMILY_GEMM] = {5, 5, 3, PINION_MAX_ARGS},
+    [PINION_FAMILY_GEMM] = {PINION_GEMM_RANK, PINION_GEMM_RANK, 3, PINION_MAX_ARGS},
     [PINION_FAMILY_SOFTMAX] = {1, PINION_MAX_RANK, 2, 2},
     [PINION_FAMILY_REDUCE] = {0, PINION_MAX_RANK, 2, 2},
     [PINION_FAMILY_CUMSUM] = {1, PINION_MAX_RANK, 2, 2},
@@ -276,6 +276,8 @@ static pinion_status check_family(pinion_family family, const pinion_params *p, 
     return BAD("launch %u: it gathers along a dimension that it does not have", index);
   if (family == PINION_FAMILY_REDUCE && (p->integer[0] < 0 || p->integer[0] > p->rank))
     return BAD("launch %u: it reduces more dimensions than it has", index);
+  const char *fault = family == PINION_FAMILY_GEMM ? pinion_gemm_fault(p) : NULL;
+  if (fault) return BAD("launch %u: %s", index, fault);
   return PINION_OK;
 }
 

@@ -20,21 +20,33 @@
  *   PN_KERNEL                name of the kernel function to define. cpu: void PN_KERNEL(const pinion_cpu_block *block)
  *   PN_RANK                  params.rank
  *   PN_RESULTS, PN_OPERANDS  how many arguments are results, and operands (a gemm's a and b included)
- *   PN_T<i>                  element type of argument i, results first, as a token: f32, bf16, bool, ..; to be pasted,
- * so no source may include stdbool.h PN_C<i>                  compute type of argument i: float (f32 bf16 f16), double
- * (f64), int64_t (integers, bool) PN_ARG_TYPES(X)          X(i, type token) for each argument PN_KIND_<kind> 1: the
- * kind of a reduce (PN_KIND_sum) or a norm (PN_KIND_layer, PN_KIND_rms) PN_PACKED_B              1: a gemm's b is in
- * the target's packed layout PN_HAS_BODY              1: the launch has a body; a gemm without one stores the
- * accumulator PN_BODY_OPERANDS(X)      X(j, i, type token): input x<j> of the body is loaded from argument i. In a gemm
- * x0 is the accumulator, and not in the list PN_BODY_RESULTS(X)       X(j, i, type token): result r<j> of the body is
- * stored to argument i PN_BODY_ARGUMENTS        what pn_body is called with: `x0, x1, .., &r0, ..`; so a pointwise
- * element is
+ *   PN_T<i>                  element type of argument i, results first, as a token: f32, bf16, bool, ..; to be
+ *                            pasted, so no source may include stdbool.h
+ *   PN_C<i>                  compute type of argument i: float (f32 bf16 f16), double (f64), int64_t (integers, bool)
+ *   PN_ARG_TYPES(X)          X(i, type token) for each argument
+ *   PN_KIND_<kind>           1: the kind of a reduce (PN_KIND_sum) or a norm (PN_KIND_layer, PN_KIND_rms)
+ *   PN_HAS_BODY              1: the launch has a body; a gemm without one stores the accumulator
+ *   PN_BODY_OPERANDS(X)      X(j, i, type token): input x<j> of the body is loaded from argument i
+ *   PN_BODY_RESULTS(X)       X(j, i, type token): result r<j> of the body is stored to argument i
+ *   PN_BODY_ARGUMENTS        what pn_body is called with: `x0, x1, .., &r0, ..`
+ *
+ * so that a pointwise element is
  *
  *     #define LOAD(j, i, type) const PN_C##i x##j = pn_load_##type(...);     (declare x<j> as PN_C<i>)
  *     #define RESULT(j, i, type) PN_C##i r##j;
  *     PN_BODY_OPERANDS(LOAD) PN_BODY_RESULTS(RESULT) pn_body(PN_BODY_ARGUMENTS);
  *
  *   pn_body                  static inline void pn_body(..) of body_emit_c (ir/body.h), where PN_HAS_BODY
+ *
+ * A gemm has besides:
+ *
+ *   PN_PACKED_B              1: b is in the target's packed layout
+ *   PN_ACCUMULATORS          1 or 2: x0, and x1, are the accumulators, and in no list
+ *   PN_PARTS                 how many parts there are. If more than one, the lists of results are those of the first:
+ *                            those of part q lie q * PN_RESULTS / PN_PARTS arguments further; PN_PART is then the
+ *                            name (x1 or x2) of the input that is the part's index
+ *   PN_ROW_SUMS(X)           where PN_HAS_BODY: like PN_BODY_OPERANDS, inputs that are sums over rows; not in that list
+ *   PN_COLUMN_SUMS(X)        where PN_HAS_BODY: like PN_BODY_RESULTS, results that are summed over columns; not in it
  */
 
 /* One launch as code generation sees it: what to compute, on which types; no tile chosen yet. */
@@ -61,12 +73,11 @@ typedef struct kernel_choice {
   double cost;                         /* microseconds by the cost model; 0 unknown */
 } kernel_choice;
 
-/* One weight matrix b[n, k] on its way into weights.bin. Element (n, k) of the source lies at
-   data + (n * stride_n + k * stride_k) * size of dtype. */
+/* One weight matrix b[h, n, p, k] (runtime/abi.h) on its way into weights.bin. */
 typedef struct pack_request {
-  const void *data;
-  int64_t n, k, stride_n, stride_k; /* strides in elements */
-  pinion_dtype dtype;               /* of source and result */
+  const void *data;           /* element (0, 0, 0, 0) */
+  int64_t size[4], stride[4]; /* of h, n, p and k; strides in elements */
+  pinion_dtype dtype;         /* of source and result */
 } pack_request;
 
 /* A kernel compiled or to be compiled with the artifact. */
@@ -76,6 +87,9 @@ typedef struct kernel_blob {
 } kernel_blob;
 
 struct target;
+/* Parses the body of a problem whose other fields are set; false with a reason in *out_why. */
+bool kernel_problem_body(arena *a, MlirAttribute lines, kernel_problem *problem, const char **out_why);
+
 /* Appends the defines above (the target's own come from its choice). `name` is PN_KERNEL. */
 void kernel_problem_defines(const kernel_problem *problem, const char *name, text *out);
 
@@ -106,8 +120,9 @@ struct target {
   /* Names of the tiles that are legal for a problem, best first by the cost model; returns how many. */
   int (*candidates)(const kernel_problem *problem, const char **out_tiles, int capacity);
 
-  /* Bytes of a packed b[n, k], and the packing itself; NULL functions: the target packs nothing. */
-  int64_t (*packed_bytes)(int64_t n, int64_t k, pinion_dtype dtype);
+  /* Bytes of a packed b[h, n, p, k], and the packing itself; NULL functions: the target packs nothing. Columns are
+     packed in the order (h, n); how the two halves of p = 2 interleave is the target's choice. */
+  int64_t (*packed_bytes)(const int64_t size[4], pinion_dtype dtype);
   void (*pack)(const pack_request *request, void *out_packed);
 
   /* Source text to blob; NULL: the artifact's build compiles it. Diagnoses with the compiler's log. */

@@ -2,6 +2,8 @@
 /* The list of targets, and what every kernel instance finds in front of it (target.h). */
 #include "target.h"
 
+#include "../ir/gemm.h"
+
 #include <string.h>
 
 extern const struct target target_cpu, target_sm_90;
@@ -24,7 +26,7 @@ static const char *compute_type(pinion_dtype dtype) {
   }
 }
 
-/* `#define MACRO(X) X(0, first, type) X(1, first + 1, type) ..` */
+/* `#define MACRO(X) X(input, first, type) X(input + 1, first + 1, type) ..` */
 static void define_body_list(const kernel_problem *problem, const char *macro, int input, int first, int end,
                              text *out) {
   text_append(out, "#define %s(X)", macro);
@@ -32,15 +34,48 @@ static void define_body_list(const kernel_problem *problem, const char *macro, i
   text_append(out, "\n");
 }
 
-static void define_body(const kernel_problem *problem, text *out) {
+static int parts_of(const kernel_problem *problem) {
+  return problem->family == PINION_FAMILY_GEMM ? pinion_gemm_parts(&problem->params) : 1;
+}
+
+bool kernel_problem_body(arena *a, MlirAttribute lines, kernel_problem *problem, const char **out_why) {
   const bool is_gemm = problem->family == PINION_FAMILY_GEMM;
-  const int results = problem->result_count;
+  const pinion_dtype *operands = &problem->dtypes[problem->result_count];
+  int count = problem->params.arg_count - problem->result_count;
+  pinion_dtype inputs[PINION_MAX_ARGS];
+  if (is_gemm) {
+    const int64_t accumulators = problem->params.size[PINION_GEMM_P];
+    count = gemm_body_inputs(operands[0], accumulators, parts_of(problem), count - 2, operands + 2, inputs);
+    operands = inputs;
+  }
+  problem->has_body = body_parse(a, lines, count, operands, &problem->body, out_why);
+  return problem->has_body;
+}
+
+static void define_body(const kernel_problem *problem, text *out) {
+  const int results = problem->result_count / parts_of(problem), inputs = problem->body.input_count;
+  const int64_t *integer = problem->params.integer; /* sums are a gemm's */
+  const bool is_gemm = problem->family == PINION_FAMILY_GEMM;
+  const int arguments = problem->params.arg_count, row_sums = is_gemm ? (int)integer[2] : 0,
+            column_sums = is_gemm ? (int)integer[4] : 0;
+  const int first = problem->result_count + 2 * is_gemm, made = inputs - (arguments - first);
   text_append(out, "#define PN_HAS_BODY 1\n");
-  define_body_list(problem, "PN_BODY_OPERANDS", is_gemm, results + 2 * is_gemm, problem->params.arg_count, out);
-  define_body_list(problem, "PN_BODY_RESULTS", 0, 0, results, out);
+  define_body_list(problem, "PN_BODY_OPERANDS", made, first, arguments - row_sums, out);
+  define_body_list(problem, "PN_BODY_RESULTS", 0, 0, results - column_sums, out);
+  if (is_gemm) {
+    define_body_list(problem, "PN_ROW_SUMS", inputs - row_sums, arguments - row_sums, arguments, out);
+    define_body_list(problem, "PN_COLUMN_SUMS", results - column_sums, results - column_sums, results, out);
+  }
   text_append(out, "#define PN_BODY_ARGUMENTS ");
-  for (int i = 0; i < problem->body.input_count; i++) text_append(out, "x%d, ", i);
+  for (int i = 0; i < inputs; i++) text_append(out, "x%d, ", i);
   for (int i = 0; i < results; i++) text_append(out, "&r%d%s", i, i + 1 < results ? ", " : "\n");
+}
+
+static void define_gemm(const kernel_problem *problem, text *out) {
+  const int accumulators = (int)problem->params.size[PINION_GEMM_P];
+  text_append(out, "#define PN_ACCUMULATORS %d\n#define PN_PARTS %d\n", accumulators, parts_of(problem));
+  if (parts_of(problem) > 1) text_append(out, "#define PN_PART x%d\n", accumulators);
+  if (problem->packed_b) text_append(out, "#define PN_PACKED_B 1\n");
 }
 
 void kernel_problem_defines(const kernel_problem *problem, const char *name, text *out) {
@@ -56,7 +91,7 @@ void kernel_problem_defines(const kernel_problem *problem, const char *name, tex
   for (int i = 0; i < arguments; i++) text_append(out, " X(%d, %s)", i, dtype_name(problem->dtypes[i]));
   text_append(out, "\n");
   if (problem->kind[0]) text_append(out, "#define PN_KIND_%s 1\n", problem->kind);
-  if (problem->packed_b) text_append(out, "#define PN_PACKED_B 1\n");
+  if (problem->family == PINION_FAMILY_GEMM) define_gemm(problem, out);
   if (problem->has_body) define_body(problem, out);
 }
 

@@ -158,9 +158,16 @@ static bool computes_in_float(pinion_dtype dtype) {
   return is_float(dtype) && dtype != PINION_DTYPE_f64;
 }
 
+/* Whether all that it has is one accumulator an element, one group, and single elements in and out. */
+static bool is_ordinary(const pinion_params *params) {
+  return params->size[PINION_GEMM_H] == 1 && params->size[PINION_GEMM_P] == 1 && !params->integer[2] &&
+         !params->integer[4];
+}
+
 const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem) {
   const int a = problem->result_count, b = a + 1;
   if (!tile->rows) return NULL; /* the plain form */
+  if (!is_ordinary(&problem->params)) return "blocked tiles know neither groups, nor pairs of accumulators, nor sums";
   if (!computes_in_float(problem->dtypes[a]) || !computes_in_float(problem->dtypes[b]))
     return "blocked tiles multiply f32, bf16 and f16 in float32 only";
   for (int i = 0; i < problem->params.arg_count; i++)
@@ -178,7 +185,7 @@ int64_t cpu_tile_scratch(const cpu_tile *tile) {
  * dense. */
 static bool gathers(const cpu_tile *tile, const kernel_problem *problem) {
   const int a = problem->result_count;
-  return tile->packs_a || problem->dtypes[a] != PINION_DTYPE_f32 || problem->params.stride[a][4] != 1;
+  return tile->packs_a || problem->dtypes[a] != PINION_DTYPE_f32 || problem->params.stride[a][PINION_GEMM_K] != 1;
 }
 
 /*
@@ -187,13 +194,16 @@ static bool gathers(const cpu_tile *tile, const kernel_problem *problem) {
  */
 double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem) {
   const int64_t *size = problem->params.size;
-  const double batch = (double)(size[0] * size[1]), m = (double)size[2], n = (double)size[3], k = (double)size[4];
+  const int64_t all_columns = size[PINION_GEMM_H] * size[PINION_GEMM_N] * size[PINION_GEMM_P];
+  const double batch = (double)(size[PINION_GEMM_B0] * size[PINION_GEMM_B1]), m = (double)size[PINION_GEMM_M];
+  const double n = (double)all_columns, k = (double)size[PINION_GEMM_K];
   if (!tile->rows) return batch * m * n * k / 800;
-  const double rows = (double)split_evenly(size[2], tile->rows), depths = (double)split_evenly(size[4], tile->depth);
-  const double columns = (double)split_evenly(size[3], tile->columns);
-  const double padded_n = (double)(split_evenly(size[3], CPU_ATOM) * CPU_ATOM);
+  const double rows = (double)split_evenly(size[PINION_GEMM_M], tile->rows);
+  const double depths = (double)split_evenly(size[PINION_GEMM_K], tile->depth);
+  const double columns = (double)split_evenly(all_columns, tile->columns);
+  const double padded_n = (double)(split_evenly(all_columns, CPU_ATOM) * CPU_ATOM);
   /* A panel that takes more than half of the level-1 cache is partly evicted between slivers. */
-  const double eviction = (double)size[4] / depths * CPU_ATOM * 4 > 24 * 1024 ? 1.04 : 1;
+  const double eviction = k / depths * CPU_ATOM * 4 > 24 * 1024 ? 1.04 : 1;
   const double multiply = m * padded_n * k / 45000 * eviction;
   const double gather = gathers(tile, problem) ? m * k * columns / 3000 : 0;
   const double stream = n * k * rows * (double)pinion_dtype_size(problem->dtypes[problem->result_count + 1]) / 100000;
@@ -229,7 +239,8 @@ static bool choose_gemm(arena *a, const kernel_problem *problem, const char *nam
   if (*out_why) return false;
   out_choice->tile = tile->name;
   out_choice->source = tile->rows ? "gemm.c.in" : "gemm_plain.c.in";
-  out_choice->cost = cpu_tile_cost(tile, problem) + body_microseconds(problem, elements_of(&problem->params, 0, 4));
+  out_choice->cost =
+      cpu_tile_cost(tile, problem) + body_microseconds(problem, elements_of(&problem->params, 0, PINION_GEMM_P));
   out_choice->dynamic_shared_bytes = (uint32_t)cpu_tile_scratch(tile);
   text_append(&out_choice->defines, "#define PN_ATOM %d\n", CPU_ATOM);
   if (tile->rows)
@@ -237,8 +248,9 @@ static bool choose_gemm(arena *a, const kernel_problem *problem, const char *nam
         &out_choice->defines,
         "#define PN_BLOCK_ROWS %d\n#define PN_BLOCK_COLUMNS %d\n#define PN_BLOCK_DEPTH %d\n#define PN_PACKS_A %d\n",
         tile->rows, tile->columns, tile->depth, tile->packs_a);
-  const int64_t parts =
-      size[0] * size[1] * (tile->rows ? split_evenly(size[2], tile->rows) * split_evenly(size[3], CPU_ATOM) : size[2]);
+  const int64_t blocks = split_evenly(size[PINION_GEMM_M], tile->rows ? tile->rows : 1) *
+                         (tile->rows ? split_evenly(size[PINION_GEMM_N], CPU_ATOM) : 1);
+  const int64_t parts = size[PINION_GEMM_B0] * size[PINION_GEMM_B1] * blocks;
   out_choice->grid[0] = grid_for(out_choice->cost, parts);
   return true;
 }
@@ -271,34 +283,41 @@ static int cpu_candidates(const kernel_problem *problem, const char **out_tiles,
   return count;
 }
 
-/* The atom: CPU_ATOM columns of n, all of k; panels [n / 16][k][16], the last one padded with zeros. */
-static int64_t cpu_packed_bytes(int64_t n, int64_t k, pinion_dtype dtype) {
-  return split_evenly(n, CPU_ATOM) * CPU_ATOM * k * (int64_t)pinion_dtype_size(dtype);
+/* The atom: CPU_ATOM columns and all of k; panels [columns / 16][p][k][16], the last columns padded with zeros. */
+enum { H, N, P, K }; /* of a pack_request */
+
+static int64_t cpu_packed_bytes(const int64_t size[4], pinion_dtype dtype) {
+  return split_evenly(size[H] * size[N], CPU_ATOM) * CPU_ATOM * size[P] * size[K] * (int64_t)pinion_dtype_size(dtype);
 }
 
 /* Rows k0 .. k1 of one panel. `size` is a constant where this is called, so that the copies become moves. */
-static inline void pack_panel(const pack_request *request, int64_t panel, int64_t k0, int64_t k1, int64_t size,
-                              char *to) {
-  const int64_t columns = request->n - panel < CPU_ATOM ? request->n - panel : CPU_ATOM;
-  const int64_t step_n = request->stride_n * size, step_k = request->stride_k * size;
-  const char *from = (const char *)request->data + panel * step_n;
+static inline void pack_panel(const pack_request *request, int64_t first, int64_t p, int64_t k0, int64_t k1,
+                              int64_t size, char *to) {
+  const int64_t all = request->size[H] * request->size[N], group = request->size[N], *stride = request->stride;
+  const int64_t columns = all - first < CPU_ATOM ? all - first : CPU_ATOM, step_k = stride[K] * size;
+  const bool contiguous = stride[N] == 1 && (first / group == (first + columns - 1) / group || stride[H] == group);
+  const char *from[CPU_ATOM];
+  for (int64_t c = 0; c < columns; c++)
+    from[c] = (const char *)request->data +
+              ((first + c) / group * stride[H] + (first + c) % group * stride[N] + p * stride[P]) * size;
   if (columns < CPU_ATOM) memset(to + k0 * CPU_ATOM * size, 0, (size_t)((k1 - k0) * CPU_ATOM * size));
-  if (request->stride_n == 1) {
-    for (int64_t k = k0; k < k1; k++) memcpy(to + k * CPU_ATOM * size, from + k * step_k, (size_t)(columns * size));
+  if (contiguous) {
+    for (int64_t k = k0; k < k1; k++) memcpy(to + k * CPU_ATOM * size, from[0] + k * step_k, (size_t)(columns * size));
     return;
   }
-  for (int64_t n = 0; n < columns; n++)
-    for (int64_t k = k0; k < k1; k++)
-      memcpy(to + (k * CPU_ATOM + n) * size, from + n * step_n + k * step_k, (size_t)size);
+  for (int64_t c = 0; c < columns; c++)
+    for (int64_t k = k0; k < k1; k++) memcpy(to + (k * CPU_ATOM + c) * size, from[c] + k * step_k, (size_t)size);
 }
 
 /* A few rows of all panels at a time: the source's cache lines and pages are used up while they are at hand. */
 static inline void pack_all(const pack_request *request, int64_t size, char *to) {
   enum { ROWS = 64 };
-  for (int64_t k = 0; k < request->k; k += ROWS)
-    for (int64_t panel = 0; panel < request->n; panel += CPU_ATOM)
-      pack_panel(request, panel, k, k + ROWS < request->k ? k + ROWS : request->k, size,
-                 to + panel * request->k * size);
+  const int64_t columns = request->size[H] * request->size[N], depth = request->size[K], halves = request->size[P];
+  for (int64_t k = 0; k < depth; k += ROWS)
+    for (int64_t first = 0; first < columns; first += CPU_ATOM)
+      for (int64_t p = 0; p < halves; p++)
+        pack_panel(request, first, p, k, k + ROWS < depth ? k + ROWS : depth, size,
+                   to + (first * halves + p * CPU_ATOM) * depth * size);
 }
 
 static void cpu_pack(const pack_request *request, void *out_packed) {

@@ -22,19 +22,21 @@ PN_INLINE int64_t magnitude(int64_t x) {
 
 PN_ENTRY(256) {
   __shared__ PN_ACCUMULATOR a_slice[SLICE][PITCH_M], b_slice[SLICE][PITCH_N];
-  const int64_t m_size = params.size[2], n_size = params.size[3], k_size = params.size[4];
+  const int64_t m_size = params.size[PINION_GEMM_M], n_size = params.size[PINION_GEMM_N],
+                k_size = params.size[PINION_GEMM_K];
   const int64_t m_tiles = (m_size + PN_TILE_M - 1) / PN_TILE_M, n_tiles = (n_size + PN_TILE_N - 1) / PN_TILE_N;
   const int64_t tiles = m_tiles * n_tiles;
-  if (blockIdx.x >= params.size[0] * params.size[1] * tiles) return;
+  if (blockIdx.x >= params.size[PINION_GEMM_B0] * params.size[PINION_GEMM_B1] * tiles) return;
   /* Neighbouring blocks share a tile of b, the larger operand as a rule. */
   const int64_t batch = blockIdx.x / tiles, in_batch = blockIdx.x % tiles;
   const int64_t m0 = in_batch % m_tiles * PN_TILE_M, n0 = in_batch / m_tiles * PN_TILE_N;
-  pn_index at[5] = {(pn_index)(batch / params.size[1]), (pn_index)(batch % params.size[1]), 0, 0, 0};
+  pn_index at[PINION_GEMM_RANK] = {(pn_index)(batch / params.size[PINION_GEMM_B1]),
+                                   (pn_index)(batch % params.size[PINION_GEMM_B1])};
   const int64_t *a_stride = params.stride[PN_RESULTS], *b_stride = params.stride[PN_RESULTS + 1];
-  const int64_t a_base = pn_offset(&params, PN_RESULTS, 0, 2, at) + m0 * a_stride[2];
-  const int64_t b_base = pn_offset(&params, PN_RESULTS + 1, 0, 2, at) + n0 * b_stride[3];
-  const bool m_fastest = magnitude(a_stride[2]) < magnitude(a_stride[4]);
-  const bool n_fastest = magnitude(b_stride[3]) < magnitude(b_stride[4]);
+  const int64_t a_base = pn_offset(&params, PN_RESULTS, 0, 2, at) + m0 * a_stride[PINION_GEMM_M];
+  const int64_t b_base = pn_offset(&params, PN_RESULTS + 1, 0, 2, at) + n0 * b_stride[PINION_GEMM_N];
+  const bool m_fastest = magnitude(a_stride[PINION_GEMM_M]) < magnitude(a_stride[PINION_GEMM_K]);
+  const bool n_fastest = magnitude(b_stride[PINION_GEMM_N]) < magnitude(b_stride[PINION_GEMM_K]);
   const int thread_m = threadIdx.x / 16, thread_n = threadIdx.x % 16;
 
   PN_ACCUMULATOR accumulator[PATCH_M][PATCH_N] = {};
@@ -43,7 +45,10 @@ PN_ENTRY(256) {
     for (int i = threadIdx.x; i < PN_TILE_M * SLICE; i += 256) {
       slice_position(i, PN_TILE_M, m_fastest, &row, &k);
       const bool inside = m0 + row < m_size && k0 + k < k_size;
-      a_slice[k][row] = inside ? (PN_ACCUMULATOR)PN_LOAD_A(a_base + row * a_stride[2] + (k0 + k) * a_stride[4]) : 0;
+      a_slice[k][row] =
+          inside
+              ? (PN_ACCUMULATOR)PN_LOAD_A(a_base + row * a_stride[PINION_GEMM_M] + (k0 + k) * a_stride[PINION_GEMM_K])
+              : 0;
     }
     for (int i = threadIdx.x; i < PN_TILE_N * SLICE; i += 256) {
       slice_position(i, PN_TILE_N, n_fastest, &row, &k);
@@ -51,7 +56,7 @@ PN_ENTRY(256) {
 #ifdef PN_PACKED_B
       const int64_t index = pn_packed_index(n0 + row, k0 + k, k_size, PN_B_BYTES);
 #else
-      const int64_t index = b_base + row * b_stride[3] + (k0 + k) * b_stride[4];
+      const int64_t index = b_base + row * b_stride[PINION_GEMM_N] + (k0 + k) * b_stride[PINION_GEMM_K];
 #endif
       b_slice[k][row] = inside ? (PN_ACCUMULATOR)PN_LOAD_B(index) : 0;
     }
@@ -76,8 +81,8 @@ PN_ENTRY(256) {
     for (int j = 0; j < PATCH_N; j++) {
       const int64_t m = m0 + thread_m + 16 * i, n = n0 + thread_n + 16 * j;
       if (m >= m_size || n >= n_size) continue;
-      at[2] = (pn_index)m;
-      at[3] = (pn_index)n;
+      at[PINION_GEMM_M] = (pn_index)m;
+      at[PINION_GEMM_N] = (pn_index)n;
       PN_STORE_ACCUMULATOR(accumulator[i][j])
     }
 }

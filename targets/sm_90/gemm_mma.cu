@@ -70,23 +70,25 @@ PN_INLINE void load_atoms(uint32_t to_shared, const void *packed, int64_t n_size
 extern __shared__ __align__(128) char shared_bytes[]; /* two slices of a, then two of b */
 
 PN_ENTRY(THREADS) {
-  const int64_t m_size = params.size[2], n_size = params.size[3], k_size = params.size[4];
+  const int64_t m_size = params.size[PINION_GEMM_M], n_size = params.size[PINION_GEMM_N],
+                k_size = params.size[PINION_GEMM_K];
   const int64_t m_tiles = (m_size + PN_TILE_M - 1) / PN_TILE_M, n_tiles = (n_size + PN_TILE_N - 1) / PN_TILE_N;
   const int64_t tiles = m_tiles * n_tiles;
-  if (blockIdx.x >= params.size[0] * params.size[1] * tiles) return;
+  if (blockIdx.x >= params.size[PINION_GEMM_B0] * params.size[PINION_GEMM_B1] * tiles) return;
   /* Neighbouring blocks share a tile of b, the larger operand as a rule. */
   const int64_t batch = blockIdx.x / tiles, in_batch = blockIdx.x % tiles;
   const int64_t m0 = in_batch % m_tiles * PN_TILE_M, n0 = in_batch / m_tiles * PN_TILE_N;
-  pn_index at[5] = {(pn_index)(batch / params.size[1]), (pn_index)(batch % params.size[1]), 0, 0, 0};
+  pn_index at[PINION_GEMM_RANK] = {(pn_index)(batch / params.size[PINION_GEMM_B1]),
+                                   (pn_index)(batch % params.size[PINION_GEMM_B1])};
   const int64_t *a_stride = params.stride[PN_RESULTS], *b_stride = params.stride[PN_RESULTS + 1];
   const matrix a = make_matrix(arguments.pointer[PN_RESULTS], pn_offset(&params, PN_RESULTS, 0, 2, at), m_size, k_size,
-                               a_stride[2], a_stride[4]);
+                               a_stride[PINION_GEMM_M], a_stride[PINION_GEMM_K]);
 #ifdef PN_PACKED_B
   const void *packed = arguments.pointer[PN_RESULTS + 1];
 #define LOAD_B(to, k0) load_atoms(to, packed, n_size, k_size, n0, k0)
 #else
   const matrix b = make_matrix(arguments.pointer[PN_RESULTS + 1], pn_offset(&params, PN_RESULTS + 1, 0, 2, at), n_size,
-                               k_size, b_stride[3], b_stride[4]);
+                               k_size, b_stride[PINION_GEMM_N], b_stride[PINION_GEMM_K]);
 #define LOAD_B(to, k0) load_slice(to, &b, PN_TILE_N, n0, k0)
 #endif
   const uint32_t shared_a = pn_shared_address(shared_bytes), shared_b = shared_a + 2 * SLICE_BYTES_A;
@@ -138,8 +140,8 @@ PN_ENTRY(THREADS) {
         const int64_t m = m0 + warp_m + i * 16 + lane / 4 + element / 2 * 8;
         const int64_t n = n0 + warp_n + j * 8 + lane % 4 * 2 + element % 2;
         if (m >= m_size || n >= n_size) continue;
-        at[2] = (pn_index)m;
-        at[3] = (pn_index)n;
+        at[PINION_GEMM_M] = (pn_index)m;
+        at[PINION_GEMM_N] = (pn_index)n;
         PN_STORE_ACCUMULATOR(accumulator[i][j][element])
       }
 }

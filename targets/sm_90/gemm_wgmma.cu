@@ -142,14 +142,14 @@ PN_INLINE void store_eight(const eight *values, void *base, int64_t index, int64
 
 #define LOAD_EIGHT(j, i, type)                                                                                         \
   eight operand_##j;                                                                                                   \
-  load_eight<storage_##type>(&operand_##j, arguments.pointer[i], pn_offset(&params, i, 0, 4, at), params.stride[i][3], \
-                             count);
+  load_eight<storage_##type>(&operand_##j, arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at),          \
+                             params.stride[i][PINION_GEMM_N], count);
 #define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operand_##j.part, e);
 #define DECLARE_EIGHT(j, i, type) eight result_##j;
 #define GIVE(j, i, type) pn_store_##type(result_##j.part, e, r##j);
 #define STORE_EIGHT(j, i, type)                                                                                        \
-  store_eight<storage_##type>(&result_##j, arguments.pointer[i], pn_offset(&params, i, 0, 4, at), params.stride[i][3], \
-                              count);
+  store_eight<storage_##type>(&result_##j, arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at),          \
+                              params.stride[i][PINION_GEMM_N], count);
 
 PN_INLINE void finish_eight(const pinion_pointers &arguments, const pinion_params &params, const float *sums,
                             const pn_index *at, int count) {
@@ -169,8 +169,8 @@ PN_INLINE void finish_eight(const pinion_pointers &arguments, const pinion_param
   eight result;
 #pragma unroll
   for (int e = 0; e < 8; e++) PN_PASTE(pn_store_, PN_T0)(result.part, e, sums[e]);
-  store_eight<PN_PASTE(storage_, PN_T0)>(&result, arguments.pointer[0], pn_offset(&params, 0, 0, 4, at),
-                                         params.stride[0][3], count);
+  store_eight<PN_PASTE(storage_, PN_T0)>(&result, arguments.pointer[0], pn_offset(&params, 0, 0, PINION_GEMM_P, at),
+                                         params.stride[0][PINION_GEMM_N], count);
 #endif
 }
 
@@ -201,7 +201,7 @@ PN_INLINE void finish_chunk(const pinion_pointers &arguments, const pinion_param
     float sums[8];
     if (m >= PN_M || count <= 0) continue;
     staged_eight(staged + (token * PITCH + vector % 8 * 8) * 4, sums);
-    const pn_index at[4] = {(pn_index)place.b0, (pn_index)place.b1, (pn_index)m, (pn_index)n};
+    const pn_index at[PINION_GEMM_P] = {(pn_index)place.b0, (pn_index)place.b1, (pn_index)m, 0, (pn_index)n};
     finish_eight(arguments, params, sums, at, count);
   }
 }

@@ -2,12 +2,14 @@
 /*
  * NVIDIA Hopper (H100, H200): the plain, always-legal form of every kernel family.
  *
- * Packed weights. b[n, k] becomes atoms of 64 rows (n) by 128 bytes (k), 8192 bytes each, ordered [n/64][k/P], where P
- * = 128 / element bytes: 64 bf16 or 32 f32. Inside an atom row r begins at byte 128 r, and its 16-byte chunk c lies at
- * chunk c ^ (r & 7): the 128-byte swizzle in which wgmma reads a K-major operand from shared memory, so that an atom is
- * fetched by one bulk copy and never rearranged. What is beyond n or k is zero.
+ * Packed weights. b[h, n, p, k] becomes rows of k, in the order of its columns (h, n); with p = 2 every 16 rows are 8
+ * columns of the first half, and the same 8 of the second, so that both accumulators of an element are one thread's.
+ * These rows become atoms of 64 by 128 bytes of k, 8192 bytes each, ordered [row/64][k/P], where P = 128 / element
+ * bytes: 64 bf16 or 32 f32. Inside an atom row r begins at byte 128 r, and its 16-byte chunk c lies at chunk c ^ (r &
+ * 7): the 128-byte swizzle in which wgmma reads a K-major operand from shared memory, so that an atom is fetched by one
+ * bulk copy and never rearranged. What is beyond the rows or k is zero.
  *
- *   byte of (n, k) = ((n/64) * ceil(K/P) + k/P) * 8192 + (n%64) * 128 + (((k%P)*S/16) ^ (n%8)) * 16 + (k%P)*S % 16
+ *   byte of (row r, k) = ((r/64) * ceil(K/P) + k/P) * 8192 + (r%64) * 128 + (((k%P)*S/16) ^ (r%8)) * 16 + (k%P)*S % 16
  *
  * with S the element's bytes.
  */
@@ -29,35 +31,41 @@ static const int64_t largest_grid = 2147483647;
 
 /* ---- Packed weights ---- */
 
+enum { H, N, P, K }; /* of a pack_request */
+
 static int64_t round_up_division(int64_t x, int64_t y) {
   return (x + y - 1) / y;
 }
 
-static int64_t packed_bytes(int64_t n, int64_t k, pinion_dtype dtype) {
+static int64_t packed_bytes(const int64_t size[4], pinion_dtype dtype) {
   int64_t row_elements = 128 / (int64_t)pinion_dtype_size(dtype);
-  return round_up_division(n, ATOM_ROWS) * round_up_division(k, row_elements) * ATOM_BYTES;
+  return round_up_division(size[H] * size[N] * size[P], ATOM_ROWS) * round_up_division(size[K], row_elements) *
+         ATOM_BYTES;
 }
 
-/* Row `n` of the source, columns k .. k + count, into its 128 swizzled bytes. */
-static void pack_row(const pack_request *request, int64_t n, int64_t k, int64_t count, uint8_t *out_row) {
-  size_t size = pinion_dtype_size(request->dtype);
-  const uint8_t *from =
-      (const uint8_t *)request->data + (n * request->stride_n + k * request->stride_k) * (int64_t)size;
-  for (int64_t i = 0; i < count; i++, from += request->stride_k * (int64_t)size) {
+/* Packed row `row`, columns k .. k + count, into its 128 swizzled bytes; nothing if b has no such row. */
+static void pack_row(const pack_request *request, int64_t row, int64_t k, int64_t count, uint8_t *out_row) {
+  const int64_t *stride = request->stride, halves = request->size[P], group = request->size[N];
+  const int64_t column = row / (8 * halves) * 8 + row % 8, p = row / 8 % halves;
+  const size_t size = pinion_dtype_size(request->dtype);
+  if (column >= request->size[H] * group) return;
+  const int64_t index = column / group * stride[H] + column % group * stride[N] + p * stride[P] + k * stride[K];
+  const uint8_t *from = (const uint8_t *)request->data + index * (int64_t)size;
+  for (int64_t i = 0; i < count; i++, from += stride[K] * (int64_t)size) {
     size_t byte = (size_t)i * size;
-    memcpy(out_row + ((byte / 16) ^ (size_t)(n & 7)) * 16 + byte % 16, from, size);
+    memcpy(out_row + ((byte / 16) ^ (size_t)(row & 7)) * 16 + byte % 16, from, size);
   }
 }
 
 static void pack(const pack_request *request, void *out_packed) {
-  int64_t row_elements = 128 / (int64_t)pinion_dtype_size(request->dtype);
+  const int64_t *size = request->size, row_elements = 128 / (int64_t)pinion_dtype_size(request->dtype);
+  const int64_t rows = size[H] * size[N] * size[P];
   uint8_t *atom = out_packed;
-  memset(out_packed, 0, (size_t)packed_bytes(request->n, request->k, request->dtype));
-  for (int64_t n0 = 0; n0 < request->n; n0 += ATOM_ROWS)
-    for (int64_t k = 0; k < request->k; k += row_elements, atom += ATOM_BYTES) {
-      int64_t count = request->k - k < row_elements ? request->k - k : row_elements;
-      int64_t rows = request->n - n0 < ATOM_ROWS ? request->n - n0 : ATOM_ROWS;
-      for (int64_t row = 0; row < rows; row++) pack_row(request, n0 + row, k, count, atom + row * 128);
+  memset(out_packed, 0, (size_t)packed_bytes(size, request->dtype));
+  for (int64_t row0 = 0; row0 < rows; row0 += ATOM_ROWS)
+    for (int64_t k = 0; k < size[K]; k += row_elements, atom += ATOM_BYTES) {
+      const int64_t count = size[K] - k < row_elements ? size[K] - k : row_elements;
+      for (int64_t row = 0; row < ATOM_ROWS; row++) pack_row(request, row0 + row, k, count, atom + row * 128);
     }
 }
 
@@ -202,11 +210,12 @@ static bool can_join(const kernel_problem *problem, int outer, int inner, int64_
 
 static gemm_shape shape_of(const kernel_problem *problem) {
   const int64_t *size = problem->params.size;
-  gemm_shape shape = {size[0], size[1], size[2], size[3], size[4], round_up_division(size[4], WGMMA_SLICE)};
-  if (shape.b1 == 1 || can_join(problem, 1, 2, shape.m)) {
+  gemm_shape shape = {size[PINION_GEMM_B0], size[PINION_GEMM_B1], size[PINION_GEMM_M],
+                      size[PINION_GEMM_N],  size[PINION_GEMM_K],  round_up_division(size[PINION_GEMM_K], WGMMA_SLICE)};
+  if (shape.b1 == 1 || can_join(problem, PINION_GEMM_B1, PINION_GEMM_M, shape.m)) {
     shape.m *= shape.b1;
     shape.b1 = 1;
-    if (shape.b0 == 1 || can_join(problem, 0, 2, shape.m)) {
+    if (shape.b0 == 1 || can_join(problem, PINION_GEMM_B0, PINION_GEMM_M, shape.m)) {
       shape.m *= shape.b0;
       shape.b0 = 1;
     }
@@ -222,9 +231,17 @@ static int64_t wgmma_units(const gemm_shape *shape, const gemm_tile *tile) {
 static bool can_map(const kernel_problem *problem) {
   const int a = problem->result_count;
   const int64_t *stride = problem->params.stride[a], *size = problem->params.size;
-  bool rows = problem->aligned[a] && problem->aligned[a + 1] && (stride[4] == 1 || size[4] == 1);
-  for (int d = 0; d < 3; d++) rows &= size[d] == 1 || (stride[d] > 0 && stride[d] % 8 == 0 && stride[d] <= INT32_MAX);
+  bool rows =
+      problem->aligned[a] && problem->aligned[a + 1] && (stride[PINION_GEMM_K] == 1 || size[PINION_GEMM_K] == 1);
+  for (int d = PINION_GEMM_B0; d <= PINION_GEMM_M; d++)
+    rows &= size[d] == 1 || (stride[d] > 0 && stride[d] % 8 == 0 && stride[d] <= INT32_MAX);
   return rows;
+}
+
+/* Whether all that it has is one accumulator an element, one group, and single elements in and out. */
+static bool is_ordinary(const pinion_params *params) {
+  return params->size[PINION_GEMM_H] == 1 && params->size[PINION_GEMM_P] == 1 && !params->integer[2] &&
+         !params->integer[4];
 }
 
 /* Why wgmma cannot do a problem in this tile, or NULL. */
@@ -233,6 +250,7 @@ static const char *wgmma_refusal(const kernel_problem *problem, const gemm_tile 
   pinion_dtype a = problem->dtypes[problem->result_count], b = problem->dtypes[problem->result_count + 1];
   if (a != PINION_DTYPE_bf16 || b != PINION_DTYPE_bf16) return "wgmma's tiles are for bf16";
   if (!problem->packed_b) return "wgmma reads packed weights";
+  if (!is_ordinary(&problem->params)) return "wgmma's kernel knows neither groups, nor pairs of accumulators, nor sums";
   if (!can_map(problem))
     return "the copy engine needs rows of a that are contiguous and begin at multiples of 16 bytes";
   if (shape.slices < 1 || shape.slices % tile->split) return "k's slices of 64 do not divide among the cluster";
@@ -284,7 +302,8 @@ static const pinion_tensor_map *map_of_a(arena *a, const kernel_problem *problem
   const gemm_shape shape = shape_of(problem);
   const int argument = problem->result_count;
   const int64_t *stride = problem->params.stride[argument];
-  const int64_t sizes[4] = {shape.k, shape.m, shape.b1, shape.b0}, strides[4] = {1, stride[2], stride[1], stride[0]};
+  const int64_t sizes[4] = {shape.k, shape.m, shape.b1, shape.b0},
+                strides[4] = {1, stride[PINION_GEMM_M], stride[PINION_GEMM_B1], stride[PINION_GEMM_B0]};
   pinion_tensor_map *map = arena_alloc(a, sizeof *map);
   *map = (pinion_tensor_map){.argument = (uint32_t)argument, .dtype = PINION_DTYPE_bf16, .rank = 4};
   for (int d = 0; d < 4; d++) {
@@ -329,7 +348,8 @@ static int tile_dynamic_shared(const gemm_tile *tile) {
 
 static int64_t tile_count(const kernel_problem *problem, const gemm_tile *tile) {
   const int64_t *size = problem->params.size;
-  return size[0] * size[1] * round_up_division(size[2], tile->m) * round_up_division(size[3], tile->n);
+  return size[PINION_GEMM_B0] * size[PINION_GEMM_B1] * round_up_division(size[PINION_GEMM_M], tile->m) *
+         round_up_division(size[PINION_GEMM_N], tile->n);
 }
 
 /* Why a tile cannot do a problem, or NULL. */
@@ -338,6 +358,7 @@ static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *
   if (tile->form == FORM_WGMMA) return wgmma_refusal(problem, tile);
   if (tile->form == FORM_MMA && (a != b || (a != PINION_DTYPE_bf16 && a != PINION_DTYPE_f16)))
     return "mma.sync needs both operands in bf16 or both in f16";
+  if (!is_ordinary(&problem->params)) return "the tile knows neither groups, nor pairs of accumulators, nor sums";
   if (tile_dynamic_shared(tile) > SHARED_BYTES)
     return "the slices do not fit the 232448 bytes of shared memory of a block";
   if (tile_count(problem, tile) > largest_grid) return "a grid has at most 2147483647 blocks";
@@ -361,7 +382,7 @@ static double plain_cost(const kernel_problem *problem, const gemm_tile *tile) {
   if (resident < 1) resident = 1;
   double work = 2.0 * tile->m * tile->n * slice_k / rate + (tile->m + tile->n) * row_bytes / bytes_rate;
   double slice = (double)resident * work + latency / (double)resident;
-  double slices = (double)round_up_division(problem->params.size[4], (int64_t)slice_k);
+  double slices = (double)round_up_division(problem->params.size[PINION_GEMM_K], (int64_t)slice_k);
   return (double)round_up_division(tiles, MULTIPROCESSORS * resident) * (slices * slice + 2);
 }
 

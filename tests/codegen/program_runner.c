@@ -107,6 +107,9 @@ static void check_byte_range(runner *r, const program_launch *launch, int buffer
 static void touched_extents(const program_launch *launch, int arg, int64_t *size) {
   const pinion_params *params = &launch->params;
   for (int d = 0; d < params->rank; d++) size[d] = params->stride[arg][d] ? params->size[d] : 1;
+  if (launch->family == PINION_FAMILY_GEMM)
+    for (int d = 0; d < params->rank; d++)
+      if (params->stride[arg][d]) size[d] = pinion_gemm_extent(params, arg, d);
   if (arg != launch->result_count) return;
   if (launch->family == PINION_FAMILY_GATHER) size[params->integer[1]] = params->integer[0];
   if (launch->family == PINION_FAMILY_IM2COL) size[1] = params->integer[6], size[2] = params->integer[7];
@@ -150,8 +153,7 @@ static void unpack_weight(const runner *r, const program_launch *launch, kernel_
   const program_buffer *buffer = &r->p.buffers[launch->buffers[b]];
   if (!problem->packed_b) return;
   problem->packed_b = false;
-  problem->params.stride[b][3] = buffer->source_view[1];
-  problem->params.stride[b][4] = buffer->source_view[2];
+  memcpy(&problem->params.stride[b][PINION_GEMM_H], &buffer->source_view[1], 4 * sizeof buffer->source_view[0]);
   args[b] = r->memory[launch->buffers[b]] + buffer->source_view[0] * (int64_t)pinion_dtype_size(buffer->type.dtype);
 }
 

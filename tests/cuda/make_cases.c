@@ -310,9 +310,13 @@ static bool make_timing(maker *m, const timing_case *t) {
   int64_t size = (int64_t)pinion_dtype_size(t->dtype);
   kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1, .packed_b = true};
   problem.params = (pinion_params){
-      .rank = 5, .arg_count = 3, .size = {1, 1, t->m, t->n, t->k}, .stride = {{0, 0, t->n, 1, 0}, {0, 0, t->k, 0, 1}}};
+      .rank = PINION_GEMM_RANK,
+      .arg_count = 3,
+      .size = {1, 1, t->m, 1, t->n, 1, t->k},
+      .stride = {{[PINION_GEMM_M] = t->n, [PINION_GEMM_N] = 1}, {[PINION_GEMM_M] = t->k, [PINION_GEMM_K] = 1}}};
   case_record record = {.operations = 2.0 * (double)t->m * (double)t->n * (double)t->k};
-  int64_t counts[3] = {t->m * t->n, t->m * t->k, m->target->packed_bytes(t->n, t->k, t->dtype) / size};
+  int64_t counts[3] = {t->m * t->n, t->m * t->k,
+                       m->target->packed_bytes(&problem.params.size[PINION_GEMM_H], t->dtype) / size};
   for (int a = 0; a < 3; a++) {
     problem.dtypes[a] = t->dtype;
     problem.aligned[a] = true;

@@ -184,41 +184,79 @@ static bool is_empty(const walker *w, int first, int end) {
   return false;
 }
 
-/* Loads the body's operands from argument `first` on into inputs[from ..], and stores its results. */
-static void apply_body(const walker *w, int first, double *inputs, int from) {
-  const kernel_problem *problem = w->problem;
-  double results[PINION_MAX_ARGS];
-  for (int i = first; i < problem->params.arg_count; i++) inputs[from + i - first] = load(w, i);
-  if (problem->has_body)
-    run_body(&problem->body, inputs, results);
-  else
-    memcpy(results, inputs, sizeof results);
-  for (int r = 0; r < problem->result_count; r++) w->results[r][index_of(w, r)] = results[r];
-}
-
 /* ---- Families ---- */
 
 static bool run_pointwise(walker *w) {
   int rank = w->problem->params.rank;
   if (is_empty(w, 0, rank)) return true;
   do {
-    double inputs[PINION_MAX_ARGS + 1];
-    apply_body(w, w->problem->result_count, inputs, 0);
+    const kernel_problem *problem = w->problem;
+    double inputs[PINION_MAX_ARGS], results[PINION_MAX_ARGS];
+    for (int i = problem->result_count; i < problem->params.arg_count; i++)
+      inputs[i - problem->result_count] = load(w, i);
+    run_body(&problem->body, inputs, results);
+    for (int r = 0; r < problem->result_count; r++) w->results[r][index_of(w, r)] = results[r];
   } while (next(w, 0, rank));
   return true;
 }
 
-static bool run_gemm(walker *w) {
-  int a = w->problem->result_count, b = a + 1;
-  if (w->problem->packed_b) return false;
-  if (is_empty(w, 0, 4)) return true;
+/* Index of an argument at group h and column n instead of the walker's. */
+static int64_t index_at(walker *w, int argument, int64_t h, int64_t n) {
+  const int64_t own_h = w->at[PINION_GEMM_H], own_n = w->at[PINION_GEMM_N];
+  w->at[PINION_GEMM_H] = h, w->at[PINION_GEMM_N] = n;
+  const int64_t index = index_of(w, argument);
+  w->at[PINION_GEMM_H] = own_h, w->at[PINION_GEMM_N] = own_n;
+  return index;
+}
+
+/* The sum of integer[3] elements along k. */
+static double row_sum(const walker *w, int argument) {
+  const pinion_params *params = &w->problem->params;
+  double sum = 0;
+  for (int64_t i = 0; i < params->integer[3]; i++)
+    sum += load_at(w, argument, index_of(w, argument) + i * params->stride[argument][PINION_GEMM_K]);
+  return sum;
+}
+
+/* The body's inputs at the walker's m, h and n. */
+static void gemm_inputs(walker *w, int part, double *inputs) {
+  const pinion_params *params = &w->problem->params;
+  const int a = w->problem->result_count, b = a + 1;
+  int count = 0;
   do {
-    double inputs[PINION_MAX_ARGS + 1] = {0};
-    if (!is_empty(w, 4, 5)) do
-        inputs[0] += load(w, a) * load(w, b);
-      while (next(w, 4, 5));
-    apply_body(w, b + 1, inputs, 1);
-  } while (next(w, 0, 4));
+    inputs[count] = 0;
+    if (!is_empty(w, PINION_GEMM_K, PINION_GEMM_RANK)) do
+        inputs[count] += load(w, a) * load(w, b);
+      while (next(w, PINION_GEMM_K, PINION_GEMM_RANK));
+    count++;
+  } while (next(w, PINION_GEMM_P, PINION_GEMM_K));
+  if (params->integer[0] > 0) inputs[count++] = part;
+  for (int i = b + 1; i < params->arg_count; i++)
+    inputs[count++] = i < params->arg_count - params->integer[2] ? load(w, i) : row_sum(w, i);
+}
+
+static bool run_gemm(walker *w) {
+  const pinion_params *params = &w->problem->params;
+  const int results = w->problem->result_count, parts = 1 + (params->integer[0] > 0) + (params->integer[1] > 0);
+  if (w->problem->packed_b) return false;
+  if (is_empty(w, 0, PINION_GEMM_K)) return true;
+  do {
+    const int64_t h = w->at[PINION_GEMM_H], n = w->at[PINION_GEMM_N];
+    const int part = parts == 1 ? 0 : (h >= params->integer[0]) + (parts == 3 && h >= params->integer[1]);
+    double inputs[PINION_MAX_ARGS], values[PINION_MAX_ARGS];
+    gemm_inputs(w, part, inputs);
+    if (w->problem->has_body)
+      run_body(&w->problem->body, inputs, values);
+    else
+      values[0] = inputs[0];
+    for (int r = 0; r < results / parts; r++) {
+      const int place = r + part * (results / parts);
+      const bool summed = r >= results - params->integer[4];
+      double *to =
+          &w->results[place][index_at(w, place, part ? h - params->integer[part - 1] : h, summed ? n / 64 : n)];
+      *to = summed && n % 64 ? *to + values[r] : values[r];
+    }
+  } while (next(w, 0, PINION_GEMM_P));
   return true;
 }
 

@@ -37,17 +37,13 @@ static double random_unit(void) { /* in [-1, 1] */
 
 static bool parse_body(compilation *c, const problem_case *k, kernel_problem *problem) {
   MlirAttribute lines[8];
-  pinion_dtype inputs[PINION_MAX_ARGS + 1] = {PINION_DTYPE_f32};
   const char *why = "";
-  int line_count = 0, is_gemm = k->family == PINION_FAMILY_GEMM;
-  int first = k->results + 2 * is_gemm, operands = problem->params.arg_count - first;
+  int line_count = 0;
   for (; line_count < 8 && k->body[line_count]; line_count++)
     lines[line_count] = make_str(c->context, k->body[line_count]);
-  for (int i = 0; i < operands; i++) inputs[is_gemm + i] = problem->dtypes[first + i];
-  MlirAttribute attribute = mlirArrayAttrGet(c->context, line_count, lines);
-  problem->has_body = body_parse(c->arena, attribute, is_gemm + operands, inputs, &problem->body, &why);
-  if (!problem->has_body) fprintf(stderr, "%s: %s\n", k->name, why);
-  return problem->has_body;
+  if (kernel_problem_body(c->arena, mlirArrayAttrGet(c->context, line_count, lines), problem, &why)) return true;
+  fprintf(stderr, "%s: %s\n", k->name, why);
+  return false;
 }
 
 bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *out_problem) {
@@ -59,6 +55,7 @@ bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *ou
   for (char *word; (word = strtok_r(rest, " ", &rest)); count++)
     if (!dtype_from_name(word, &out_problem->dtypes[count])) return false;
   out_problem->params.arg_count = count;
+  if (k->family == PINION_FAMILY_GEMM) out_problem->params.size[PINION_GEMM_P] = 1;
   return k->body[0] ? parse_body(c, k, out_problem) : true;
 }
 
@@ -95,30 +92,32 @@ static void shape_pointwise(pinion_params *params, dimension_use *use) {
 
 /* Beyond the tile along one dimension at a time. */
 static void shape_gemm(const problem_case *k, pinion_params *params, dimension_use *use) {
-  int64_t sizes[5] = {random_between(1, 2), random_between(1, 2), random_between(1, 40), random_between(1, 50),
-                      random_between(1, 70)};
+  enum { M = PINION_GEMM_M, N = PINION_GEMM_N, K = PINION_GEMM_K };
+  int64_t sizes[PINION_GEMM_RANK] = {
+      random_between(1, 2), random_between(1, 2), random_between(1, 40), 1, random_between(1, 50), 1,
+      random_between(1, 70)};
   switch (random_between(0, 7)) {
-  case 0: sizes[2] = random_between(120, 300); break;
-  case 1: sizes[3] = random_between(120, 300); break;
-  case 2: sizes[4] = random_between(120, 500); break;
-  case 3: sizes[4] = 0; break;
+  case 0: sizes[M] = random_between(120, 300); break;
+  case 1: sizes[N] = random_between(120, 300); break;
+  case 2: sizes[K] = random_between(120, 500); break;
+  case 3: sizes[K] = 0; break;
   case 4: sizes[0] = sizes[1] = 1; break;
   case 5: /* what a real layer looks like: all multiples of 16 bytes */
-    for (int d = 2; d < 5; d++) sizes[d] = sizes[d] * 16 % 272 + 16;
+    for (int d = M; d <= K; d += 2) sizes[d] = sizes[d] * 16 % 272 + 16;
     break;
   case 6: /* the same, ragged, and in more slices of k */
-    for (int d = 2; d < 5; d++) sizes[d] = random_between(1, 270);
-    sizes[4] = (one_in(2) ? 8 : random_between(1, 7)) * 64 - (one_in(2) ? random_between(0, 63) : 0);
+    for (int d = M; d < K; d += 2) sizes[d] = random_between(1, 270);
+    sizes[K] = (one_in(2) ? 8 : random_between(1, 7)) * 64 - (one_in(2) ? random_between(0, 63) : 0);
     use->in_rows = true;
     break;
   default: break;
   }
-  set_sizes(params, 5, sizes);
+  set_sizes(params, PINION_GEMM_RANK, sizes);
   for (int a = k->results + 2; a < params->arg_count; a++)
-    for (int d = 0; d < 4; d++) use->used[a][d] = !one_in(3);
-  for (int d = 0; d < 4; d++) {
-    use->used[k->results][d] = d == 2 || (d < 2 && one_in(2));
-    use->used[k->results + 1][d] = d == 3 || (d < 2 && one_in(2) && !k->packed_b);
+    for (int d = 0; d < PINION_GEMM_RANK; d++) use->used[a][d] = d < PINION_GEMM_P && !one_in(3);
+  for (int d = 0; d < PINION_GEMM_RANK; d++) {
+    use->used[k->results][d] = d == M || d == K || (d < M && one_in(2));
+    use->used[k->results + 1][d] = d > M || (d < M && one_in(2) && !k->packed_b);
   }
 }
 
@@ -202,8 +201,10 @@ static void random_shape(const problem_case *k, pinion_params *params, dimension
     params->integer[0] = k->family == PINION_FAMILY_REDUCE ? random_between(0, params->rank) : random_between(0, 1);
   }
   /* A result has a place for each element of its space, and none for what is summed over. */
-  int summed_first = k->family == PINION_FAMILY_GEMM || k->family == PINION_FAMILY_ATTENTION ? 4 : PINION_MAX_RANK;
-  int summed_end = k->family == PINION_FAMILY_GEMM ? 5 : 6;
+  int summed_first = k->family == PINION_FAMILY_GEMM        ? PINION_GEMM_P
+                     : k->family == PINION_FAMILY_ATTENTION ? 4
+                                                            : PINION_MAX_RANK;
+  int summed_end = k->family == PINION_FAMILY_GEMM ? PINION_GEMM_RANK : 6;
   if (k->family == PINION_FAMILY_REDUCE) {
     summed_first = params->rank - (int)params->integer[0];
     summed_end = params->rank;
@@ -306,13 +307,10 @@ static void fill_argument(const kernel_problem *problem, int a, problem_argument
 static void pack_b(kernel_problem *problem, const struct target *target, problem_argument *argument) {
   int b = problem->result_count + 1;
   int64_t *stride = problem->params.stride[b], size = (int64_t)pinion_dtype_size(problem->dtypes[b]);
-  pack_request request = {.data = argument->memory + argument->origin * size,
-                          .n = problem->params.size[3],
-                          .k = problem->params.size[4],
-                          .stride_n = stride[3],
-                          .stride_k = stride[4],
-                          .dtype = problem->dtypes[b]};
-  int64_t bytes = target->packed_bytes(request.n, request.k, request.dtype);
+  pack_request request = {.data = argument->memory + argument->origin * size, .dtype = problem->dtypes[b]};
+  memcpy(request.size, &problem->params.size[PINION_GEMM_H], sizeof request.size);
+  memcpy(request.stride, &stride[PINION_GEMM_H], sizeof request.stride);
+  int64_t bytes = target->packed_bytes(request.size, request.dtype);
   uint8_t *packed = malloc((size_t)bytes + 1);
   target->pack(&request, packed);
   free(argument->memory);
@@ -326,7 +324,7 @@ static void pack_b(kernel_problem *problem, const struct target *target, problem
 static double scale_of(const kernel_problem *problem) {
   const pinion_params *params = &problem->params;
   double terms = 1;
-  if (problem->family == PINION_FAMILY_GEMM) return (double)params->size[4] + 8;
+  if (problem->family == PINION_FAMILY_GEMM) return (double)params->size[PINION_GEMM_K] + 8;
   if (problem->family == PINION_FAMILY_CUMSUM) return (double)params->size[params->rank - 1] + 8;
   if (problem->family != PINION_FAMILY_REDUCE) return 1;
   for (int d = params->rank - (int)params->integer[0]; d < params->rank; d++) terms *= (double)params->size[d];

@@ -174,15 +174,11 @@ static bool make_problem(compilation *c, const kernel_case *k, kernel_problem *o
   int line_count = 0;
   for (; line_count < 8 && k->body[line_count]; line_count++)
     lines[line_count] = make_str(c->context, k->body[line_count]);
-  pinion_dtype inputs[PINION_MAX_ARGS] = {PINION_DTYPE_f32};
-  const int first = k->family == PINION_FAMILY_GEMM ? k->results + 2 : k->results,
-            accumulator = k->family == PINION_FAMILY_GEMM;
-  for (int i = first; i < count; i++) inputs[accumulator + i - first] = out_problem->dtypes[i];
   const char *why = "";
-  out_problem->has_body = body_parse(c->arena, mlirArrayAttrGet(c->context, line_count, lines),
-                                     accumulator + count - first, inputs, &out_problem->body, &why);
-  if (!out_problem->has_body) fprintf(stderr, "%s: %s\n", k->name, why);
-  return out_problem->has_body;
+  if (k->family == PINION_FAMILY_GEMM) out_problem->params.size[PINION_GEMM_P] = 1;
+  if (kernel_problem_body(c->arena, mlirArrayAttrGet(c->context, line_count, lines), out_problem, &why)) return true;
+  fprintf(stderr, "%s: %s\n", k->name, why);
+  return false;
 }
 
 /* ---- Shapes ---- */
@@ -214,18 +210,19 @@ static void random_pointwise(pinion_params *params, dimension_use *use) {
 }
 
 static void random_gemm(pinion_params *params, dimension_use *use) {
-  int64_t sizes[5] = {random_between(1, 2), random_between(1, 3), random_between(1, 20), random_between(1, 50),
-                      random_between(1, 40)};
+  int64_t sizes[PINION_GEMM_RANK] = {
+      random_between(1, 2), random_between(1, 3), random_between(1, 20), 1, random_between(1, 50), 1,
+      random_between(1, 40)};
   switch (random_between(0, 7)) { /* beyond each of the cache blocks */
-  case 0: sizes[2] = random_between(190, 400); break;
-  case 1: sizes[3] = random_between(250, 600); break;
-  case 2: sizes[4] = random_between(250, 900); break;
-  case 3: sizes[4] = 0; break;
+  case 0: sizes[PINION_GEMM_M] = random_between(190, 400); break;
+  case 1: sizes[PINION_GEMM_N] = random_between(250, 600); break;
+  case 2: sizes[PINION_GEMM_K] = random_between(250, 900); break;
+  case 3: sizes[PINION_GEMM_K] = 0; break;
   case 4: sizes[0] = sizes[1] = 1; break;
   }
-  set_sizes(params, 5, sizes);
+  set_sizes(params, PINION_GEMM_RANK, sizes);
   for (int a = 0; a < params->arg_count; a++)
-    for (int d = 0; d < 4; d++) use->used[a][d] = a < 2 || random_between(0, 2);
+    for (int d = 0; d < PINION_GEMM_RANK; d++) use->used[a][d] = d < PINION_GEMM_P && (a < 2 || random_between(0, 2));
 }
 
 /* Which keys a query sees: all, causally, or by one to three blocks of queries. */
@@ -303,14 +300,14 @@ static void random_shape(const kernel_case *k, pinion_params *params, dimension_
   for (int r = 0; r < k->results; r++) /* a result has a place for each element of its space */
     for (int d = 0; d < params->rank; d++) use->used[r][d] = true;
   if (k->family == PINION_FAMILY_GEMM)
-    for (int r = 0; r < k->results; r++) use->used[r][4] = false;
+    for (int r = 0; r < k->results; r++) use->used[r][PINION_GEMM_P] = use->used[r][PINION_GEMM_K] = false;
   if (k->family == PINION_FAMILY_ATTENTION) use->used[0][4] = use->used[0][5] = false;
   if (k->family == PINION_FAMILY_REDUCE)
     for (int d = params->rank - (int)params->integer[0]; d < params->rank; d++) use->used[0][d] = false;
   if (k->family == PINION_FAMILY_GEMM)
-    for (int d = 0; d < 4; d++) {
-      use->used[k->results][d] = d == 2 || (d < 2 && random_between(0, 1));
-      use->used[k->results + 1][d] = d == 3 || (d < 2 && random_between(0, 1) && !k->packed_b);
+    for (int d = 0; d < PINION_GEMM_RANK; d++) {
+      use->used[k->results][d] = d == PINION_GEMM_M || d == PINION_GEMM_K || (d < 2 && random_between(0, 1));
+      use->used[k->results + 1][d] = d > PINION_GEMM_M || (d < 2 && random_between(0, 1) && !k->packed_b);
     }
 }
 
@@ -400,7 +397,7 @@ static void place_argument(kernel_problem *problem, int a, placed_argument *argu
 static double scale_of(const kernel_problem *problem) {
   const pinion_params *params = &problem->params;
   double terms = 1;
-  if (problem->family == PINION_FAMILY_GEMM) return (double)params->size[4] + 8;
+  if (problem->family == PINION_FAMILY_GEMM) return (double)params->size[PINION_GEMM_K] + 8;
   if (problem->family == PINION_FAMILY_CUMSUM) return (double)params->size[params->rank - 1] + 8;
   if (problem->family != PINION_FAMILY_REDUCE) return 1;
   for (int d = params->rank - (int)params->integer[0]; d < params->rank; d++) terms *= (double)params->size[d];
@@ -465,14 +462,11 @@ static void print_problem(const kernel_problem *problem, uint32_t grid) {
 static void *pack_b(kernel_problem *problem, int b, const placed_argument *argument) {
   const struct target *cpu = target_find("cpu");
   pinion_params *params = &problem->params;
-  const int64_t n = params->size[3], depth = params->size[4];
-  void *packed = malloc((size_t)cpu->packed_bytes(n, depth, problem->dtypes[b]) + 1);
-  const pack_request request = {argument->memory + argument->origin * (int64_t)pinion_dtype_size(problem->dtypes[b]),
-                                n,
-                                depth,
-                                params->stride[b][3],
-                                params->stride[b][4],
-                                problem->dtypes[b]};
+  const int64_t size = (int64_t)pinion_dtype_size(problem->dtypes[b]);
+  pack_request request = {.data = argument->memory + argument->origin * size, .dtype = problem->dtypes[b]};
+  memcpy(request.size, &params->size[PINION_GEMM_H], sizeof request.size);
+  memcpy(request.stride, &params->stride[b][PINION_GEMM_H], sizeof request.stride);
+  void *packed = malloc((size_t)cpu->packed_bytes(request.size, request.dtype) + 1);
   cpu->pack(&request, packed);
   memset(params->stride[b], 0, sizeof params->stride[b]);
   return packed;

@@ -6,6 +6,7 @@
 // RUN: pinion opt --passes=lower-to-launches %t/batch.mlir | FileCheck %t/batch.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/packed.mlir | FileCheck %t/packed.mlir --check-prefix=DENSE
 // RUN: pinion opt --passes=lower-to-launches --target=cpu %t/packed.mlir | FileCheck %t/packed.mlir --check-prefix=PACKED
+// RUN: pinion opt --passes=lower-to-launches --target=cpu %t/forms.mlir | FileCheck %t/forms.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/steps.mlir | FileCheck %t/steps.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/not-in-place.mlir | FileCheck %t/not-in-place.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/residual.mlir | FileCheck %t/residual.mlir
@@ -73,8 +74,8 @@ func.func @main(%x: tensor<2x4xf32>) -> tensor<2x8xf32> attributes {pinion.input
 //--- batch.mlir
 // Batches of a matmul by one matrix are rows; batches of matrices stay.
 // CHECK-LABEL: func.func @main()
-// CHECK: "pinion.launch"{{.*}}family = "gemm"{{.*}}sizes = array<i64: 1, 1, 6, 5, 4>
-// CHECK: "pinion.launch"{{.*}}family = "gemm"{{.*}}sizes = array<i64: 1, 2, 3, 3, 5>
+// CHECK: "pinion.launch"{{.*}}family = "gemm"{{.*}}sizes = array<i64: 1, 1, 6, 1, 5, 1, 4>
+// CHECK: "pinion.launch"{{.*}}family = "gemm"{{.*}}sizes = array<i64: 1, 2, 3, 1, 3, 1, 5>
 func.func @main(%x: tensor<2x3x4xf32>, %w: tensor<4x5xf32>) -> tensor<2x3x3xf32> attributes {pinion.inputs = ["x", "w"], pinion.outputs = ["y"]} {
   %p = "pinion.matmul"(%x, %w) : (tensor<2x3x4xf32>, tensor<4x5xf32>) -> tensor<2x3x5xf32>
   %t = "pinion.transpose"(%p) {permutation = array<i64: 0, 2, 1>} : (tensor<2x3x5xf32>) -> tensor<2x5x3xf32>
@@ -83,17 +84,32 @@ func.func @main(%x: tensor<2x3x4xf32>, %w: tensor<4x5xf32>) -> tensor<2x3x3xf32>
 }
 
 //--- packed.mlir
-// A constant becomes a further result of @weights. A target that packs weights gets b[n, k] of it: n steps by 1, k by a row.
+// A constant becomes a further result of @weights. A target that packs weights gets b[h, n, p, k] of it: n steps by 1, k by a row.
 // DENSE: "pinion.buffer"() {{.*}}layout = "dense"{{.*}}source = 0 : i64{{.*}} -> memref<2x3xf32>
 // DENSE: family = "gemm"
-// PACKED: "pinion.buffer"() {{.*}}layout = "packed"{{.*}}source = 0 : i64, source_view = array<i64: 0, 1, 3>{{.*}} -> memref<3x2xf32>
-// PACKED: family = "gemm"{{.*}}strides = {{.*}}array<i64: 0, 0, 0, 0, 0>]
+// PACKED: "pinion.buffer"() {{.*}}layout = "packed"{{.*}}source = 0 : i64, source_view = array<i64: 0, 0, 1, 0, 3>{{.*}} -> memref<1x3x1x2xf32>
+// PACKED: family = "gemm"{{.*}}strides = {{.*}}array<i64: 0, 0, 0, 0, 0, 0, 0>]
 // DENSE: func.func @weights() -> tensor<2x3xf32>
 // PACKED: func.func @weights() -> tensor<2x3xf32>
 func.func @main(%x: tensor<4x2xf32>) -> tensor<4x3xf32> attributes {pinion.inputs = ["x"], pinion.outputs = ["y"]} {
   %w = "pinion.constant"() {value = dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>} : () -> tensor<2x3xf32>
   %y = "pinion.matmul"(%x, %w) : (tensor<4x2xf32>, tensor<2x3xf32>) -> tensor<4x3xf32>
   return %y : tensor<4x3xf32>
+}
+
+//--- forms.mlir
+// Two heads of queries and one of keys, two accumulators each (columns are [half, head, 2] of 12), and a row sum of 3: parts and
+// sums are integers of the launch, and the halves of the queries are written into one row.
+// CHECK: "pinion.buffer"() {{.*}}layout = "packed"{{.*}}source_view = array<i64: 0, 2, 1, 6, 12>{{.*}} -> memref<3x2x2x4xf32>
+// CHECK: "pinion.launch"(%[[Q:.*]], %[[Q]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) {{.*}}family = "gemm", integers = array<i64: 2, 0, 1, 3, 0, 4>{{.*}}offsets = array<i64: 0, 2,
+// CHECK-SAME: sizes = array<i64: 1, 1, 5, 3, 2, 2, 4>{{.*}}strides = [array<i64: 0, 0, 8, 4, 1, 0, 0>, array<i64: 0, 0, 8, 4, 1, 0, 0>,
+// CHECK-SAME: array<i64: 0, 0, 0, 0, 0, 0, 0>, array<i64: 0, 0, 3, 0, 0, 0, 1>]
+// CHECK-NOT: pinion.launch
+func.func @main(%x: tensor<5x4xf32>, %s: tensor<5x3xf32>) -> (tensor<5x2x4xf32>, tensor<5x1x2xf32>, tensor<5x1x2xf32>) attributes {pinion.inputs = ["x", "s"], pinion.outputs = ["q", "k1", "k2"]} {
+  %w = "pinion.constant"() {value = dense<0.5> : tensor<4x12xf32>} : () -> tensor<4x12xf32>
+  %q1, %q2, %k1, %k2 = "pinion.gemm"(%x, %w, %s) {accumulators = 2 : i64, groups = 3 : i64, parts = array<i64: 2>, row_sums = 1 : i64, body = ["mul x0 x3", "mul x1 x3", "yield v0 v1"], transpose_b = false} : (tensor<5x4xf32>, tensor<4x12xf32>, tensor<5x3xf32>) -> (tensor<5x2x2xf32>, tensor<5x2x2xf32>, tensor<5x1x2xf32>, tensor<5x1x2xf32>)
+  %q = "pinion.concat"(%q1, %q2) {axis = 2 : i64} : (tensor<5x2x2xf32>, tensor<5x2x2xf32>) -> tensor<5x2x4xf32>
+  return %q, %k1, %k2 : tensor<5x2x4xf32>, tensor<5x1x2xf32>, tensor<5x1x2xf32>
 }
 
 //--- steps.mlir

@@ -217,14 +217,19 @@ static void damaged_arguments_are_refused(void **state) {
 static void strides_and_sizes_that_reach_outside_a_buffer_are_refused(void **state) {
   (void)state;
   enum { GATHER, SUM, PROJECT };
-  DAMAGED(t.params[PROJECT].size[2] = 3); /* one row more than the buffers have */
-  DAMAGED(t.params[PROJECT].size[4] = 100);
-  DAMAGED(t.params[PROJECT].stride[0][2] = 24);
-  DAMAGED(t.params[PROJECT].stride[2][4] = -1);
-  DAMAGED(t.params[PROJECT].stride[1][4] = INT64_MAX);
-  DAMAGED(t.params[PROJECT].stride[1][4] = INT64_MIN);
-  DAMAGED(t.params[PROJECT].size[4] = INT64_MAX);
-  DAMAGED(t.params[GATHER].integer[0] = 7); /* rows of the table */
+  DAMAGED(t.params[PROJECT].size[PINION_GEMM_M] = 3); /* one row more than the buffers have */
+  DAMAGED(t.params[PROJECT].size[PINION_GEMM_K] = 100);
+  DAMAGED(t.params[PROJECT].stride[0][PINION_GEMM_M] = 24);
+  DAMAGED(t.params[PROJECT].stride[2][PINION_GEMM_K] = -1);
+  DAMAGED(t.params[PROJECT].stride[1][PINION_GEMM_K] = INT64_MAX);
+  DAMAGED(t.params[PROJECT].stride[1][PINION_GEMM_K] = INT64_MIN);
+  DAMAGED(t.params[PROJECT].size[PINION_GEMM_K] = INT64_MAX);
+  DAMAGED(t.params[PROJECT].size[PINION_GEMM_P] = 3); /* one accumulator or two */
+  DAMAGED(t.params[PROJECT].integer[0] = 1);          /* a part that begins behind the last group */
+  DAMAGED(t.params[PROJECT].integer[2] = 1);          /* a sum of an operand that is not there */
+  DAMAGED(t.params[PROJECT].integer[4] = 1);          /* a sum of a result that is not there */
+  DAMAGED(t.params[PROJECT].integer[5] = 2);          /* no operands are left */
+  DAMAGED(t.params[GATHER].integer[0] = 7);           /* rows of the table */
   DAMAGED(t.params[GATHER].integer[0] = 0);
   DAMAGED(t.params[GATHER].integer[1] = 2); /* a dimension that is not there */
   DAMAGED(t.params[GATHER].integer[1] = -1);
@@ -237,8 +242,8 @@ static void an_empty_launch_reaches_nothing(void **state) {
   (void)state;
   static tables t;
   tables_make(&t);
-  t.params[2].size[2] = 0;
-  t.params[2].stride[1][4] = INT64_MAX;
+  t.params[2].size[PINION_GEMM_M] = 0;
+  t.params[2].stride[1][PINION_GEMM_K] = INT64_MAX;
   assert_int_equal(open_tables(&t), PINION_OK);
 }
 

@@ -72,7 +72,7 @@ class Verify(unittest.TestCase):
         gemm = next(launch for launch in manifest["launches"]
                     if launch["family"] == "gemm" and sum("linear" in node for node in launch["nodes"]) == 1)
         weight = next(manifest["buffers"][index] for index in gemm["arguments"]
-                      if manifest["buffers"][index]["space"] == "weights" and len(manifest["buffers"][index]["shape"]) == 2)
+                      if manifest["buffers"][index]["space"] == "weights" and len(manifest["buffers"][index]["shape"]) == 4)
         with open(os.path.join(copy, "weights.bin"), "r+b") as file:
             file.seek(weight["offset"])
             file.write(struct.pack("<8f", *[3.0] * 8))

@@ -272,7 +272,7 @@ static void tuned_tiles_are_taken_and_unknown_ones_passed_over(void **state) {
   assert_true(count > 1);
   text key = {0}, tuning_text = {0};
   kernel_problem_key(problem, &key);
-  assert_string_equal(key.data, "gemm packed f32 f32 f32 1x1x6x5x8");
+  assert_string_equal(key.data, "gemm packed f32 f32 f32 1x1x6x1x5x1x8");
   text_append(&tuning_text, "# a comment\n\n%s | %s | 12.5 | a device | a compiler\n", key.data, tiles[count - 1]);
   assert_int_equal(file_write(&f->c.diagnostics, file, tuning_text.data, tuning_text.length), STATUS_OK);
   assert_int_equal(write_artifact(f, "tuned", file), STATUS_OK);

@@ -92,10 +92,11 @@ static void a_packed_panel_holds_sixteen_columns_and_all_of_k(void **state) {
   float source[K][N]; /* element (n, k) at source[k][n] */
   for (int k = 0; k < K; k++)
     for (int n = 0; n < N; n++) source[k][n] = (float)(100 * k + n + 1);
-  assert_int_equal(cpu->packed_bytes(N, K, PINION_DTYPE_f32), 32 * K * 4);
+  const pack_request request = {
+      .data = source, .size = {1, N, 1, K}, .stride = {0, 1, 0, N}, .dtype = PINION_DTYPE_f32};
+  assert_int_equal(cpu->packed_bytes(request.size, PINION_DTYPE_f32), 32 * K * 4);
   float packed[32 * K];
   memset(packed, 0xff, sizeof packed);
-  const pack_request request = {source, N, K, 1, N, PINION_DTYPE_f32};
   cpu->pack(&request, packed);
   for (int n = 0; n < 32; n++)
     for (int k = 0; k < K; k++) assert_true(packed[(n / 16 * K + k) * 16 + n % 16] == (n < N ? source[k][n] : 0));

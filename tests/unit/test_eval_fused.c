@@ -78,6 +78,74 @@ static void the_accumulator_of_a_bf16_gemm_is_float(void **state) {
            ARGUMENTS(VALUES(1, 1), VALUES(1, 0x1p-9)), VALUES(0x1p-9), 0);
 }
 
+/* Both halves of b's columns, scaled by the sum of a row of squares. */
+static void a_gemm_of_two_accumulators_sees_both_halves_and_row_sums(void **state) {
+  double *a = eval_test_random(*state, 1, 2 * 3), *b = eval_test_random(*state, 2, 3 * 8),
+         *squares = eval_test_random(*state, 3, 2 * 5);
+  double expected[8];
+  for (int i = 0; i < 8; i++) {
+    const int m = i / 4, n = i % 4;
+    double sum = 0, gate = 0, up = 0;
+    for (int j = 0; j < 5; j++) sum += squares[m * 5 + j];
+    for (int k = 0; k < 3; k++) gate += a[m * 3 + k] * b[k * 8 + n], up += a[m * 3 + k] * b[k * 8 + 4 + n];
+    expected[i] = tanh(gate) * up + sum;
+  }
+  check_both(
+      *state,
+      "\"pinion.gemm\"($0, $1, $2) {accumulators = 2 : i64, row_sums = 1 : i64, body = [\"tanh x0\", \"mul v0 x1\", "
+      "\"add v1 x2\", \"yield v2\"], transpose_b = false} : (tensor<2x3xf32>, tensor<3x8xf32>, tensor<2x5xf32>) -> "
+      "tensor<2x4xf32>",
+      ARGUMENTS(a, b, squares), expected);
+}
+
+/* Groups 0 and 1 are the first part, group 2 the second; each has its results, and knows its index. */
+static void parts_of_a_gemm_have_results_of_their_own(void **state) {
+  ir_test *t = *state;
+  double *a = eval_test_random(t, 1, 2 * 3), *b = eval_test_random(t, 2, 6 * 3), *table = eval_test_random(t, 3, 2 * 2);
+  double first[8], second[4];
+  for (int i = 0; i < 12; i++) {
+    const int m = i / 6, h = i % 6 / 2, n = i % 2;
+    double sum = table[m * 2 + n];
+    for (int k = 0; k < 3; k++) sum += a[m * 3 + k] * b[(h * 2 + n) * 3 + k];
+    *(h < 2 ? &first[m * 4 + h * 2 + n] : &second[m * 2 + n]) = h < 2 ? sum : 10 * sum;
+  }
+  ir_test_parse_valid(
+      t,
+      "func.func @main(%a: tensor<2x3xf32>, %b: tensor<6x3xf32>, %t: tensor<2x1x2xf32>) -> (tensor<2x2x2xf32>, "
+      "tensor<2x1x2xf32>) {\n"
+      "  %y:2 = \"pinion.gemm\"(%a, %b, %t) {groups = 3 : i64, parts = array<i64: 2>, body = [\"add x0 x2\", \"mul v0 "
+      "10\", \"eq x1 1\", \"select v2 v1 v0\", \"yield v3\"], transpose_b = true} : (tensor<2x3xf32>, "
+      "tensor<6x3xf32>, tensor<2x1x2xf32>) -> (tensor<2x2x2xf32>, tensor<2x1x2xf32>)\n"
+      "  return %y#0, %y#1 : tensor<2x2x2xf32>, tensor<2x1x2xf32>\n}\n");
+  eval_tensor results[2];
+  assert_int_equal(eval_test_main(t, EVAL_FLOAT64, ARGUMENTS(a, b, table), NULL, NULL, results), STATUS_OK);
+  eval_test_compare("first", &results[0], first, 1e-6);
+  eval_test_compare("second", &results[1], second, 1e-6);
+  eval_free(&results[0]);
+  eval_free(&results[1]);
+}
+
+/* 64 columns and the 2 that are left. */
+static void column_sums_are_of_blocks_of_columns(void **state) {
+  ir_test *t = *state;
+  double *a = eval_test_random(t, 1, 2), *b = eval_test_random(t, 2, 66), expected[4] = {0}, products[132];
+  for (int i = 0; i < 132; i++) {
+    products[i] = a[i / 66] * b[i % 66];
+    expected[i / 66 * 2 + i % 66 / 64] += products[i] * products[i];
+  }
+  ir_test_parse_valid(
+      t, "func.func @main(%a: tensor<2x1xf32>, %b: tensor<1x66xf32>) -> (tensor<2x66xf32>, tensor<2x2xf32>) {\n"
+         "  %y:2 = \"pinion.gemm\"(%a, %b) {column_sums = 1 : i64, body = [\"mul x0 x0\", \"yield x0 v0\"], "
+         "transpose_b = false} : (tensor<2x1xf32>, tensor<1x66xf32>) -> (tensor<2x66xf32>, tensor<2x2xf32>)\n"
+         "  return %y#0, %y#1 : tensor<2x66xf32>, tensor<2x2xf32>\n}\n");
+  eval_tensor results[2];
+  assert_int_equal(eval_test_main(t, EVAL_FLOAT64, ARGUMENTS(a, b), NULL, NULL, results), STATUS_OK);
+  eval_test_compare("products", &results[0], products, 1e-6);
+  eval_test_compare("sums", &results[1], expected, 1e-6);
+  eval_free(&results[0]);
+  eval_free(&results[1]);
+}
+
 /* ---- norm ---- */
 
 /* Over the last `length` of 24 elements; scale [2,1,4] and bias [4], or none. */
@@ -277,6 +345,9 @@ int main(void) {
       TEST(bodies_round_where_they_say_so),
       TEST(gemm_runs_its_epilogue_on_the_accumulator),
       TEST(the_accumulator_of_a_bf16_gemm_is_float),
+      TEST(a_gemm_of_two_accumulators_sees_both_halves_and_row_sums),
+      TEST(parts_of_a_gemm_have_results_of_their_own),
+      TEST(column_sums_are_of_blocks_of_columns),
       TEST(norms_scale_and_shift_what_broadcasts),
       TEST(a_norms_result_may_be_of_another_type),
       TEST(rope_rotates_halves_or_neighbours),

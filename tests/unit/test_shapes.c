@@ -284,6 +284,57 @@ static void buffers_have_a_place_and_a_pitch(void **state) {
   CHECK(state, cases);
 }
 
+/* A gemm of x[2,4,3] and b[3,24] with the attributes, further operands, their types and the results that a case varies.
+ */
+#define GEMM(attributes, operands, types, results)                                                                     \
+  "\"pinion.gemm\"($0, $1" operands ") {" attributes                                                                   \
+  ", transpose_b = false} : (tensor<2x4x3xf32>, tensor<3x24xf32>" types ") -> " results
+#define BODY(...) "body = [" __VA_ARGS__ "]"
+#define PAIR BODY("\"mul x0 x1\", \"yield v0\"") ", accumulators = 2 : i64"
+#define HEADS BODY("\"yield x0\"") ", groups = 3 : i64"
+#define ROW_SUM BODY("\"mul x0 x1\", \"yield v0\"") ", row_sums = 1 : i64"
+#define COLUMN_SUM BODY("\"yield x0 x0\"") ", column_sums = 1 : i64"
+
+static void forms_of_a_gemm_have_the_shapes_that_they_say(void **state) {
+  static const shape_case cases[] = {
+      {GEMM(PAIR, "", "", "tensor<2x4x12xf32>"), NULL},
+      {GEMM(PAIR, "", "", "tensor<2x4x24xf32>"), "result 0 is f32[2,4,12]"},
+      {GEMM(BODY("\"yield x1\""), "", "", "tensor<2x4x24xf32>"), "no such input"},
+      {GEMM(BODY("\"yield x0\"") ", accumulators = 3 : i64", "", "", "tensor<2x4x8xf32>"), "one accumulator or two"},
+      {GEMM(HEADS, "", "", "tensor<2x4x3x8xf32>"), NULL},
+      {GEMM(HEADS, "", "", "tensor<2x4x24xf32>"), "result 0 is f32[2,4,3,8]"},
+      {GEMM(BODY("\"yield x0\"") ", groups = 5 : i64", "", "", "tensor<2x4x5x5xf32>"), "do not divide into"},
+      {GEMM(BODY("\"yield x0\"") ", groups = 0 : i64", "", "", "tensor<2x4x24xf32>"), "has 0 groups"},
+      {GEMM(BODY("\"add x0 x1\", \"yield v0\"") ", groups = 3 : i64", ", $2", ", tensor<4x1x8xf32>",
+            "tensor<2x4x3x8xf32>"),
+       NULL},
+      {GEMM(BODY("\"add x0 x1\", \"yield v0\"") ", groups = 3 : i64", ", $2", ", tensor<24xf32>",
+            "tensor<2x4x3x8xf32>"),
+       "does not broadcast to the product f32[2,4,3,8]"},
+      {GEMM(BODY("\"cast.f32 x1\", \"mul x0 v0\", \"yield v1\"") ", groups = 3 : i64, parts = array<i64: 1, 2>", "", "",
+            "(tensor<2x4x1x8xf32>, tensor<2x4x1x8xf32>, tensor<2x4x1x8xf32>)"),
+       NULL},
+      {GEMM(HEADS ", parts = array<i64: 2>", "", "", "(tensor<2x4x2x8xf32>, tensor<2x4x1x8xf32>)"), NULL},
+      {GEMM(HEADS ", parts = array<i64: 2>", "", "", "(tensor<2x4x2x8xf32>, tensor<2x4x2x8xf32>)"), "result 1 is"},
+      {GEMM(HEADS ", parts = array<i64: 2>", "", "", "(tensor<2x4x2x8xf32>, tensor<2x4x1x8xbf16>)"),
+       "result 1 is f32[2,4,1,8]"},
+      {GEMM(HEADS ", parts = array<i64: 2>", "", "", "tensor<2x4x2x8xf32>"), "1 results do not divide among 2 parts"},
+      {GEMM(HEADS ", parts = array<i64: 3>", "", "", "(tensor<2x4x2x8xf32>, tensor<2x4x1x8xf32>)"), "no ranges of 3"},
+      {GEMM(HEADS ", parts = array<i64: 1, 1>", "", "", "tensor<2x4x3x8xf32>"), "no ranges of 3"},
+      {GEMM(HEADS ", parts = array<i64: 1, 2, 3>", "", "", "tensor<2x4x3x8xf32>"), "4 parts, of at most 3"},
+      {GEMM(ROW_SUM, ", $2", ", tensor<4x5xf32>", "tensor<2x4x24xf32>"), NULL},
+      {GEMM(ROW_SUM, ", $2", ", tensor<2x1x5xf32>", "tensor<2x4x24xf32>"), NULL},
+      {GEMM(ROW_SUM, ", $2", ", tensor<4x5xbf16>", "tensor<2x4x24xf32>"), "row sum bf16[4,5] is not f32"},
+      {GEMM(ROW_SUM, ", $2", ", tensor<3x5xf32>", "tensor<2x4x24xf32>"), "rows that broadcast to f32[2,4]"},
+      {GEMM(BODY("\"yield x0\"") ", row_sums = 1 : i64", "", "", "tensor<2x4x24xf32>"), "sums 1 of 0 operands"},
+      {GEMM(COLUMN_SUM, "", "", "(tensor<2x4x24xbf16>, tensor<2x4x1xf32>)"), NULL},
+      {GEMM(COLUMN_SUM, "", "", "(tensor<2x4x24xbf16>, tensor<2x4x24xf32>)"), "result 1 is f32[2,4,1]"},
+      {GEMM(COLUMN_SUM, "", "", "(tensor<2x4x24xbf16>, tensor<2x4x1xbf16>)"), "result 1 is f32[2,4,1]"},
+      {GEMM(COLUMN_SUM ", groups = 3 : i64", "", "", "(tensor<2x4x3x8xbf16>, tensor<2x4x3x1xf32>)"), ", and groups"},
+  };
+  CHECK(state, cases);
+}
+
 /* A launch of two arguments, a result and an operand, with the attributes that a case varies. */
 #define LAUNCH(family, results, sizes, strides, offsets, body)                                                         \
   "\"pinion.launch\"($0, $1) {family = \"" family "\", results = " results ", sizes = array<i64: " sizes               \
@@ -307,6 +358,48 @@ static void launches_have_strides_per_argument_and_a_fitting_body(void **state) 
       {LAUNCH("pointwise", "1", "2, -3", ROWS, "0, 0", TANH), "size -3 is negative"},
       {LAUNCH("pointwise", "1", "2, 3", ROWS, "0", TANH), "'offsets' must have one integer per argument"},
       {LAUNCH("gemm", "1", "2, 3", ROWS, "0, 0", TANH), "a gemm has sizes"},
+  };
+  CHECK(state, cases);
+}
+
+/* A launch of a gemm: a result or two, a, b and an operand. */
+#define NOWHERE "array<i64: 0, 0, 0, 0, 0, 0, 0>"
+#define GEMM_LAUNCH(results, sizes, integers, body, types)                                                             \
+  "\"pinion.launch\"($0, $1, $2, $3) {family = \"gemm\", results = " results ", sizes = array<i64: " sizes             \
+  ">, strides = [" NOWHERE ", " NOWHERE ", " NOWHERE ", " NOWHERE                                                      \
+  "], offsets = array<i64: 0, 0, 0, 0>, step_strides = "                                                               \
+  "array<i64: 0, 0, 0, 0>, " body "integers = array<i64" integers ">, scalars = [], stage = 0, nodes = [], "           \
+  "after = array<i64>} : (" types ") -> ()"
+#define FLOATS "memref<9xf32>, memref<9xf32>, memref<9xf32>, memref<9xf32>"
+#define ADD "body = [\"add x0 x1\", \"yield v0\"], "
+
+static void launches_of_a_gemm_fit_its_contract(void **state) {
+  static const shape_case cases[] = {
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", "", ADD, FLOATS), NULL},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", "", "", FLOATS), "without a body has one accumulator and stores it"},
+      {GEMM_LAUNCH("2", "1, 1, 2, 1, 3, 1, 4", "", "", FLOATS), "without a body has one accumulator and stores it"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 2, 4", "", "body = [\"mul x1 x2\", \"yield v0\"], ", FLOATS), NULL},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 3, 4", "", ADD, FLOATS), "one accumulator or two"},
+      {GEMM_LAUNCH("2", "1, 1, 2, 4, 3, 1, 4", ": 1, 0, 0, 0, 0, 2", "body = [\"yield x0\"], ", FLOATS), NULL},
+      {GEMM_LAUNCH("2", "1, 1, 2, 4, 3, 1, 4", ": 4, 0, 0, 0, 0, 2", "body = [\"yield x0\"], ", FLOATS), "no ranges"},
+      {GEMM_LAUNCH("2", "1, 1, 2, 4, 3, 1, 4", ": 1, 2, 0, 0, 0, 2", "body = [\"yield x0\"], ", FLOATS),
+       "do not divide"},
+      {GEMM_LAUNCH("2", "1, 1, 2, 4, 3, 1, 4", ": 1, 0, 0, 0, 0, 0", "body = [\"yield x0\"], ", FLOATS),
+       "do not divide"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 4, 3, 1, 4", ": 1, 0, 0, 0, 0, 2", "body = [\"yield x0\"], ", FLOATS),
+       "has 1 results"},
+      {GEMM_LAUNCH("2", "1, 1, 2, 4, 3, 1, 4", ": 1, 0, 0, 0, 0, 2", "body = [\"yield x0\"], ",
+                   "memref<9xf32>, memref<9xbf16>, memref<9xf32>, memref<9xf32>"),
+       "of different types"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 1, 5", ADD, FLOATS), NULL},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 2, 5", ADD, FLOATS), "fewer operands than row sums"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 1, 0", ADD, FLOATS), "sums of nothing"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 1, 5", ADD,
+                   "memref<9xf32>, memref<9xf32>, memref<9xf32>, memref<9xbf16>"),
+       "argument 3 of a gemm is a sum of bf16"},
+      {GEMM_LAUNCH("2", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 0, 0, 1, 2", "body = [\"yield x0 x0\"], ", FLOATS), NULL},
+      {GEMM_LAUNCH("2", "1, 1, 2, 4, 3, 1, 4", ": 0, 0, 0, 0, 1, 2", "body = [\"yield x0 x0\"], ", FLOATS),
+       "of one group"},
   };
   CHECK(state, cases);
 }
@@ -415,7 +508,9 @@ int main(void) {
       TEST(fused_ops_check_every_operand),
       TEST(steps_need_a_row_per_step),
       TEST(buffers_have_a_place_and_a_pitch),
+      TEST(forms_of_a_gemm_have_the_shapes_that_they_say),
       TEST(launches_have_strides_per_argument_and_a_fitting_body),
+      TEST(launches_of_a_gemm_fit_its_contract),
       TEST(ops_of_another_form_are_refused),
       TEST(rules_infer_what_follows_from_operands),
       TEST(rules_that_need_a_declared_type_say_so),

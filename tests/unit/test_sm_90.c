@@ -28,10 +28,11 @@ static size_t swizzled_address(size_t row, size_t column) {
 static void check_packing(int64_t n, int64_t k, pinion_dtype dtype, bool transposed) {
   size_t size = pinion_dtype_size(dtype), row_elements = 128 / size;
   size_t atoms_n = (size_t)(n + 63) / 64, atoms_k = ((size_t)k + row_elements - 1) / row_elements;
-  size_t bytes = (size_t)sm_90()->packed_bytes(n, k, dtype);
+  int64_t stride_n = transposed ? 1 : k, stride_k = transposed ? n : 1;
+  pack_request request = {.size = {1, n, 1, k}, .stride = {0, stride_n, 0, stride_k}, .dtype = dtype};
+  size_t bytes = (size_t)sm_90()->packed_bytes(request.size, dtype);
   assert_int_equal(bytes, atoms_n * atoms_k * 8192);
   uint8_t *source = calloc((size_t)(n * k), size), *packed = malloc(bytes), *expected = calloc(bytes, 1);
-  int64_t stride_n = transposed ? 1 : k, stride_k = transposed ? n : 1;
   for (int64_t row = 0; row < n; row++)
     for (int64_t column = 0; column < k; column++) {
       uint64_t value = (uint64_t)(row * 4096 + column + 1);
@@ -41,7 +42,7 @@ static void check_packing(int64_t n, int64_t k, pinion_dtype dtype, bool transpo
       memcpy(expected + atom * 8192 + inside, &value, size);
     }
   memset(packed, 0xee, bytes);
-  pack_request request = {.data = source, .n = n, .k = k, .stride_n = stride_n, .stride_k = stride_k, .dtype = dtype};
+  request.data = source;
   sm_90()->pack(&request, packed);
   assert_memory_equal(packed, expected, bytes);
   free(source);
@@ -62,10 +63,12 @@ static void packing_is_swizzled_atoms_padded_with_zeros(void **state) {
 
 static kernel_problem gemm_problem(pinion_dtype a, pinion_dtype b, int64_t m, int64_t n, int64_t k) {
   kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1};
-  problem.params = (pinion_params){.rank = 5,
+  problem.params = (pinion_params){.rank = PINION_GEMM_RANK,
                                    .arg_count = 3,
-                                   .size = {1, 1, m, n, k},
-                                   .stride = {{0, 0, n, 1, 0}, {0, 0, k, 0, 1}, {0, 0, 0, k, 1}}};
+                                   .size = {1, 1, m, 1, n, 1, k},
+                                   .stride = {{[PINION_GEMM_M] = n, [PINION_GEMM_N] = 1},
+                                              {[PINION_GEMM_M] = k, [PINION_GEMM_K] = 1},
+                                              {[PINION_GEMM_N] = k, [PINION_GEMM_K] = 1}}};
   problem.dtypes[0] = PINION_DTYPE_f32;
   problem.dtypes[1] = a;
   problem.dtypes[2] = b;
@@ -122,7 +125,7 @@ static void bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens(void **state)
 static kernel_problem layer_problem(int64_t m, int64_t n, int64_t k) {
   kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, m, n, k);
   int64_t pitch = (k + 7) / 8 * 8;
-  memcpy(problem.params.stride[1], (int64_t[8]){0, 0, pitch, 0, 1}, sizeof problem.params.stride[1]);
+  problem.params.stride[1][PINION_GEMM_M] = pitch;
   memset(problem.params.stride[2], 0, sizeof problem.params.stride[2]);
   problem.packed_b = problem.aligned[0] = problem.aligned[1] = problem.aligned[2] = true;
   return problem;
@@ -168,12 +171,12 @@ static void wgmma_is_refused_what_the_copy_engine_cannot_bring(void **state) {
   } while (0)
   REFUSED("copy engine", problem.aligned[1] = false);
   REFUSED("copy engine", problem.aligned[2] = false);
-  REFUSED("copy engine", problem.params.stride[1][2] = 2052);
-  REFUSED("copy engine", problem.params.stride[1][2] = -2048);
-  REFUSED("copy engine", problem.params.stride[1][4] = 2);
+  REFUSED("copy engine", problem.params.stride[1][PINION_GEMM_M] = 2052);
+  REFUSED("copy engine", problem.params.stride[1][PINION_GEMM_M] = -2048);
+  REFUSED("copy engine", problem.params.stride[1][PINION_GEMM_K] = 2);
   REFUSED("packed", problem.packed_b = false);
   REFUSED("bf16", problem.dtypes[1] = problem.dtypes[2] = PINION_DTYPE_f16);
-  REFUSED("slices", problem.params.size[4] = 0);
+  REFUSED("slices", problem.params.size[PINION_GEMM_K] = 0);
 #undef REFUSED
   problem = layer_problem(51, 1024, 1088);
   assert_null(chosen_tile(&problem, "wgmma_64x56_split4", &why, source));

@@ -52,8 +52,8 @@ static char *tune(const char *argument, int expected_status) {
 static void shapes_become_sorted_lines(void **state) {
   (void)state;
   char *written = tune("--shapes=9x33x20,5x17x300", STATUS_OK);
-  const char *first = strstr(written, "\ngemm packed f32 f32 f32 1x1x5x17x300 | "),
-             *second = strstr(written, "\ngemm packed f32 f32 f32 1x1x9x33x20 | ");
+  const char *first = strstr(written, "\ngemm packed f32 f32 f32 1x1x5x1x17x1x300 | "),
+             *second = strstr(written, "\ngemm packed f32 f32 f32 1x1x9x1x33x1x20 | ");
   assert_non_null(first);
   assert_non_null(second);
   assert_true(first < second);
@@ -62,9 +62,8 @@ static void shapes_become_sorted_lines(void **state) {
 
 static void lines_of_other_problems_stay(void **state) {
   (void)state;
-  write_text(
-      "cpu.tuning",
-      "# old\nz other problem | some-tile | 1.0 | d | t\ngemm packed f32 f32 f32 1x1x4x16x8 | no-tile | 1.0 | d | t\n");
+  write_text("cpu.tuning", "# old\nz other problem | some-tile | 1.0 | d | t\ngemm packed f32 f32 f32 1x1x4x1x16x1x8 | "
+                           "no-tile | 1.0 | d | t\n");
   char *written = tune("--shapes=4x16x8", STATUS_OK);
   assert_non_null(strstr(written, "z other problem | some-tile | 1.0 | d | t\n"));
   assert_null(strstr(written, "no-tile"));
@@ -75,10 +74,10 @@ static void an_artifact_names_its_problems(void **state) {
   (void)state;
   write_text(
       "manifest.json",
-      "{\"launches\": [{\"problem\": \"gemm packed f32 f32 bf16 f32 body 1x1x6x40x24\"},\n"
-      "{\"problem\": \"gemm packed f32 f32 bf16 f32 body 1x1x6x40x24\"}, {\"problem\": \"softmax f32 f32 3x4\"}]}");
+      "{\"launches\": [{\"problem\": \"gemm packed f32 f32 bf16 f32 body 1x1x6x1x40x1x24\"},\n"
+      "{\"problem\": \"gemm packed f32 f32 bf16 f32 body 1x1x6x1x40x1x24\"}, {\"problem\": \"softmax f32 f32 3x4\"}]}");
   char *written = tune(folder, STATUS_OK);
-  const char *line = strstr(written, "gemm packed f32 f32 bf16 f32 body 1x1x6x40x24 | ");
+  const char *line = strstr(written, "gemm packed f32 f32 bf16 f32 body 1x1x6x1x40x1x24 | ");
   assert_non_null(line);
   assert_null(strstr(line + 1, "gemm packed f32 f32 bf16"));
   assert_null(strstr(written, "softmax"));

@@ -121,12 +121,9 @@ static void check(fixture *f) {
     checked++;
     if (b->packed) {
       uint8_t *packed = arena_alloc(f->c.arena, (size_t)b->bytes);
-      const pack_request request = {expected + b->source_view[0] * size,
-                                    b->type.dims[0],
-                                    b->type.dims[1],
-                                    b->source_view[1],
-                                    b->source_view[2],
-                                    b->type.dtype};
+      pack_request request = {.data = expected + b->source_view[0] * size, .dtype = b->type.dtype};
+      memcpy(request.size, b->type.dims, sizeof request.size);
+      memcpy(request.stride, &b->source_view[1], sizeof request.stride);
       target_find("cpu")->pack(&request, packed);
       assert_memory_equal(written + b->offset, packed, (size_t)b->bytes);
       continue;

@@ -154,16 +154,16 @@ kernel_problem gemm_problem(int64_t m, int64_t n, int64_t k, const pinion_dtype 
   kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1, .packed_b = true};
   pinion_params *params = &problem.params;
   memcpy(problem.dtypes, dtypes, 3 * sizeof *dtypes);
-  params->rank = 5;
+  params->rank = PINION_GEMM_RANK;
   params->arg_count = 3;
-  params->size[0] = params->size[1] = 1;
-  params->size[2] = m;
-  params->size[3] = n;
-  params->size[4] = k;
-  params->stride[0][2] = n;
-  params->stride[0][3] = 1;
-  params->stride[1][2] = k;
-  params->stride[1][4] = 1;
+  for (int d = 0; d < PINION_GEMM_RANK; d++) params->size[d] = 1;
+  params->size[PINION_GEMM_M] = m;
+  params->size[PINION_GEMM_N] = n;
+  params->size[PINION_GEMM_K] = k;
+  params->stride[0][PINION_GEMM_M] = n;
+  params->stride[0][PINION_GEMM_N] = 1;
+  params->stride[1][PINION_GEMM_M] = k;
+  params->stride[1][PINION_GEMM_K] = 1;
   return problem;
 }
 
@@ -190,9 +190,10 @@ static void fill(void *data, pinion_dtype dtype, int64_t count) {
 
 bool gemm_allocate(const struct target *target, const kernel_problem *problem, void *out_args[3]) {
   const int64_t *size = problem->params.size;
+  const int64_t m = size[PINION_GEMM_M], n = size[PINION_GEMM_N], k = size[PINION_GEMM_K];
   const int64_t packed =
-      target->packed_bytes(size[3], size[4], problem->dtypes[2]) / (int64_t)pinion_dtype_size(problem->dtypes[2]);
-  const int64_t counts[3] = {size[2] * size[3], size[2] * size[4], packed};
+      target->packed_bytes(&size[PINION_GEMM_H], problem->dtypes[2]) / (int64_t)pinion_dtype_size(problem->dtypes[2]);
+  const int64_t counts[3] = {m * n, m * k, packed};
   bool good = true;
   for (int i = 0; i < 3; i++) {
     const size_t bytes = (size_t)counts[i] * pinion_dtype_size(problem->dtypes[i]);

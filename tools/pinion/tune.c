@@ -35,12 +35,12 @@ typedef struct tuner {
 
 /* ---- Problems from keys ---- */
 
-/* "1x1x768x3456x1152": five numbers. */
-static bool parse_sizes(const char *word, int64_t sizes[5]) {
-  for (int d = 0; d < 5; d++) {
+/* "1x1x768x1x3456x1x1152": so many numbers. */
+static bool parse_sizes(const char *word, int count, int64_t *sizes) {
+  for (int d = 0; d < count; d++) {
     char *end;
     sizes[d] = strtoll(word, &end, 10);
-    if (end == word || sizes[d] < 1 || *end != (d < 4 ? 'x' : '\0')) return false;
+    if (end == word || sizes[d] < 1 || *end != (d < count - 1 ? 'x' : '\0')) return false;
     word = end + 1;
   }
   return true;
@@ -69,25 +69,28 @@ static void sum_body(kernel_problem *problem) {
 static const char *parse_key(const char *key, kernel_problem *out_problem) {
   char copy[FIELD_CAPACITY], *rest = copy;
   pinion_dtype dtypes[PINION_MAX_ARGS];
-  int64_t sizes[5];
+  int64_t sizes[PINION_GEMM_RANK];
   int count = 0;
   bool is_packed = false, has_body = false, sized = false;
   snprintf(copy, sizeof copy, "%s", key);
   const char *family = strtok_r(rest, " ", &rest);
   if (!family || strcmp(family, "gemm")) return "only gemm has tiles to choose from";
   for (char *word; (word = strtok_r(rest, " ", &rest)) && !sized;) {
+    if (strchr(word, '=')) return "only ordinary products are measured";
     if (!strcmp(word, "packed"))
       is_packed = true;
     else if (!strcmp(word, "body"))
       has_body = true;
     else if (count < PINION_MAX_ARGS && dtype_from_name(word, &dtypes[count]))
       count++;
-    else if (!(sized = parse_sizes(word, sizes)))
+    else if (!(sized = parse_sizes(word, PINION_GEMM_RANK, sizes)))
       return "it is not a problem's key";
   }
   if (!sized || count < 3) return "it is not a problem's key";
-  if (!is_packed || sizes[0] != 1 || sizes[1] != 1) return "only products with packed weights are measured";
-  *out_problem = gemm_problem(sizes[2], sizes[3], sizes[4], dtypes);
+  if (!is_packed || sizes[PINION_GEMM_B0] != 1 || sizes[PINION_GEMM_B1] != 1 || sizes[PINION_GEMM_H] != 1 ||
+      sizes[PINION_GEMM_P] != 1)
+    return "only ordinary products with packed weights are measured";
+  *out_problem = gemm_problem(sizes[PINION_GEMM_M], sizes[PINION_GEMM_N], sizes[PINION_GEMM_K], dtypes);
   out_problem->params.arg_count = count;
   for (int i = 0; i < count; i++) {
     if (!dtype_is_float(dtypes[i]) || dtypes[i] == PINION_DTYPE_f64)
@@ -113,7 +116,7 @@ static bool measure_candidates(tuner *t, const kernel_problem *problem, const ch
   bool good = gemm_allocate(t->target, problem, args) && kernel_library_begin(&library, t->target, kernel_compiler());
   if (!good) return false;
   for (int i = 3; i < problem->params.arg_count; i++)
-    args[i] = calloc((size_t)(problem->params.size[2] * problem->params.size[3]), 4);
+    args[i] = calloc((size_t)(problem->params.size[PINION_GEMM_M] * problem->params.size[PINION_GEMM_N]), 4);
   for (int i = 0; i < count && good; i++) {
     snprintf(name, sizeof name, "candidate_%d", i);
     good = t->target->choose(t->arena, problem, tiles[i], &choices[i], &why) &&
@@ -200,9 +203,12 @@ static status add_artifact(tuner *t, const char *folder) {
 static status add_shapes(tuner *t, const char *shapes, const char *type) {
   for (const char *at = shapes; *at;) {
     const size_t length = strcspn(at, ",");
-    const char *shape = arena_string(t->arena, at, length);
-    const char *key = arena_format(t->arena, "gemm packed f32 f32 %s 1x1x%s", type, shape);
+    const char *shape = arena_string(t->arena, at, length), *key = "";
+    int64_t sizes[3];
     kernel_problem problem;
+    if (parse_sizes(shape, 3, sizes))
+      key = arena_format(t->arena, "gemm packed f32 f32 %s 1x1x%lldx1x%lldx1x%lld", type, (long long)sizes[0],
+                         (long long)sizes[1], (long long)sizes[2]);
     if (parse_key(key, &problem))
       return diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL,
                       "--shapes: '%s' of type '%s': expected MxNxK and a float type", shape, type);

@@ -18,17 +18,19 @@ static void gather(const pinion_cpu_block *b) {
     }
 }
 
-/* gemm [b0 b1 m n k], one row m per block: y[m,n] = sum_k a[m,k] * b[n,k]. The row of `a` is gathered in scratch first.
+/* gemm [b0 b1 m h n p k], one row m per block: y[m,n] = sum_k a[m,k] * b[n,k]. The row of `a` is gathered in scratch
+ * first.
  */
 static void gemm_row(const pinion_cpu_block *b) {
   const pinion_params *p = b->params;
-  float *y = (float *)b->args[0] + b->block * p->stride[0][2], *row = b->scratch;
-  const float *a = (const float *)b->args[1] + b->block * p->stride[1][2], *w = b->args[2];
-  for (int64_t k = 0; k < p->size[4]; k++) row[k] = a[k * p->stride[1][4]];
-  for (int64_t n = 0; n < p->size[3]; n++) {
+  enum { M = PINION_GEMM_M, N = PINION_GEMM_N, K = PINION_GEMM_K };
+  float *y = (float *)b->args[0] + b->block * p->stride[0][M], *row = b->scratch;
+  const float *a = (const float *)b->args[1] + b->block * p->stride[1][M], *w = b->args[2];
+  for (int64_t k = 0; k < p->size[K]; k++) row[k] = a[k * p->stride[1][K]];
+  for (int64_t n = 0; n < p->size[N]; n++) {
     float sum = 0;
-    for (int64_t k = 0; k < p->size[4]; k++) sum += row[k] * w[n * p->stride[2][3] + k * p->stride[2][4]];
-    y[n * p->stride[0][3]] = sum;
+    for (int64_t k = 0; k < p->size[K]; k++) sum += row[k] * w[n * p->stride[2][N] + k * p->stride[2][K]];
+    y[n * p->stride[0][N]] = sum;
   }
 }
 
@@ -98,9 +100,12 @@ static const pinion_buffer_desc buffers[] = {
 
 static const pinion_params gather_params = {
     2, 3, {EXAMPLE_ROWS, EXAMPLE_STATE}, {{4, 1}, {4, 1}, {1, 0}}, {EXAMPLE_VOCABULARY, 0}, {0}};
-static const pinion_params gemm_params = {
-    5,   3,  {1, 1, EXAMPLE_ROWS, EXAMPLE_ACTIONS, EXAMPLE_STATE}, {{0, 0, 8, 1, 0}, {0, 0, 4, 0, 1}, {0, 0, 0, 4, 1}},
-    {0}, {0}};
+static const pinion_params gemm_params = {PINION_GEMM_RANK,
+                                          3,
+                                          {1, 1, EXAMPLE_ROWS, 1, EXAMPLE_ACTIONS, 1, EXAMPLE_STATE},
+                                          {{0, 0, 8, 0, 1}, {0, 0, 4, 0, 0, 0, 1}, {0, 0, 0, 0, 4, 0, 1}},
+                                          {0},
+                                          {0}};
 static const pinion_params sum_params = {2,   3,  {EXAMPLE_ROWS, EXAMPLE_STATE}, {{4, 1}, {EXAMPLE_STATE, 1}, {4, 1}},
                                          {0}, {0}};
 static const pinion_params copy_params = {

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* What the optional attributes of pinion.gemm say (ir/ops.def), and its body's inputs. */
+#ifndef PINION_IR_GEMM_H
+#define PINION_IR_GEMM_H
+
+#include "ir.h"
+
+#define GEMM_MAX_PARTS 3
+
+typedef struct gemm_form {
+  int accumulators; /* 1 or 2 */
+  bool grouped;     /* results are [..,m,groups,n] */
+  int64_t groups;   /* 1 if not grouped */
+  int parts;
+  int64_t part_start[GEMM_MAX_PARTS + 1]; /* first group of each; behind the last `groups` */
+  int row_sums, column_sums;
+} gemm_form;
+
+/* Of an op that the verifier accepts. */
+gemm_form gemm_form_of(MlirOperation op);
+
+/* Types of the body's inputs: the accumulators (of a product of `a`), the part's index if there are parts, and the
+   operands. Returns how many; there is room for PINION_MAX_ARGS, which a launch's arguments cannot exceed. */
+int gemm_body_inputs(pinion_dtype a, int64_t accumulators, int parts, int operand_count, const pinion_dtype *operands,
+                     pinion_dtype *out_inputs);
+
+#endif
