@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * acc[m,n] = sum_k a[m,k] * b[n,k] by wgmma, bf16, b packed. The rows of b are wgmma's M and the tokens (a's rows) its N,
- * which may be any multiple of 8 and so wastes little on 788 or 51 tokens.
+ * acc_p[m,h,n] = sum_k a[m,k] * b[h,n,p,k] by wgmma, bf16, b packed. The rows of b are wgmma's M and the tokens (a's
+ * rows) its N, which may be any multiple of 8 and so wastes little on 788 or 51 tokens.
  *
  * A block has PN_ATOMS warpgroups that multiply, each 64 rows of b by PN_TOKENS tokens, and one that brings the slices of
  * 64 k: whole atoms of b by bulk copies, tiles of a by the copy engine (the launch's tensor map), PN_STAGES in flight. It
  * takes one unit (tile) after another: while it stores one, the next one's slices come in. A cluster of PN_SPLIT blocks
  * shares a unit, each a part of k; they add up in the order of their ranks, each a part of the tile.
  *
- * Shapes are compiled in: PN_M, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k). PN_M may be several dimensions in one, where
+ * Eight neighbouring columns of one token are finished at a time. With two accumulators a column has two rows: of 16 rows
+ * of b the first eight belong to half 0, the others to half 1 of the same eight columns.
+ *
+ * Shapes are compiled in: PN_M, PN_H, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k), PN_PART_STARTS (first groups of the
+ * parts), PN_ROW_SUM_FIRST (argument), PN_ROW_SUM_COUNT, PN_ROW_SUM_LENGTH. PN_M may be several dimensions in one, where
  * the strides allow it. PN_WGMMA(accumulator, b, a) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
  */
 #define CONSUMERS (PN_ATOMS * 128)
@@ -18,7 +22,9 @@
 #define TOKEN_BYTES (PN_TOKENS * 128)
 #define STAGE_BYTES (WEIGHT_BYTES + TOKEN_BYTES)
 #define TILES_M ((PN_M + PN_TOKENS - 1) / PN_TOKENS)
-#define ATOMS_N ((PN_N + 63) / 64)
+#define COLUMNS (PN_H * PN_N)
+#define EIGHTS (8 / PN_ACCUMULATORS) /* of an atom's columns */
+#define ATOMS_N ((COLUMNS * PN_ACCUMULATORS + 63) / 64)
 #define TILES_N ((ATOMS_N + PN_ATOMS - 1) / PN_ATOMS)
 #define UNITS (TILES_M * TILES_N * PN_B0 * PN_B1)
 #define SLICES_HERE (PN_SLICES / PN_SPLIT)
@@ -140,37 +146,75 @@ PN_INLINE void store_eight(const eight *values, void *base, int64_t index, int64
     if (e < count) to[e * stride] = ((const storage *)values->part)[e];
 }
 
+/* Where eight elements lie: `at` with the group counted from the start of its part. */
+typedef struct eight_place {
+  pn_index at[PINION_GEMM_P];
+  int part, count, token; /* elements that exist; token of the unit */
+  pn_index own_group;
+} eight_place;
+
+PN_INLINE int64_t result_offset(const pinion_params &params, int i, const eight_place &place) {
+  pn_index at[PINION_GEMM_P];
+#pragma unroll
+  for (int d = 0; d < PINION_GEMM_P; d++) at[d] = d == PINION_GEMM_H ? place.own_group : place.at[d];
+  return pn_offset(&params, i, 0, PINION_GEMM_P, at);
+}
+
+#define PLACE(i) ((i) + place.part * (PN_RESULTS / PN_PARTS))
 #define LOAD_EIGHT(j, i, type)                                                                                         \
   eight operand_##j;                                                                                                   \
-  load_eight<storage_##type>(&operand_##j, arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at),          \
-                             params.stride[i][PINION_GEMM_N], count);
+  load_eight<storage_##type>(&operand_##j, arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, place.at),    \
+                             params.stride[i][PINION_GEMM_N], place.count);
 #define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operand_##j.part, e);
+#define TAKE_ROW_SUM(j, i, type) const float x##j = row_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + place.token];
 #define DECLARE_EIGHT(j, i, type) eight result_##j;
 #define GIVE(j, i, type) pn_store_##type(result_##j.part, e, r##j);
 #define STORE_EIGHT(j, i, type)                                                                                        \
-  store_eight<storage_##type>(&result_##j, arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at),          \
-                              params.stride[i][PINION_GEMM_N], count);
+  store_eight<storage_##type>(&result_##j, arguments.pointer[PLACE(i)], result_offset(params, PLACE(i), place),        \
+                              params.stride[PLACE(i)][PINION_GEMM_N], place.count);
+#define DECLARE_COLUMN_SUM(j, i, type) float sum_##j = 0;
+#define ADD_COLUMN(j, i, type) sum_##j += e < place.count ? r##j : 0;
+/* The eight threads of one token's 64 columns add up. */
+#define STORE_COLUMN_SUM(j, i, type)                                                                                   \
+  for (int lanes = 1; lanes < 8; lanes <<= 1) sum_##j += __shfl_xor_sync(0xffffffffu, sum_##j, lanes);                 \
+  if (threadIdx.x % 8 == 0 && place.count > 0) {                                                                       \
+    const pn_index at[PINION_GEMM_P] = {place.at[0], place.at[1], place.at[2], 0,                                      \
+                                        place.at[PINION_GEMM_N] / PINION_COLUMN_BLOCK};                                \
+    ((float *)arguments.pointer[i])[pn_offset(&params, i, 0, PINION_GEMM_P, at)] = sum_##j;                            \
+  }
 
-PN_INLINE void finish_eight(const pinion_pointers &arguments, const pinion_params &params, const float *sums,
-                            const pn_index *at, int count) {
+/* `sums`: of each accumulator. A whole warp comes here, its threads without elements too. */
+PN_INLINE void finish_eight(const pinion_pointers &arguments, const pinion_params &params, const float (*sums)[8],
+                            const float *row_sums, const eight_place &place) {
 #ifdef PN_HAS_BODY
   PN_BODY_OPERANDS(LOAD_EIGHT)
   PN_BODY_RESULTS(DECLARE_EIGHT)
+  PN_COLUMN_SUMS(DECLARE_COLUMN_SUM)
 #pragma unroll
   for (int e = 0; e < 8; e++) {
-    const float x0 = sums[e];
+    const float x0 = sums[0][e];
+#if PN_ACCUMULATORS == 2
+    const float x1 = sums[1][e];
+#endif
+#if PN_PARTS > 1
+    const int64_t PN_PART = place.part;
+#endif
     PN_BODY_OPERANDS(TAKE)
+    PN_ROW_SUMS(TAKE_ROW_SUM)
     PN_BODY_RESULTS(PN_BODY_DECLARE)
+    PN_COLUMN_SUMS(PN_BODY_DECLARE)
     pn_body(PN_BODY_ARGUMENTS);
     PN_BODY_RESULTS(GIVE)
+    PN_COLUMN_SUMS(ADD_COLUMN)
   }
   PN_BODY_RESULTS(STORE_EIGHT)
+  PN_COLUMN_SUMS(STORE_COLUMN_SUM)
 #else
-  eight result;
+  eight result_0;
 #pragma unroll
-  for (int e = 0; e < 8; e++) PN_PASTE(pn_store_, PN_T0)(result.part, e, sums[e]);
-  store_eight<PN_PASTE(storage_, PN_T0)>(&result, arguments.pointer[0], pn_offset(&params, 0, 0, PINION_GEMM_P, at),
-                                         params.stride[0][PINION_GEMM_N], count);
+  for (int e = 0; e < 8; e++) PN_PASTE(pn_store_, PN_T0)(result_0.part, e, sums[0][e]);
+  store_eight<PN_PASTE(storage_, PN_T0)>(&result_0, arguments.pointer[0], result_offset(params, 0, place),
+                                         params.stride[0][PINION_GEMM_N], place.count);
 #endif
 }
 
@@ -190,20 +234,54 @@ PN_INLINE void staged_eight(uint32_t address, float *out_sums) {
   out_sums[4] = high.x, out_sums[5] = high.y, out_sums[6] = high.z, out_sums[7] = high.w;
 }
 
+/* Eight columns from `column` on, of token `token` of the unit. */
+PN_INLINE eight_place place_eight(const unit_place &unit, int token, int column) {
+  const int part_starts[] = {PN_PART_STARTS}, group = PN_H == 1 ? 0 : column / PN_N, m = unit.m0 + token;
+  eight_place place = {{(pn_index)unit.b0, (pn_index)unit.b1, (pn_index)m, (pn_index)group,
+                        (pn_index)(PN_H == 1 ? column : column % PN_N)}};
+  place.own_group = group;
+#pragma unroll
+  for (int part = 1; part < PN_PARTS; part++)
+    if (group >= part_starts[part]) place.part = part, place.own_group = group - part_starts[part];
+  place.count = m >= PN_M || column >= COLUMNS ? 0 : COLUMNS - column < 8 ? COLUMNS - column : 8;
+  place.token = token;
+  return place;
+}
+
 /* Staged tokens first .. first + tokens of the unit; in a cluster this block takes every PN_SPLIT-th group of eights. */
-PN_INLINE void finish_chunk(const pinion_pointers &arguments, const pinion_params &params, const unit_place &place,
-                            uint32_t staged, int warpgroup, int first, int tokens, uint32_t rank) {
-  const int thread = threadIdx.x % 128;
+PN_INLINE void finish_chunk(const pinion_pointers &arguments, const pinion_params &params, const unit_place &unit,
+                            uint32_t staged, const float *row_sums, int warpgroup, int first, int tokens,
+                            uint32_t rank) {
+  const int thread = threadIdx.x % 128, column0 = (unit.n0 + warpgroup * 64) / PN_ACCUMULATORS;
 #pragma unroll 1
-  for (int vector = rank * 128 + thread; vector < tokens * 8; vector += 128 * PN_SPLIT) {
-    const int token = vector / 8, n = place.n0 + warpgroup * 64 + vector % 8 * 8, m = place.m0 + first + token;
-    const int count = PN_N - n < 8 ? PN_N - n : 8;
-    float sums[8];
-    if (m >= PN_M || count <= 0) continue;
-    staged_eight(staged + (token * PITCH + vector % 8 * 8) * 4, sums);
-    const pn_index at[PINION_GEMM_P] = {(pn_index)place.b0, (pn_index)place.b1, (pn_index)m, 0, (pn_index)n};
-    finish_eight(arguments, params, sums, at, count);
+  for (int vector = rank * 128 + thread; vector < tokens * EIGHTS; vector += 128 * PN_SPLIT) {
+    const int token = vector / EIGHTS, eighth = vector % EIGHTS;
+    const eight_place place = place_eight(unit, first + token, column0 + eighth * 8);
+    float sums[PN_ACCUMULATORS][8];
+#pragma unroll
+    for (int p = 0; p < PN_ACCUMULATORS; p++)
+      staged_eight(staged + (token * PITCH + (eighth * PN_ACCUMULATORS + p) * 8) * 4, sums[p]);
+    finish_eight(arguments, params, sums, row_sums, place);
   }
+}
+
+/* Sums of the unit's rows into shared memory, one array of PN_TOKENS for each such operand. */
+PN_INLINE void sum_rows(const pinion_pointers &arguments, const pinion_params &params, const unit_place &unit,
+                        float *out_sums) {
+#if PN_ROW_SUM_COUNT
+#pragma unroll 1
+  for (int token = threadIdx.x % 128; token < PN_TOKENS && unit.m0 + token < PN_M; token += 128) {
+    const pn_index at[3] = {(pn_index)unit.b0, (pn_index)unit.b1, (pn_index)(unit.m0 + token)};
+#define SUM_ROW(j, i, type)                                                                                            \
+  {                                                                                                                    \
+    const float *from = (const float *)arguments.pointer[i] + pn_offset(&params, i, 0, 3, at);                         \
+    float sum = 0;                                                                                                     \
+    for (int k = 0; k < PN_ROW_SUM_LENGTH; k++) sum += from[k * params.stride[i][PINION_GEMM_K]];                      \
+    out_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token] = sum;                                                        \
+  }
+    PN_ROW_SUMS(SUM_ROW)
+  }
+#endif
 }
 
 #define CLUSTER_SYNC_OR(otherwise)                                                                                     \
@@ -258,9 +336,9 @@ PN_INLINE void bring_slices(const block_shared &shared, const char *packed, cons
   }
 }
 
-/* One warpgroup. The empty asm on the accumulators keeps ptxas from moving anything across the waits. */
+/* One warpgroup; `row_sums` is its own memory. The empty asm on the accumulators keeps ptxas from moving anything across the waits. */
 PN_INLINE void multiply(const pinion_pointers &arguments, const pinion_params &params, const block_shared &shared,
-                        int warpgroup, uint32_t rank) {
+                        float *row_sums, int warpgroup, uint32_t rank) {
   const int thread = threadIdx.x % 128, lane = thread % 32;
   const uint32_t staged = shared.staged + warpgroup * STAGED_FLOATS * 4;
   float accumulator[PN_TOKENS / 2];
@@ -271,6 +349,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const pinion_params &p
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
     int before = 0;
+    sum_rows(arguments, params, place, row_sums);
 #pragma unroll
     for (int i = 0; i < PN_TOKENS / 2; i++) {
       accumulator[i] = 0;
@@ -310,7 +389,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const pinion_params &p
                        "f"(accumulator[(first / 8 + j) * 4 + element])
                        : "memory");
       CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
-      finish_chunk(arguments, params, place, staged, warpgroup, first, tokens, rank);
+      finish_chunk(arguments, params, place, staged, row_sums, warpgroup, first, tokens, rank);
       CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
     }
   }
@@ -328,6 +407,7 @@ extern "C" __global__ void
             PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params,
                       const __grid_constant__ tensor_map map) {
   __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES];
+  __shared__ float row_sums[PN_ATOMS][PN_ROW_SUM_COUNT * PN_TOKENS + 1];
   const uint32_t stages = (pn_shared_address(shared_bytes) + 1023) & ~1023u;
   const uint32_t full = pn_shared_address(barriers);
   const block_shared shared = {stages, stages + PN_STAGES * STAGE_BYTES, full, full + PN_STAGES * 8};
@@ -352,6 +432,6 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 #endif
-    multiply(arguments, params, shared, warpgroup, rank);
+    multiply(arguments, params, shared, row_sums[warpgroup], warpgroup, rank);
   }
 }

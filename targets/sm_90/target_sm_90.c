@@ -188,16 +188,18 @@ static int wgmma_staged_bytes(const gemm_tile *tile) {
   return tile->n / ATOM_ROWS * wgmma_chunk(tile) * WGMMA_PITCH;
 }
 
-/* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers. */
-static int wgmma_stages(const gemm_tile *tile) {
-  int bytes = SHARED_PER_SM / wgmma_resident(tile) - 1024 - 1024 - 256 - wgmma_staged_bytes(tile);
+/* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers, and each
+   warpgroup keeps the sums of its tokens' rows. */
+static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
+  const int sums = tile->n / ATOM_ROWS * ((int)problem->params.integer[2] * tile->m + 1) * (int)sizeof(float);
+  int bytes = SHARED_PER_SM / wgmma_resident(tile) - 1024 - 1024 - 256 - sums - wgmma_staged_bytes(tile);
   int stages = bytes / wgmma_stage_bytes(tile);
   return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
 }
 
 /* The launch as it is compiled in: m takes in b1 and then b0 where all arguments' strides allow it. */
 typedef struct gemm_shape {
-  int64_t b0, b1, m, n, k, slices;
+  int64_t b0, b1, m, n, k, slices; /* n: rows of b */
 } gemm_shape;
 
 static bool can_join(const kernel_problem *problem, int outer, int inner, int64_t inner_size) {
@@ -210,8 +212,12 @@ static bool can_join(const kernel_problem *problem, int outer, int inner, int64_
 
 static gemm_shape shape_of(const kernel_problem *problem) {
   const int64_t *size = problem->params.size;
-  gemm_shape shape = {size[PINION_GEMM_B0], size[PINION_GEMM_B1], size[PINION_GEMM_M],
-                      size[PINION_GEMM_N],  size[PINION_GEMM_K],  round_up_division(size[PINION_GEMM_K], WGMMA_SLICE)};
+  gemm_shape shape = {.b0 = size[PINION_GEMM_B0],
+                      .b1 = size[PINION_GEMM_B1],
+                      .m = size[PINION_GEMM_M],
+                      .n = size[PINION_GEMM_H] * size[PINION_GEMM_N] * size[PINION_GEMM_P],
+                      .k = size[PINION_GEMM_K],
+                      .slices = round_up_division(size[PINION_GEMM_K], WGMMA_SLICE)};
   if (shape.b1 == 1 || can_join(problem, PINION_GEMM_B1, PINION_GEMM_M, shape.m)) {
     shape.m *= shape.b1;
     shape.b1 = 1;
@@ -250,14 +256,18 @@ static const char *wgmma_refusal(const kernel_problem *problem, const gemm_tile 
   pinion_dtype a = problem->dtypes[problem->result_count], b = problem->dtypes[problem->result_count + 1];
   if (a != PINION_DTYPE_bf16 || b != PINION_DTYPE_bf16) return "wgmma's tiles are for bf16";
   if (!problem->packed_b) return "wgmma reads packed weights";
-  if (!is_ordinary(&problem->params)) return "wgmma's kernel knows neither groups, nor pairs of accumulators, nor sums";
+  const int64_t *size = problem->params.size;
+  if ((size[PINION_GEMM_H] > 1 || size[PINION_GEMM_P] > 1) && size[PINION_GEMM_N] % 8)
+    return "wgmma's kernel finishes eight columns at a time, of one group";
+  if (size[PINION_GEMM_P] > 1 && problem->params.integer[4])
+    return "an atom of two accumulators is half a block of columns";
   if (!can_map(problem))
     return "the copy engine needs rows of a that are contiguous and begin at multiples of 16 bytes";
   if (shape.slices < 1 || shape.slices % tile->split) return "k's slices of 64 do not divide among the cluster";
   if (shape.m >= INT32_MAX || shape.n >= INT32_MAX || wgmma_units(&shape, tile) * tile->split >= INT32_MAX ||
       shape.m * shape.n * shape.b0 * shape.b1 >= INT32_MAX)
     return "wgmma's kernel counts in 32 bits";
-  return wgmma_stages(tile) < 3 ? "fewer than three stages fit shared memory" : NULL;
+  return wgmma_stages(problem, tile) < 3 ? "fewer than three stages fit shared memory" : NULL;
 }
 
 /*
@@ -315,6 +325,7 @@ static const pinion_tensor_map *map_of_a(arena *a, const kernel_problem *problem
 }
 
 static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_tile *tile, kernel_choice *choice) {
+  const pinion_params *params = &problem->params;
   const gemm_shape shape = shape_of(problem);
   const int64_t blocks = wgmma_units(&shape, tile) * tile->split;
   const int threads = tile->n / ATOM_ROWS * 128 + 128, at_once = MULTIPROCESSORS * wgmma_resident(tile);
@@ -322,15 +333,20 @@ static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_til
   choice->source = "gemm_wgmma.cu";
   choice->cost = wgmma_cost(problem, tile);
   choice->dynamic_shared_bytes =
-      (uint32_t)(wgmma_stages(tile) * wgmma_stage_bytes(tile) + wgmma_staged_bytes(tile) + 1024);
+      (uint32_t)(wgmma_stages(problem, tile) * wgmma_stage_bytes(tile) + wgmma_staged_bytes(tile) + 1024);
   choice->tensor_map = map_of_a(a, problem, tile);
   set_grid(choice, tile->split > 1 || blocks < at_once ? blocks : at_once, threads, false);
   text_append(defines, "#define PN_ATOMS %d\n#define PN_TOKENS %d\n#define PN_SPLIT %d\n", tile->n / ATOM_ROWS, tile->m,
               tile->split);
-  text_append(defines, "#define PN_STAGES %d\n#define PN_CHUNK %d\n#define PN_RESIDENT %d\n", wgmma_stages(tile),
-              wgmma_chunk(tile), wgmma_resident(tile));
-  text_append(defines, "#define PN_M %lld\n#define PN_N %lld\n#define PN_SLICES %lld\n", (long long)shape.m,
-              (long long)shape.n, (long long)shape.slices);
+  text_append(defines, "#define PN_STAGES %d\n#define PN_CHUNK %d\n#define PN_RESIDENT %d\n",
+              wgmma_stages(problem, tile), wgmma_chunk(tile), wgmma_resident(tile));
+  text_append(defines, "#define PN_M %lld\n#define PN_H %lld\n#define PN_N %lld\n#define PN_SLICES %lld\n",
+              (long long)shape.m, (long long)params->size[PINION_GEMM_H], (long long)params->size[PINION_GEMM_N],
+              (long long)shape.slices);
+  text_append(defines, "#define PN_PART_STARTS 0, %lld, %lld\n", (long long)params->integer[0],
+              (long long)params->integer[1]);
+  text_append(defines, "#define PN_ROW_SUM_FIRST %d\n#define PN_ROW_SUM_COUNT %d\n#define PN_ROW_SUM_LENGTH %lld\n",
+              params->arg_count - (int)params->integer[2], (int)params->integer[2], (long long)params->integer[3]);
   text_append(defines, "#define PN_B0 %lld\n#define PN_B1 %lld\n", (long long)shape.b0, (long long)shape.b1);
   define_wgmma(tile->m, defines);
 }
