@@ -177,13 +177,18 @@ static void wgmma_is_refused_what_the_copy_engine_cannot_bring(void **state) {
   REFUSED("packed", problem.packed_b = false);
   REFUSED("bf16", problem.dtypes[1] = problem.dtypes[2] = PINION_DTYPE_f16);
   REFUSED("slices", problem.params.size[PINION_GEMM_K] = 0);
-  REFUSED("eight columns", problem.params.size[PINION_GEMM_H] = 2, problem.params.size[PINION_GEMM_N] = 12);
-  REFUSED("half a block", problem.params.size[PINION_GEMM_P] = 2, problem.params.integer[4] = 1,
-          problem.params.integer[5] = 1);
 #undef REFUSED
   problem = layer_problem(51, 1024, 1088);
   assert_null(chosen_tile(&problem, "wgmma_64x56_split4", &why, source));
   assert_non_null(strstr(why, "do not divide"));
+  problem = layer_problem(51, 12, 1024);
+  problem.params.size[PINION_GEMM_H] = 2;
+  assert_null(chosen_tile(&problem, "wgmma_64x56", &why, source));
+  assert_non_null(strstr(why, "eight columns"));
+  problem = layer_problem(51, 1024, 1024);
+  problem.params.size[PINION_GEMM_P] = 2, problem.params.integer[4] = problem.params.integer[5] = 1;
+  assert_null(chosen_tile(&problem, "wgmma_64x56", &why, source));
+  assert_non_null(strstr(why, "half a block"));
 }
 
 /* Batch dimensions that continue the rows become rows, and share tiles; others stay, each with a tile of its own. */
