@@ -88,12 +88,16 @@ static bool literal_of(pointwise_body *b, MlirValue value, body_operand *out_ope
   return true;
 }
 
+bool pointwise_body_operand(pointwise_body *b, MlirValue value, body_operand *out_operand) {
+  const int index = pointwise_body_input(b, value, dtype_of(value));
+  *out_operand = (body_operand){.kind = BODY_INPUT, .index = index};
+  return index >= 0;
+}
+
 static bool resolve(pointwise_body *b, MlirValue value, body_operand *out_operand) {
   value = value_before_broadcast(value);
   if (known_value(b, value, out_operand) || literal_of(b, value, out_operand)) return true;
-  int index = pointwise_body_input(b, value, dtype_of(value));
-  *out_operand = (body_operand){.kind = BODY_INPUT, .index = index};
-  return index >= 0;
+  return pointwise_body_operand(b, value, out_operand);
 }
 
 bool pointwise_body_instruction(pointwise_body *b, const char *operation, pinion_dtype dtype, int count,

@@ -39,6 +39,8 @@ bool pointwise_body_add(pointwise_body *b, MlirOperation op, bool last);
 bool pointwise_body_end(pointwise_body *b, MlirValue result);
 
 /* ---- Building it by hand; all false over a limit ---- */
+/* Makes `value` an input, or finds it. */
+bool pointwise_body_operand(pointwise_body *b, MlirValue value, body_operand *out_operand);
 /* Appends one instruction; its value in *out_value. `dtype` is of its result (BODY_LITERAL alone leaves it open). */
 bool pointwise_body_instruction(pointwise_body *b, const char *operation, pinion_dtype dtype, int count,
                                 const body_operand *operands, body_operand *out_value);
