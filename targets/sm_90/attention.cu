@@ -12,7 +12,7 @@
 
 /* What a block works on: its head's coordinates, its first query and column of v. */
 typedef struct block_place {
-  pn_index at[PINION_MAX_RANK];
+  pn_index at[PN_DEPTH]; /* the key and the query for the mask alone */
   int64_t query0, value0;
 } block_place;
 
@@ -157,7 +157,7 @@ PN_INLINE void store_rows(const pinion_pointers &arguments, const pinion_params 
   }
 }
 
-PN_ENTRY(256) {
+PN_ENTRY(256, 1) {
   /* q and k slices while scores are made; then columns of v. */
   __shared__ PN_ACCUMULATOR operands[2 * SLICE * PITCH], probabilities[PN_TILE][PITCH];
   PN_ACCUMULATOR *q_slice = operands, *k_slice = operands + SLICE * PITCH;

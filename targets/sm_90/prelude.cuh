@@ -9,11 +9,18 @@
  */
 #define PN_DEVICE __device__
 #define PN_INLINE static __device__ __forceinline__
-/* What a kernel begins with. It is started while the launch in front of it still runs: pn_wait_for_inputs comes before
-   any thread reads what another launch wrote, or writes at all. */
-#define PN_ENTRY(threads)                                                                                              \
+/* PN_CLUSTER blocks make a cluster. */
+#if defined(PN_CLUSTER) && PN_CLUSTER > 1
+#define PN_CLUSTER_SIZE __cluster_dims__(PN_CLUSTER, 1, 1)
+#else
+#define PN_CLUSTER_SIZE
+#endif
+/* What a kernel begins with: PN_ENTRY(threads, blocks that a multiprocessor is to hold at least). It is started while
+   the launch in front of it still runs: pn_wait_for_inputs comes before any thread reads what another launch wrote, or
+   writes at all. */
+#define PN_ENTRY(...)                                                                                                  \
   PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params);                               \
-  extern "C" __global__ void __launch_bounds__(threads) PN_KERNEL(                                                     \
+  extern "C" __global__ void PN_CLUSTER_SIZE __launch_bounds__(__VA_ARGS__) PN_KERNEL(                                 \
       const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params) {               \
     pn_let_next_start();                                                                                               \
     pn_wait_for_inputs();                                                                                              \
@@ -75,10 +82,24 @@ PN_INLINE void pn_copy_chunk(uint32_t to_shared, const void *from, int valid) {
 PN_INLINE void pn_wait_copies(void) {
   asm volatile("cp.async.wait_all;" ::: "memory");
 }
+/* Makes a group of the copies that this thread began since the last; waits for all but the newest `groups`. */
+PN_INLINE void pn_commit_copies(void) {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int groups> PN_INLINE void pn_wait_copies_but(void) {
+  asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");
+}
 /* Four 8 x 8 matrices of 16 bits; lane 8 i + r gives the address of row r of matrix i, and lane l receives elements 2
    (l % 4) and the next of row l / 4 of each. */
 PN_INLINE void pn_load_matrices(uint32_t *registers, uint32_t from_shared) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
+               : "r"(from_shared)
+               : "memory");
+}
+/* The same, but lane l receives rows 2 (l % 4) and the next of column l / 4. */
+PN_INLINE void pn_load_transposed(uint32_t *registers, uint32_t from_shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
                : "r"(from_shared)
                : "memory");
@@ -93,6 +114,40 @@ PN_INLINE void pn_load_matrices(uint32_t *registers, uint32_t from_shared) {
   }
 PN_MMA(bf16)
 PN_MMA(f16)
+
+PN_INLINE uint32_t pn_pack_bf16(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+/* 2^x within 2 units; what would be denormal is 0. */
+PN_INLINE float pn_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/* Blocks of a cluster: their ranks, what they wrote before they arrived seen by all that waited, and two floats stored
+   where `address` is in the shared memory of the block of a rank. */
+PN_INLINE uint32_t pn_cluster_rank(void) {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+PN_INLINE void pn_cluster_arrive(void) {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+PN_INLINE void pn_cluster_wait(void) {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+PN_INLINE void pn_store_rank(uint32_t address, uint32_t rank, float x, float y) {
+  asm volatile(
+      "{.reg .b32 a; mapa.shared::cluster.u32 a, %0, %1; st.shared::cluster.v2.f32 [a], {%2, %3};}" ::"r"(address),
+      "r"(rank), "f"(x), "f"(y)
+      : "memory");
+}
+
+extern __shared__ __align__(1024) char pn_shared[]; /* the block's dynamic shared memory */
 #endif
 
 /* ---- Rounding ---- */

@@ -13,27 +13,20 @@
  *
  * with S the element's bytes.
  */
+#include "target_sm_90.h"
+
 #include "../nvidia/nvrtc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  MULTIPROCESSORS = 132,
-  SHARED_BYTES = 232448,  /* that one block may ask for */
-  SHARED_PER_SM = 233472, /* that all blocks of a multiprocessor share */
-  REGISTERS = 65536,      /* of a multiprocessor */
-  THREADS = 256,          /* of a block, but for gemm's */
-  ATOM_ROWS = 64,
-  ATOM_BYTES = 8192,
-};
-static const int64_t largest_grid = 2147483647;
+enum { ATOM_ROWS = 64, ATOM_BYTES = 8192 };
 
 /* ---- Packed weights ---- */
 
 enum { H, N, P, K }; /* of a pack_request */
 
-static int64_t round_up_division(int64_t x, int64_t y) {
+int64_t round_up_division(int64_t x, int64_t y) {
   return (x + y - 1) / y;
 }
 
@@ -86,12 +79,11 @@ static const char *accumulator_type(const kernel_problem *problem, int first, in
   return any_float ? "float" : "int64_t";
 }
 
-/* The same where only floats have a meaning. */
-static const char *float_accumulator_type(const kernel_problem *problem) {
+const char *float_accumulator_type(const kernel_problem *problem) {
   return strcmp(accumulator_type(problem, 0, problem->params.arg_count), "double") ? "float" : "double";
 }
 
-static int64_t points(const kernel_problem *problem, int first, int end) {
+int64_t points(const kernel_problem *problem, int first, int end) {
   int64_t count = 1;
   for (int d = first; d < end; d++) count *= problem->params.size[d];
   return count;
@@ -102,8 +94,7 @@ static void define_index(const kernel_problem *problem, kernel_choice *choice) {
     text_append(&choice->defines, "#define PN_WIDE_INDEX 1\n");
 }
 
-/* A one-dimensional launch. Kernels that loop over their work get at most 16 blocks a multiprocessor. */
-static void set_grid(kernel_choice *choice, int64_t blocks, int threads, bool loops) {
+void set_grid(kernel_choice *choice, int64_t blocks, int threads, bool loops) {
   if (loops && blocks > 16 * MULTIPROCESSORS) blocks = 16 * MULTIPROCESSORS;
   choice->grid[0] = blocks < 1 ? 1 : (uint32_t)blocks;
   choice->grid[1] = choice->grid[2] = 1;
@@ -421,6 +412,7 @@ static int rank_tiles(const kernel_problem *problem, const gemm_tile **out_tiles
 
 static int candidates(const kernel_problem *problem, const char **out_tiles, int capacity) {
   const gemm_tile *ranked[GEMM_TILES];
+  if (problem->family == PINION_FAMILY_ATTENTION) return attention_candidates(problem, out_tiles, capacity);
   if (problem->family != PINION_FAMILY_GEMM) return 0;
   int count = rank_tiles(problem, ranked);
   for (int i = 0; i < count && i < capacity; i++) out_tiles[i] = ranked[i]->name;
@@ -554,28 +546,11 @@ static bool choose_cumsum(const kernel_problem *problem, kernel_choice *choice, 
   return true;
 }
 
-static bool choose_attention(const kernel_problem *problem, kernel_choice *choice, const char **out_why) {
-  const int64_t *size = problem->params.size;
-  const char *accumulator = float_accumulator_type(problem);
-  bool is_double = !strcmp(accumulator, "double"); /* half the tile: shared memory holds it in 48 KiB */
-  int tile = is_double ? 32 : 64, columns = size[6] <= 64 ? 64 : size[6] <= 128 || is_double ? 128 : 256;
-  int64_t blocks = points(problem, 0, 3) * round_up_division(size[3], tile) * round_up_division(size[6], columns);
-  choice->source = "attention.cu";
-  set_grid(choice, blocks, THREADS, false);
-  text_append(&choice->defines, "#define PN_ACCUMULATOR %s\n#define PN_TILE %d\n#define PN_COLUMNS %d\n", accumulator,
-              tile, columns);
-  if (problem->params.arg_count > 4 && problem->dtypes[4] == PINION_DTYPE_bool)
-    text_append(&choice->defines, "#define PN_BOOL_MASK 1\n");
-  *out_why = "a grid has at most 2147483647 blocks";
-  return blocks <= largest_grid;
-}
-
 static family_choice *const family_choices[PINION_FAMILY_COUNT] = {
     [PINION_FAMILY_POINTWISE] = choose_pointwise, [PINION_FAMILY_SOFTMAX] = choose_softmax,
     [PINION_FAMILY_REDUCE] = choose_reduce,       [PINION_FAMILY_CUMSUM] = choose_cumsum,
-    [PINION_FAMILY_NORM] = choose_norm,           [PINION_FAMILY_ATTENTION] = choose_attention,
-    [PINION_FAMILY_GATHER] = choose_gather,       [PINION_FAMILY_IM2COL] = choose_im2col,
-    [PINION_FAMILY_ROPE] = choose_rope,
+    [PINION_FAMILY_NORM] = choose_norm,           [PINION_FAMILY_GATHER] = choose_gather,
+    [PINION_FAMILY_IM2COL] = choose_im2col,       [PINION_FAMILY_ROPE] = choose_rope,
 };
 
 static bool choose(arena *a, const kernel_problem *problem, const char *tile, kernel_choice *out_choice,
@@ -583,8 +558,12 @@ static bool choose(arena *a, const kernel_problem *problem, const char *tile, ke
   *out_choice = (kernel_choice){0};
   *out_why = NULL;
   define_index(problem, out_choice);
-  bool chosen = problem->family == PINION_FAMILY_GEMM ? choose_gemm(a, problem, tile, out_choice, out_why)
-                                                      : family_choices[problem->family](problem, out_choice, out_why);
+  bool chosen;
+  switch (problem->family) {
+  case PINION_FAMILY_GEMM: chosen = choose_gemm(a, problem, tile, out_choice, out_why); break;
+  case PINION_FAMILY_ATTENTION: chosen = choose_attention(a, problem, tile, out_choice, out_why); break;
+  default: chosen = family_choices[problem->family](problem, out_choice, out_why);
+  }
   if (!chosen) text_free(&out_choice->defines);
   return chosen;
 }
@@ -592,24 +571,36 @@ static bool choose(arena *a, const kernel_problem *problem, const char *tile, ke
 /* A tile is planned to fit the registers, so a spill is a mistake of ours. Not so where the model's body is in it, or
    in float64; and a loop over single elements may well spill around a call of the compiler's (division, sine). */
 static bool may_spill(const char *source) {
-  const bool is_tile = strstr(source, "#define PN_TILE") || strstr(source, "#define PN_WGMMA(");
+  const bool is_tile =
+      strstr(source, "#define PN_TILE") || strstr(source, "#define PN_ROWS ") || strstr(source, "#define PN_WGMMA");
   return !is_tile || strstr(source, "#define PN_HAS_BODY") || strstr(source, "#define PN_ACCUMULATOR double");
 }
 
-/* Instructions are 16 bytes, 16 bytes apart in the file, the opcode their lowest 12 bits: HGMMA is 0x9f0. */
-static bool has_wgmma(const kernel_blob *cubin) {
+/* What a tensor core's tile is recognised by in a source, and the opcode that its cubin must hold. */
+static const struct tensor_mark {
+  const char *define, *instruction;
+  unsigned opcode;
+} tensor_marks[] = {{"#define PN_WGMMA", "wgmma", 0x9f0}, {"#define PN_MMA_TYPE", "mma.sync", 0x23c}};
+
+/* Instructions are 16 bytes, 16 bytes apart in the file, the opcode their lowest 12 bits. */
+static bool has_instruction(const kernel_blob *cubin, unsigned opcode) {
   const uint8_t *bytes = cubin->data;
   for (size_t at = 0; at + 16 <= cubin->bytes; at += 16)
-    if (bytes[at] == 0xf0 && (bytes[at + 1] & 0x0f) == 0x09) return true;
+    if ((bytes[at] | (bytes[at + 1] & 0x0fu) << 8) == opcode) return true;
   return false;
 }
 
 static status compile(diagnostics *d, const char *name, const char *source, kernel_blob *out_blob) {
   status result = nvrtc_compile(d, "sm_90a", name, source, may_spill(source), out_blob);
-  if (result || !strstr(source, "#define PN_WGMMA(") || has_wgmma(out_blob)) return result;
-  free(out_blob->data);
-  *out_blob = (kernel_blob){0};
-  return diagnose(d, STATUS_FAILED, NULL, NULL, "kernel %s: its tile is one of wgmma's, its cubin has no wgmma", name);
+  for (size_t i = 0; i < sizeof tensor_marks / sizeof *tensor_marks && !result; i++) {
+    const struct tensor_mark *mark = &tensor_marks[i];
+    if (!strstr(source, mark->define) || has_instruction(out_blob, mark->opcode)) continue;
+    free(out_blob->data);
+    *out_blob = (kernel_blob){0};
+    result = diagnose(d, STATUS_FAILED, NULL, NULL, "kernel %s: its tile is one of %s, its cubin has none", name,
+                      mark->instruction);
+  }
+  return result;
 }
 
 const struct target target_sm_90 = {

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
  * The words of CUDA that Pinion's kernels use, on the CPU: put in front of a kernel's source, with PN_EMULATED defined.
- * A thread of a block is a coroutine that runs until it must wait for its warp or its block. It checks what a kernel
- * computes where there is no GPU; it does not see races, nor copies that are read before they have come.
+ * A thread of a cluster is a coroutine that runs until it must wait for its warp, its block or the cluster. It checks
+ * what a kernel computes where there is no GPU; it does not see races, nor copies that are read before they have come.
+ *
+ * Shared memory of all blocks of a cluster is one array, a block's part EMULATED_WINDOW bytes from the one before, so
+ * that an address says of whose it is.
  */
 #include "runtime/abi.h"
 
 #include <math.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,40 +21,61 @@
 #define __forceinline__ inline
 #define __grid_constant__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __shared__ thread_local
 #define threadIdx (emulated_current->index)
-#define blockIdx emulated_block
+#define blockIdx (emulated_current->block)
 #define gridDim emulated_grid
 
-enum { EMULATED_STACK = 128 << 10, EMULATED_THREADS = 1024, EMULATED_SHARED = 232448 };
-enum emulated_state { EMULATED_RUNS, EMULATED_AT_WARP, EMULATED_AT_BLOCK, EMULATED_DONE };
+enum {
+  EMULATED_STACK = 128 << 10,
+  EMULATED_BLOCKS = 8, /* of a cluster */
+  EMULATED_THREADS = 1024 * EMULATED_BLOCKS,
+  EMULATED_SHARED = 232448,
+  EMULATED_WINDOW = 1 << 18
+};
+enum emulated_state { EMULATED_RUNS, EMULATED_AT_WARP, EMULATED_AT_BLOCK, EMULATED_POLLS, EMULATED_DONE };
 
 struct emulated_index {
   unsigned x, y, z;
 };
 struct emulated_thread {
-  ucontext_t context;
+  ucontext_t beginning;
+  jmp_buf place; /* where it waits: jumps make no system calls, which contexts do */
+  bool begun;
   char *stack;
-  emulated_index index;
+  emulated_index index, block;
+  uint32_t rank;    /* of the block in its cluster */
+  unsigned arrived; /* how often, at the cluster's barrier */
+  unsigned turn;    /* of `emulated_shown` */
   emulated_state state;
 };
 
 static emulated_thread emulated_threads[EMULATED_THREADS], *emulated_current;
-static ucontext_t emulated_scheduler;
-static emulated_index emulated_block, emulated_grid;
-/* What the lanes of a warp show each other. */
-static uint64_t emulated_shown[EMULATED_THREADS];
-static uint32_t emulated_fragments[EMULATED_THREADS][6];
+static jmp_buf emulated_scheduler;
+static emulated_index emulated_grid;
+static unsigned emulated_thread_count; /* of the cluster that runs */
+static bool emulated_went_on;          /* a thread that polled found what it waited for */
+/* What the lanes of a warp show each other; two in turn, so that none writes what another still reads. */
+struct emulated_words {
+  uint32_t word[6];
+};
+static emulated_words emulated_shown[2][EMULATED_THREADS];
 
-alignas(128) thread_local char shared_bytes[EMULATED_SHARED]; /* dynamic shared memory */
+alignas(1024) thread_local char shared_bytes[EMULATED_BLOCKS * EMULATED_WINDOW]; /* dynamic shared memory */
+#define pn_shared (shared_bytes + emulated_current->rank * EMULATED_WINDOW)
 
 static void emulated_wait(emulated_state state) {
   emulated_current->state = state;
-  swapcontext(&emulated_current->context, &emulated_scheduler);
+  if (!_setjmp(emulated_current->place)) _longjmp(emulated_scheduler, 1);
 }
 static inline void __syncthreads() {
   emulated_wait(EMULATED_AT_BLOCK);
+}
+template <typename condition_type> static void emulated_wait_until(condition_type is_true) {
+  while (!is_true()) emulated_wait(EMULATED_POLLS);
+  emulated_went_on = true;
 }
 
 /* Launches do not overlap. */
@@ -61,13 +86,24 @@ static inline void pn_wait_for_inputs() {}
 static inline unsigned emulated_lane() {
   return threadIdx.x % 32;
 }
+/* This thread, and its warp's first, among those of the cluster. */
+static inline unsigned emulated_slot() {
+  return (unsigned)(emulated_current - emulated_threads);
+}
+static inline unsigned emulated_warp() {
+  return emulated_slot() / 32 * 32;
+}
+/* What each lane of the warp shows, by lane. */
+static const emulated_words *emulated_show(const emulated_words &words) {
+  emulated_words *shown = emulated_shown[emulated_current->turn ^= 1];
+  shown[emulated_slot()] = words;
+  emulated_wait(EMULATED_AT_WARP);
+  return shown + emulated_warp();
+}
 template <typename value_type> static value_type emulated_exchange(value_type value, unsigned from_lane) {
-  uint64_t bits = 0;
-  memcpy(&bits, &value, sizeof value);
-  emulated_shown[threadIdx.x] = bits;
-  emulated_wait(EMULATED_AT_WARP);
-  memcpy(&value, &emulated_shown[threadIdx.x / 32 * 32 + from_lane], sizeof value);
-  emulated_wait(EMULATED_AT_WARP);
+  emulated_words words = {};
+  memcpy(&words, &value, sizeof value);
+  memcpy(&value, &emulated_show(words)[from_lane], sizeof value);
   return value;
 }
 template <typename value_type> static value_type __shfl_sync(unsigned, value_type value, int lane) {
@@ -80,7 +116,18 @@ template <typename value_type> static value_type __shfl_up_sync(unsigned, value_
   return emulated_exchange(value, emulated_lane() < distance ? emulated_lane() : emulated_lane() - distance);
 }
 
+static bool __any_sync(unsigned, bool value) {
+  for (unsigned lanes = 16; lanes; lanes >>= 1) value |= emulated_exchange(value, emulated_lane() ^ lanes);
+  return value;
+}
+
 /* ---- Numbers ---- */
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
 static inline float __uint_as_float(uint32_t bits) {
   float value;
   memcpy(&value, &bits, sizeof value);
@@ -112,6 +159,12 @@ static inline float pn_value_f16(uint16_t bits) {
   memcpy(&half, &bits, sizeof half);
   return (float)half;
 }
+static inline uint32_t pn_pack_bf16(float low, float high) {
+  return pn_bits_bf16(low) | (uint32_t)pn_bits_bf16(high) << 16;
+}
+static inline float pn_exp2(float x) {
+  return x < -126 ? 0 : exp2f(x);
+}
 static inline float emulated_bf16(uint16_t bits) {
   return __uint_as_float((uint32_t)bits << 16);
 }
@@ -129,12 +182,20 @@ static inline void pn_copy_chunk(uint32_t to, const void *from, int valid) {
   memcpy(shared_bytes + to, from, (size_t)valid);
 }
 static inline void pn_wait_copies() {}
+static inline void pn_commit_copies() {}
+template <int groups> static inline void pn_wait_copies_but() {}
 
 /* ---- The tensor core, by the tables of the PTX manual: lane 4 g + t ---- */
 static void pn_load_matrices(uint32_t *registers, uint32_t from_shared) {
+  const emulated_words *rows = emulated_show({{from_shared}}) + emulated_lane() / 4;
+  for (int i = 0; i < 4; i++) memcpy(&registers[i], shared_bytes + rows[i * 8].word[0] + emulated_lane() % 4 * 4, 4);
+}
+static void pn_load_transposed(uint32_t *registers, uint32_t from_shared) {
+  const emulated_words *rows = emulated_show({{from_shared}}) + emulated_lane() % 4 * 2;
   for (int i = 0; i < 4; i++) {
-    uint32_t row = emulated_exchange(from_shared, (unsigned)i * 8 + emulated_lane() / 4);
-    memcpy(&registers[i], shared_bytes + row + emulated_lane() % 4 * 4, 4);
+    uint16_t pair[2];
+    for (int r = 0; r < 2; r++) memcpy(&pair[r], shared_bytes + rows[i * 8 + r].word[0] + emulated_lane() / 4 * 2, 2);
+    memcpy(&registers[i], pair, 4);
   }
 }
 static float emulated_element(uint32_t pair, int high, bool is_bf16) {
@@ -142,23 +203,39 @@ static float emulated_element(uint32_t pair, int high, bool is_bf16) {
   return is_bf16 ? emulated_bf16(bits) : pn_value_f16(bits);
 }
 static void emulated_mma(float *c, const uint32_t *a, const uint32_t *b, bool is_bf16) {
-  memcpy(emulated_fragments[threadIdx.x], a, 16);
-  memcpy(emulated_fragments[threadIdx.x] + 4, b, 8);
-  emulated_wait(EMULATED_AT_WARP);
-  const uint32_t (*warp)[6] = emulated_fragments + threadIdx.x / 32 * 32;
+  const emulated_words *warp = emulated_show({{a[0], a[1], a[2], a[3], b[0], b[1]}});
   for (int i = 0; i < 4; i++) {
     int row = (int)emulated_lane() / 4 + i / 2 * 8, column = (int)emulated_lane() % 4 * 2 + i % 2;
     for (int k = 0; k < 16; k++) {
-      uint32_t of_a = warp[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2];
-      uint32_t of_b = warp[column * 4 + k % 8 / 2][4 + k / 8];
+      uint32_t of_a = warp[row % 8 * 4 + k % 8 / 2].word[row / 8 + k / 8 * 2];
+      uint32_t of_b = warp[column * 4 + k % 8 / 2].word[4 + k / 8];
       c[i] += emulated_element(of_a, k % 2, is_bf16) * emulated_element(of_b, k % 2, is_bf16);
     }
   }
-  emulated_wait(EMULATED_AT_WARP);
 }
 static inline void pn_mma_bf16(float *c, const uint32_t *a, const uint32_t *b) {
   emulated_mma(c, a, b, true);
 }
 static inline void pn_mma_f16(float *c, const uint32_t *a, const uint32_t *b) {
   emulated_mma(c, a, b, false);
+}
+
+/* ---- The cluster ---- */
+static inline uint32_t pn_cluster_rank() {
+  return emulated_current->rank;
+}
+static inline void pn_cluster_arrive() {
+  emulated_current->arrived++;
+}
+static inline void pn_cluster_wait() {
+  const unsigned needed = emulated_current->arrived;
+  emulated_wait_until([needed] {
+    for (unsigned i = 0; i < emulated_thread_count; i++)
+      if (emulated_threads[i].state != EMULATED_DONE && emulated_threads[i].arrived < needed) return false;
+    return true;
+  });
+}
+static inline void pn_store_rank(uint32_t address, uint32_t rank, float x, float y) {
+  const float pair[2] = {x, y};
+  memcpy(shared_bytes + rank * EMULATED_WINDOW + address % EMULATED_WINDOW, pair, sizeof pair);
 }

@@ -1,22 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* Put behind a kernel's source: runs its blocks one after another (emulator.h has the rest). */
+/* Put behind a kernel's source: runs its clusters one after another, of PN_CLUSTER blocks (emulator.h has the rest). */
 static const pinion_pointers *emulated_arguments;
 static const pinion_params *emulated_params;
 
 static void emulated_entry() {
   PN_KERNEL(*emulated_arguments, *emulated_params);
   emulated_current->state = EMULATED_DONE;
-  swapcontext(&emulated_current->context, &emulated_scheduler);
+  _longjmp(emulated_scheduler, 1);
 }
 
-static void emulated_begin(emulated_thread *thread, unsigned index) {
+/* Runs the current thread until it waits. */
+static void __attribute__((noinline)) emulated_resume() {
+  if (_setjmp(emulated_scheduler)) return;
+  if (emulated_current->begun) _longjmp(emulated_current->place, 1);
+  emulated_current->begun = true;
+  setcontext(&emulated_current->beginning);
+}
+
+static void emulated_begin(emulated_thread *thread, unsigned index, unsigned block, unsigned rank) {
   if (!thread->stack) thread->stack = (char *)malloc(EMULATED_STACK);
   thread->index = {index, 0, 0};
+  thread->block = {block, 0, 0};
+  thread->rank = rank;
+  thread->arrived = thread->turn = 0;
+  thread->begun = false;
   thread->state = EMULATED_RUNS;
-  getcontext(&thread->context);
-  thread->context.uc_stack.ss_sp = thread->stack;
-  thread->context.uc_stack.ss_size = EMULATED_STACK;
-  makecontext(&thread->context, emulated_entry, 0);
+  getcontext(&thread->beginning);
+  thread->beginning.uc_stack.ss_sp = thread->stack;
+  thread->beginning.uc_stack.ss_size = EMULATED_STACK;
+  makecontext(&thread->beginning, emulated_entry, 0);
 }
 
 /* Lets threads first .. end go on if all of them that are not done wait for the same; whether any did. */
@@ -31,31 +43,46 @@ static bool emulated_release(unsigned first, unsigned end, emulated_state state)
   return any;
 }
 
-/* False if threads wait for each other for ever: a barrier that not all of them reach. */
-static bool emulated_run_block(unsigned threads) {
-  for (unsigned i = 0; i < threads; i++) emulated_begin(&emulated_threads[i], i);
-  memset(shared_bytes, 0xff, sizeof shared_bytes);
-  for (bool going = true; going;) {
-    for (unsigned i = 0; i < threads; i++) {
-      emulated_current = &emulated_threads[i];
-      if (emulated_current->state == EMULATED_RUNS) swapcontext(&emulated_scheduler, &emulated_current->context);
-    }
-    going = emulated_release(0, threads, EMULATED_AT_BLOCK);
-    for (unsigned warp = 0; warp < threads; warp += 32) going |= emulated_release(warp, warp + 32, EMULATED_AT_WARP);
+/* Runs each thread that can, once; whether any got further. */
+static bool emulated_run_threads() {
+  bool any = false;
+  emulated_went_on = false;
+  for (unsigned i = 0; i < emulated_thread_count; i++) {
+    emulated_current = &emulated_threads[i];
+    any |= emulated_current->state == EMULATED_RUNS;
+    if (emulated_current->state == EMULATED_RUNS || emulated_current->state == EMULATED_POLLS) emulated_resume();
   }
-  for (unsigned i = 0; i < threads; i++)
+  return any || emulated_went_on;
+}
+
+/* False if threads wait for each other for ever: a barrier that not all of them reach. */
+static bool emulated_run_cluster(unsigned first_block, unsigned blocks, unsigned threads) {
+  emulated_thread_count = blocks * threads;
+  for (unsigned i = 0; i < emulated_thread_count; i++)
+    emulated_begin(&emulated_threads[i], i % threads, first_block + i / threads, i / threads);
+  for (unsigned rank = 0; rank < blocks; rank++) memset(shared_bytes + rank * EMULATED_WINDOW, 0xff, EMULATED_SHARED);
+  for (bool going = true; going;) {
+    going = emulated_run_threads();
+    for (unsigned i = 0; i < emulated_thread_count; i += threads)
+      going |= emulated_release(i, i + threads, EMULATED_AT_BLOCK);
+    for (unsigned i = 0; i < emulated_thread_count; i += 32) going |= emulated_release(i, i + 32, EMULATED_AT_WARP);
+  }
+  for (unsigned i = 0; i < emulated_thread_count; i++)
     if (emulated_threads[i].state != EMULATED_DONE) return false;
   return true;
 }
 
 extern "C" bool emulated_launch(const pinion_pointers *pointers, const pinion_params *params, const uint32_t *grid,
                                 const uint32_t *block) {
+#ifdef PN_CLUSTER
+  const unsigned blocks = PN_CLUSTER;
+#else
+  const unsigned blocks = 1;
+#endif
   emulated_arguments = pointers;
   emulated_params = params;
   emulated_grid = {grid[0], grid[1], grid[2]};
-  for (unsigned x = 0; x < grid[0]; x++) {
-    emulated_block = {x, 0, 0};
-    if (!emulated_run_block(block[0])) return false;
-  }
+  for (unsigned x = 0; x < grid[0]; x += blocks)
+    if (!emulated_run_cluster(x, blocks, block[0])) return false;
   return true;
 }

@@ -60,6 +60,14 @@ static const problem_case cases[] = {
     {"attention_mask", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 f32", {NULL}, NULL, false, 60},
     {"attention_bool", PINION_FAMILY_ATTENTION, "", 1, "f32 f32 f32 f32 bool", {NULL}, NULL, false, 60},
     {"attention_f64", PINION_FAMILY_ATTENTION, "", 1, "f64 f64 f64 f64 f64", {NULL}, NULL, false, 60},
+    /* Probabilities are rounded to bf16, by at most 2^-9 of themselves; values are 1 at most. */
+#define ATTENTION(name, types, tile) {name, PINION_FAMILY_ATTENTION, "", 1, types, {NULL}, tile, false, 1 << 14}
+    ATTENTION("attention_mma_64", "bf16 bf16 bf16 bf16", "mma_64x128"),
+    ATTENTION("attention_mma_32_bool", "bf16 bf16 bf16 bf16 bool", "mma_32x128"),
+    ATTENTION("attention_mma_split4", "bf16 bf16 bf16 bf16 f32", "mma_32x128_split4"),
+    ATTENTION("attention_mma_split8", "bf16 bf16 bf16 bf16 bool", "mma_32x128_split8"),
+    ATTENTION("attention_mma_split8_bf16", "bf16 bf16 bf16 bf16 bf16", "mma_64x128_split8"),
+#undef ATTENTION
     {"gather_f32", PINION_FAMILY_GATHER, "", 1, "f32 f32 i64", {NULL}, NULL, false, 0},
     {"gather_bf16", PINION_FAMILY_GATHER, "", 1, "bf16 bf16 i32", {NULL}, NULL, false, 0},
     {"im2col_f32", PINION_FAMILY_IM2COL, "", 1, "f32 f32", {NULL}, NULL, false, 0},
@@ -124,12 +132,17 @@ typedef struct maker {
   int next; /* kernel to compile */
 } maker;
 
+/* Whether shapes are compiled into the kernels of a case: each problem is one then, a second. */
+static bool is_shaped(const problem_case *k) {
+  return k->tile && (!strncmp(k->tile, "wgmma", 5) || k->family == PINION_FAMILY_ATTENTION);
+}
+
 /* The kernel of a problem: one whose source is the same but for the name, or a new one unless the case has enough
    already (then NULL). */
 static kernel_source *find_kernel(maker *m, const kernel_problem *problem, const kernel_choice *choice,
-                                  const char *case_name, int first) {
+                                  const char *case_name, int first, int most) {
   text source = {0};
-  int count = m->kernel_count - first, most = choice->tensor_map ? m->problems_per_case : m->kernels_per_case;
+  int count = m->kernel_count - first;
   for (int i = first; i < m->kernel_count; i++) {
     kernel_instance_source(m->target, problem, choice, m->kernels[i].name, &source);
     bool same = !strcmp(source.data, m->kernels[i].source.data);
@@ -223,13 +236,13 @@ static void write_problem(maker *m, const problem_case *k, const kernel_source *
 
 /* Chooses for a problem and finds its kernel; *out_kernel is NULL if the case has kernels enough without it. */
 static bool choose_kernel(maker *m, const char *name, const char *tile, const kernel_problem *problem, int first,
-                          kernel_choice *out_choice, kernel_source **out_kernel) {
+                          int most, kernel_choice *out_choice, kernel_source **out_kernel) {
   const char *why = "";
   if (!m->target->choose(m->compilation.arena, problem, tile, out_choice, &why)) {
     fprintf(stderr, "%s: %s has no form for it: %s\n", name, m->target->name, why);
     return false;
   }
-  *out_kernel = find_kernel(m, problem, out_choice, name, first);
+  *out_kernel = find_kernel(m, problem, out_choice, name, first, most);
   text_free(&out_choice->defines);
   return true;
 }
@@ -246,7 +259,7 @@ static size_t problem_bytes(const random_problem *p) {
 static bool is_legal(maker *m, const problem_case *k, const kernel_problem *problem) {
   kernel_choice choice;
   const char *why = "";
-  if (!k->tile || strncmp(k->tile, "wgmma", 5) != 0) return true;
+  if (!is_shaped(k)) return true;
   bool legal = m->target->choose(m->compilation.arena, problem, k->tile, &choice, &why);
   if (legal) text_free(&choice.defines);
   return legal;
@@ -256,9 +269,9 @@ static bool is_legal(maker *m, const problem_case *k, const kernel_problem *prob
  */
 static bool make_case(maker *m, const problem_case *k) {
   /* Of one problem: all of them must travel to a machine with a GPU. */
-  const bool is_wgmma = k->tile && !strncmp(k->tile, "wgmma", 5);
-  const int wanted = is_wgmma ? (m->problems_per_case + 1) / 2 : m->problems_per_case; /* each is a kernel, a second */
-  const size_t most_bytes = is_wgmma ? 2 << 20 : 256 << 10;
+  const int wanted = is_shaped(k) ? (m->problems_per_case + 1) / 2 : m->problems_per_case;
+  const int most = is_shaped(k) ? wanted : m->kernels_per_case;
+  const size_t most_bytes = is_shaped(k) ? 2 << 20 : 256 << 10;
   kernel_problem fixed;
   int first = m->kernel_count, made = 0;
   if (!problem_from_case(&m->compilation, k, &fixed)) return false;
@@ -268,7 +281,7 @@ static bool make_case(maker *m, const problem_case *k) {
     kernel_source *kernel = NULL;
     bool good = random_problem_make(k, &fixed, m->target, &p);
     bool small = good && problem_bytes(&p) <= most_bytes && is_legal(m, k, &p.problem);
-    if (small) good = choose_kernel(m, k->name, k->tile, &p.problem, first, &choice, &kernel);
+    if (small) good = choose_kernel(m, k->name, k->tile, &p.problem, first, most, &choice, &kernel);
     if (good && kernel) {
       write_problem(m, k, kernel, &choice, &p);
       made++;
@@ -306,6 +319,20 @@ static const timing_case timings[] = {
     {"time_788x2048x2048_f32", PINION_DTYPE_f32, 788, 2048, 2048},
 };
 
+/* The best tiles of a problem, timed only. */
+static bool time_tiles(maker *m, const char *name, const kernel_problem *problem, case_record *record) {
+  const char *tiles[64];
+  const int count = m->target->candidates(problem, tiles, 64);
+  for (int i = 0; i < count && i < m->tiles_per_timing; i++) {
+    kernel_choice choice;
+    kernel_source *kernel = NULL;
+    const char *kernel_name = arena_format(m->compilation.arena, "%s_%s", name, tiles[i]);
+    if (!choose_kernel(m, kernel_name, tiles[i], problem, m->kernel_count, 1, &choice, &kernel)) return false;
+    write_record(m, name, kernel, problem, &choice, record);
+  }
+  return true;
+}
+
 static bool make_timing(maker *m, const timing_case *t) {
   int64_t size = (int64_t)pinion_dtype_size(t->dtype);
   kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1, .packed_b = true};
@@ -322,20 +349,55 @@ static bool make_timing(maker *m, const timing_case *t) {
     problem.aligned[a] = true;
     record.arguments[a] = (case_argument){.count = counts[a], .dtype = (int32_t)t->dtype, .is_result = a == 0};
   }
-  const char *tiles[64];
-  int tile_count = m->target->candidates(&problem, tiles, 64);
-  for (int i = 0; i < tile_count && i < m->tiles_per_timing; i++) {
-    kernel_choice choice;
-    kernel_source *kernel = NULL;
-    if (!choose_kernel(m, t->name, tiles[i], &problem, m->kernel_count, &choice, &kernel)) return false;
-    snprintf(kernel->name, sizeof kernel->name, "%s_%s", t->name, tiles[i]);
-    if (!m->target->choose(m->compilation.arena, &problem, tiles[i], &choice, &(const char *){NULL})) return false;
-    text_free(&kernel->source);
-    kernel_instance_source(m->target, &problem, &choice, kernel->name, &kernel->source);
-    text_free(&choice.defines);
-    write_record(m, t->name, kernel, &problem, &choice, &record);
+  return time_tiles(m, t->name, &problem, &record);
+}
+
+/* Attention of bf16 over one batch: tokens of `groups` K/V heads with `heads` query heads each. */
+typedef struct attention_timing {
+  const char *name;
+  const char *mask; /* its type; NULL: none. Of bools, one that is the same for all queries */
+  int64_t groups, heads, queries, keys, width;
+  bool fused; /* q, k and v lie side by side in a token's row; else apart */
+} attention_timing;
+
+static const attention_timing attention_timings[] = {
+    {"time_attention_vision", NULL, 48, 1, 256, 256, 72, true},
+    {"time_attention_prefill", NULL, 1, 8, 788, 788, 256, false},
+    {"time_attention_prefill_valid", "bool", 1, 8, 816, 816, 256, false},
+    {"time_attention_prefill_masked", "f32", 1, 8, 788, 788, 256, false},
+    {"time_attention_prefill_long", NULL, 1, 8, 968, 968, 256, false},
+    {"time_attention_step", NULL, 1, 8, 51, 839, 256, false},
+    {"time_attention_step_valid", "bool", 1, 8, 51, 867, 256, false},
+    {"time_attention_step_masked", "f32", 1, 8, 51, 839, 256, false},
+};
+
+enum { ATTENTION_TIMINGS = sizeof attention_timings / sizeof *attention_timings };
+
+static bool make_attention_timing(maker *m, const attention_timing *t) {
+  kernel_problem problem = {.family = PINION_FAMILY_ATTENTION, .result_count = 1};
+  const int64_t q_token = t->groups * t->heads * t->width, k_token = t->groups * t->width;
+  const int64_t pitch_q = t->fused ? q_token + 2 * k_token : q_token, pitch_k = t->fused ? pitch_q : k_token;
+  const int64_t width = t->width, of_head = t->heads * width, mask_pitch = (t->keys + 7) / 8 * 8;
+  const bool is_key_mask = t->mask && !strcmp(t->mask, "bool");
+  problem.params = (pinion_params){.rank = 7,
+                                   .arg_count = t->mask ? 5 : 4,
+                                   .size = {1, t->groups, t->heads, t->queries, t->keys, width, width},
+                                   .stride = {{0, of_head, width, q_token, 0, 0, 1},
+                                              {0, of_head, width, pitch_q, 0, 1, 0},
+                                              {0, width, 0, 0, pitch_k, 1, 0},
+                                              {0, width, 0, 0, pitch_k, 0, 1},
+                                              {0, 0, 0, is_key_mask ? 0 : mask_pitch, 1, 0, 0}},
+                                   .scalar = {1 / sqrt((double)width)}};
+  case_record record = {.operations = 4.0 * (double)(t->groups * t->heads * t->queries) * (double)(t->keys * width)};
+  const int64_t counts[5] = {t->queries * q_token, t->queries * pitch_q, t->keys * pitch_k, t->keys * pitch_k,
+                             mask_pitch * (is_key_mask ? 1 : t->queries)};
+  for (int a = 0; a < problem.params.arg_count; a++) {
+    problem.dtypes[a] = PINION_DTYPE_bf16;
+    problem.aligned[a] = true;
+    if (a == 4 && !dtype_from_name(t->mask, &problem.dtypes[a])) return false;
+    record.arguments[a] = (case_argument){.count = counts[a], .dtype = (int32_t)problem.dtypes[a], .is_result = a == 0};
   }
-  return true;
+  return time_tiles(m, t->name, &problem, &record);
 }
 
 /* ---- Main ---- */
@@ -406,6 +468,8 @@ int main(int argc, char **argv) {
     if (begins_with(cases[i].name, only)) good = make_case(&m, &cases[i]);
   for (size_t i = 0; good && has_flag(argc, argv, "--timing") && i < sizeof timings / sizeof *timings; i++)
     if (begins_with(timings[i].name, only)) good = make_timing(&m, &timings[i]);
+  for (size_t i = 0; good && has_flag(argc, argv, "--timing") && i < ATTENTION_TIMINGS; i++)
+    if (begins_with(attention_timings[i].name, only)) good = make_attention_timing(&m, &attention_timings[i]);
   int failed = good ? write_kernels(&m) : 0;
   good = good && close_folder(&m) && !failed;
   printf("%s: %d of %d kernels compiled, %llu problems\n", nvrtc_version(), m.kernel_count - failed, m.kernel_count,

@@ -264,6 +264,110 @@ static void empty_work_gets_a_grid_of_one_block(void **state) {
   arena_destroy(a);
 }
 
+/* q, k and v of `heads` query heads a K/V head, each token's side by side; a bool mask of keys where there is one. */
+static kernel_problem attention_problem(int64_t groups, int64_t heads, int64_t queries, int64_t keys, int64_t width) {
+  kernel_problem problem = {.family = PINION_FAMILY_ATTENTION, .result_count = 1};
+  const int64_t token = groups * (heads + 2) * width, of_head = heads * width;
+  problem.params = (pinion_params){.rank = 7,
+                                   .arg_count = 5,
+                                   .size = {1, groups, heads, queries, keys, width, width},
+                                   .stride = {{0, of_head, width, groups * of_head, 0, 0, 1},
+                                              {0, of_head, width, token, 0, 1, 0},
+                                              {0, width, 0, 0, token, 1, 0},
+                                              {0, width, 0, 0, token, 0, 1},
+                                              {0, 0, 0, 0, 1, 0, 0}},
+                                   .scalar = {0.1}};
+  for (int i = 0; i < 4; i++) problem.dtypes[i] = PINION_DTYPE_bf16;
+  for (int i = 0; i < 5; i++) problem.aligned[i] = true;
+  problem.dtypes[4] = PINION_DTYPE_bool;
+  return problem;
+}
+
+static void attention_gets_the_tiles_that_were_measured_to_be_fast(void **state) {
+  (void)state;
+  static const struct {
+    int64_t groups, heads, queries, keys, width;
+    const char *tile;
+  } measured[] = {
+      {48, 1, 256, 256, 72, "mma_64x128"},
+      {1, 8, 788, 788, 256, "mma_64x128"},
+      {1, 8, 51, 839, 256, "mma_32x128_split8"},
+  };
+  for (size_t i = 0; i < sizeof measured / sizeof *measured; i++) {
+    kernel_problem problem = attention_problem(measured[i].groups, measured[i].heads, measured[i].queries,
+                                               measured[i].keys, measured[i].width);
+    const char *why;
+    char source[32];
+    assert_string_equal(chosen_tile(&problem, NULL, &why, source), measured[i].tile);
+    assert_string_equal(source, "attention_mma.cu");
+  }
+}
+
+static void attention_falls_back_to_the_plain_form_with_a_reason(void **state) {
+  (void)state;
+  const char *why, *tile = "mma_64x128";
+  char source[32];
+#define REFUSED(sentence, ...)                                                                                         \
+  do {                                                                                                                 \
+    kernel_problem problem = attention_problem(1, 8, 100, 100, 256);                                                   \
+    assert_non_null(chosen_tile(&problem, tile, &why, source));                                                        \
+    __VA_ARGS__;                                                                                                       \
+    assert_null(chosen_tile(&problem, tile, &why, source));                                                            \
+    if (!strstr(why, sentence)) fail_msg("'%s' does not say '%s'", why, sentence);                                     \
+    assert_string_equal(chosen_tile(&problem, NULL, &why, source), "plain");                                           \
+    assert_string_equal(source, "attention.cu");                                                                       \
+  } while (0)
+  REFUSED("bf16 in and out", problem.dtypes[0] = PINION_DTYPE_f32);
+  REFUSED("bf16 in and out", for (int i = 0; i < 4; i++) problem.dtypes[i] = PINION_DTYPE_f32);
+  REFUSED("contiguous", problem.aligned[2] = false);
+  REFUSED("contiguous", problem.params.stride[2][4] += 4);
+  REFUSED("contiguous", problem.params.stride[3][6] = 2);
+  REFUSED("contiguous", problem.params.size[6] = 254);
+  REFUSED("8 to 256", problem.params.size[5] = 264);
+  REFUSED("mask must be", problem.dtypes[4] = PINION_DTYPE_f64);
+  REFUSED("share a mask", problem.params.stride[4][2] = 100);
+  REFUSED("2^30", problem.params.size[3] = 0);
+#undef REFUSED
+  kernel_problem problem = attention_problem(1, 8, 100, 100, 256);
+  assert_null(chosen_tile(&problem, "mma_1x1", &why, source));
+  assert_string_equal(why, "sm_90 has no attention tile 'mma_1x1'");
+}
+
+static void every_attention_tile_fits_a_multiprocessor(void **state) {
+  (void)state;
+  kernel_problem problem = attention_problem(1, 8, 788, 10000, 256);
+  const char *tiles[32], *why;
+  const int count = sm_90()->candidates(&problem, tiles, 32);
+  assert_int_equal(count, 6); /* all of them */
+  arena *a = arena_create();
+  for (int i = 0; i < count; i++) {
+    kernel_choice choice;
+    assert_true(sm_90()->choose(a, &problem, tiles[i], &choice, &why));
+    assert_string_equal(choice.tile, tiles[i]);
+    assert_true(choice.dynamic_shared_bytes <= 232448);
+    assert_true(choice.block[0] <= 1024 && choice.block[0] % 32 == 0);
+    assert_true(choice.cost > 0);
+    text_free(&choice.defines);
+  }
+  arena_destroy(a);
+}
+
+static void a_tensor_cores_tile_must_have_its_instruction(void **state) {
+  (void)state;
+  const char *why, *const marks[] = {"#define PN_MMA_TYPE bf16", "#define PN_WGMMA(d, b, a)"};
+  if (!nvrtc_available(&why)) skip();
+  for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+    diagnostics d = {.file = "test"};
+    kernel_blob blob;
+    char source[256];
+    snprintf(source, sizeof source, "%s\nextern \"C\" __global__ void idle() {}", marks[i]);
+    assert_int_equal(sm_90()->compile(&d, "idle", source, &blob), STATUS_FAILED);
+    assert_null(blob.data);
+    assert_int_equal(sm_90()->compile(&d, "idle", strchr(source, '\n'), &blob), STATUS_OK);
+    free(blob.data);
+  }
+}
+
 static const char *complaint(const char *log) {
   size_t length = 0;
   static char sentence[256];
@@ -303,6 +407,10 @@ int main(void) {
       cmocka_unit_test(every_tile_fits_a_multiprocessor),
       cmocka_unit_test(candidates_come_cheapest_first_and_fit_the_capacity),
       cmocka_unit_test(empty_work_gets_a_grid_of_one_block),
+      cmocka_unit_test(attention_gets_the_tiles_that_were_measured_to_be_fast),
+      cmocka_unit_test(attention_falls_back_to_the_plain_form_with_a_reason),
+      cmocka_unit_test(every_attention_tile_fits_a_multiprocessor),
+      cmocka_unit_test(a_tensor_cores_tile_must_have_its_instruction),
       cmocka_unit_test(spills_and_lost_fast_forms_are_complaints),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

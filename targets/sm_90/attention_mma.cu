@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/*
+ * y[q,e] = softmax_k(scale * q.k + mask) . v on the tensor cores (mma.sync.m16n8k16), bf16 in and out, scores, softmax
+ * and sums in float32. Rows are (query, query head) pairs, the head fastest: all rows of one K/V head share its keys.
+ *
+ * A cluster of PN_CLUSTER blocks takes PN_ROWS rows and shares their keys, in blocks of PN_KEYS. Of a block of keys,
+ * each of the 8 warps makes the scores of 16 keys; the rows' maxima and the probabilities go through shared memory,
+ * and each warp multiplies them by its columns of v. At the end every block of the cluster has, for all rows, a maximum
+ * m, a sum l of exponentials and a sum of values; each of them adds up, in the order of the ranks, a part of the rows.
+ *
+ * PN_HEADS, PN_D, PN_E: the sizes of h, d, e. PN_MASK 1: a mask is added; 2: a mask of bools; PN_KEY_MASK: it is the
+ * same for all queries, and blocks of keys that it hides are skipped. Rows of q, k, v and y are contiguous and begin at
+ * multiples of 16 bytes.
+ */
+#define WARPS 8
+#define THREADS (WARPS * 32)
+#define ROW_TILES (PN_ROWS / 16)
+#define OWN_ROWS (PN_ROWS / PN_CLUSTER) /* of this block, at the end */
+#define MOST_BLOCKS 1024                /* of keys, to be looked at before they are taken */
+#define LOG2_E 1.4426950408889634f
+#define MULTIPLY PN_PASTE(pn_mma_, PN_MMA_TYPE)
+
+/* Rows in shared memory are chunks of 16 bytes, an odd number of them, so that ldmatrix meets no bank twice. What pads
+   them to 16 elements is 0. */
+#define CHUNKS(elements) (((elements) + 15) / 16 * 2)
+#define PITCH(elements) ((CHUNKS(elements) | 1) * 16)
+#define D_PITCH PITCH(PN_D)
+#define E_PITCH PITCH(PN_E)
+#define P_PITCH PITCH(PN_KEYS)
+#define E_PAIRS ((CHUNKS(PN_E) / 2 + WARPS - 1) / WARPS) /* of 8 columns of v, a warp's */
+#define SUM_PITCH (PN_E + 8)                             /* floats of a row of values on its way to its owner */
+
+/* Bytes from the start of shared memory. The cluster's sums come where q and k were. */
+#define Q_AT 0
+#define K_AT (PN_ROWS * D_PITCH)
+#define SUM_BYTES (PN_ROWS * SUM_PITCH * 4)
+#define QK_BYTES (K_AT + PN_KEYS * D_PITCH)
+#define V_AT (QK_BYTES > SUM_BYTES ? QK_BYTES : SUM_BYTES)
+#define P_AT (V_AT + PN_KEYS * E_PITCH)
+#define OF_WARP_AT (P_AT + PN_ROWS * P_PITCH)         /* [row][warp], a maximum or a sum */
+#define MAXIMUM_AT (OF_WARP_AT + PN_ROWS * WARPS * 4) /* [row] */
+#define OF_RANK_AT (MAXIMUM_AT + PN_ROWS * 4)         /* [rank][own row], m and l */
+#define VISIBLE_AT (OF_RANK_AT + PN_ROWS * 8)         /* [block of keys], bytes */
+
+/* With an added mask scores stay as they are until the maximum is off: its least float times log2(e) would be infinite.
+   Without, they are in units of log2. */
+#if PN_MASK == 1
+#define SCORE_UNIT 1.0f
+#define EXP_UNIT LOG2_E
+#else
+#define SCORE_UNIT LOG2_E
+#define EXP_UNIT 1.0f
+#endif
+
+typedef struct block_place {
+  pn_index at[2]; /* b, g */
+  int row0, rows; /* first row of the cluster; how many the head has */
+  uint32_t rank;
+} block_place;
+
+/* A thread's rows: of each 16, lane / 4 and 8 further. */
+typedef struct thread_rows {
+  int limit[ROW_TILES][2]; /* the row sees no key from here on */
+  int64_t mask[ROW_TILES][2];
+  float maximum[ROW_TILES][2], sum[ROW_TILES][2]; /* so far; the sum of this thread's keys alone */
+} thread_rows;
+
+/* A thread's scores: element e of tile (i, n) is row 16 i + lane / 4 + 8 (e / 2), key 8 n + 2 (lane % 4) + e % 2 of
+   its warp's 16. */
+typedef float score_tiles[ROW_TILES][2][4];
+typedef float value_tiles[ROW_TILES][E_PAIRS * 2][4];
+
+/* ---- Loading ---- */
+
+/* Begins to copy rows of `elements`; row i lies at base + offset(i), and is 0 from row `count` on. */
+template <int elements, int extent, typename offset_function>
+PN_INLINE void copy_rows(uint32_t to, const void *base, int count, offset_function offset) {
+#pragma unroll 4
+  for (int i = threadIdx.x; i < extent * CHUNKS(elements); i += THREADS) {
+    const int row = i / CHUNKS(elements), chunk = i % CHUNKS(elements);
+    const bool inside = row < count && chunk * 8 < elements;
+    const uint16_t *from = (const uint16_t *)base + (inside ? offset(row) + chunk * 8 : 0);
+    pn_copy_chunk(to + row * PITCH(elements) + chunk * 16, from, inside ? 16 : 0);
+  }
+}
+
+PN_INLINE void copy_q(const pinion_pointers &arguments, const pinion_params &params, const block_place &place) {
+  const int64_t base = pn_offset(&params, 1, 0, 2, place.at), *stride = params.stride[1];
+  copy_rows<PN_D, PN_ROWS>(pn_shared_address(pn_shared + Q_AT), arguments.pointer[1], place.rows - place.row0,
+                           [&](int i) {
+                             const int row = place.row0 + i;
+                             return base + row / PN_HEADS * stride[PN_QUERY] + row % PN_HEADS * stride[PN_HEAD];
+                           });
+}
+
+/* Keys key0 .. key0 + PN_KEYS of k (argument 2) or v (3). */
+template <int argument, int elements>
+PN_INLINE void copy_keys(const pinion_pointers &arguments, const pinion_params &params, const block_place &place,
+                         int key0, int at) {
+  const int64_t *stride = params.stride[argument];
+  const int64_t base = pn_offset(&params, argument, 0, 2, place.at) + key0 * stride[PN_KEY];
+  copy_rows<elements, PN_KEYS>(pn_shared_address(pn_shared + at), arguments.pointer[argument],
+                               (int)params.size[PN_KEY] - key0, [&](int i) { return base + i * stride[PN_KEY]; });
+}
+
+/* ---- Products ---- */
+
+/* score = q . k of this warp's 16 keys. */
+PN_INLINE void multiply_keys(score_tiles &score) {
+  const int lane = threadIdx.x % 32, key = threadIdx.x / 32 * 16;
+  const uint32_t q = pn_shared_address(pn_shared + Q_AT) + lane % 16 * D_PITCH + lane / 16 * 16;
+  const uint32_t k =
+      pn_shared_address(pn_shared + K_AT) + (key + lane / 16 * 8 + lane % 8) * D_PITCH + lane / 8 % 2 * 16;
+#pragma unroll
+  for (int step = 0; step < CHUNKS(PN_D) / 2; step++) {
+    uint32_t of_k[4];
+    pn_load_matrices(of_k, k + step * 32);
+#pragma unroll
+    for (int i = 0; i < ROW_TILES; i++) {
+      uint32_t of_q[4];
+      pn_load_matrices(of_q, q + i * 16 * D_PITCH + step * 32);
+      MULTIPLY(score[i][0], of_q, of_k);
+      MULTIPLY(score[i][1], of_q, of_k + 2);
+    }
+  }
+}
+
+/* total += p . v of this warp's columns. */
+PN_INLINE void multiply_values(value_tiles &total) {
+  const int lane = threadIdx.x % 32, pair0 = threadIdx.x / 32 * E_PAIRS;
+  const uint32_t p = pn_shared_address(pn_shared + P_AT) + lane % 16 * P_PITCH + lane / 16 * 16;
+  const uint32_t v = pn_shared_address(pn_shared + V_AT) + lane % 16 * E_PITCH + (pair0 * 2 + lane / 16) * 16;
+#pragma unroll
+  for (int step = 0; step < PN_KEYS / 16; step++) {
+    uint32_t of_p[ROW_TILES][4];
+#pragma unroll
+    for (int i = 0; i < ROW_TILES; i++) pn_load_matrices(of_p[i], p + i * 16 * P_PITCH + step * 32);
+#pragma unroll
+    for (int pair = 0; pair < E_PAIRS; pair++) {
+      uint32_t of_v[4];
+      if (pair0 + pair >= CHUNKS(PN_E) / 2) continue;
+      pn_load_transposed(of_v, v + step * 16 * E_PITCH + pair * 32);
+#pragma unroll
+      for (int i = 0; i < ROW_TILES; i++) {
+        MULTIPLY(total[i][pair * 2], of_p[i], of_v);
+        MULTIPLY(total[i][pair * 2 + 1], of_p[i], of_v + 2);
+      }
+    }
+  }
+}
+
+/* ---- Masks ---- */
+
+PN_INLINE void find_rows(const pinion_params &params, const block_place &place, thread_rows &rows) {
+#pragma unroll
+  for (int i = 0; i < ROW_TILES; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int row = place.row0 + i * 16 + threadIdx.x % 32 / 4 + half * 8;
+      const bool inside = row < place.rows;
+      rows.maximum[i][half] = -PN_INFINITY;
+      rows.sum[i][half] = 0;
+      rows.limit[i][half] = inside ? (int)pn_key_limit(&params, row / PN_HEADS) : 0;
+#if PN_MASK
+      rows.mask[i][half] = pn_offset(&params, 4, 0, 2, place.at) + row / PN_HEADS * params.stride[4][PN_QUERY];
+#endif
+    }
+}
+
+/* The mask of this thread's scores, as far as they are of keys that the rows may see. */
+PN_INLINE void load_mask(const pinion_pointers &arguments, const pinion_params &params, const thread_rows &rows,
+                         int key0, score_tiles &mask) {
+#if PN_MASK
+#pragma unroll
+  for (int i = 0; i < ROW_TILES; i++)
+#pragma unroll
+    for (int n = 0; n < 2; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const int key = key0 + threadIdx.x / 32 * 16 + n * 8 + threadIdx.x % 4 * 2 + e % 2;
+        const bool seen = key < rows.limit[i][e / 2];
+        mask[i][n][e] = seen ? (float)PN_LOAD(4, rows.mask[i][e / 2] + key * params.stride[4][PN_KEY]) : 0;
+      }
+#endif
+}
+
+/* Scales and masks the scores, and leaves the greatest of each row where all warps find it. */
+PN_INLINE void mask_scores(const pinion_params &params, const thread_rows &rows, int key0, const score_tiles &mask,
+                           score_tiles &score) {
+  const float scale = (float)params.scalar[0] * SCORE_UNIT;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  float *of_warp = (float *)(pn_shared + OF_WARP_AT);
+#pragma unroll
+  for (int i = 0; i < ROW_TILES; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      float maximum = -PN_INFINITY;
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int e = half * 2; e < half * 2 + 2; e++) {
+          const int key = key0 + warp * 16 + n * 8 + lane % 4 * 2 + e % 2;
+          float x = score[i][n][e] * scale;
+#if PN_MASK == 1
+          x += mask[i][n][e];
+#endif
+          bool hidden = key >= rows.limit[i][half] || warp * 16 >= PN_KEYS;
+#if PN_MASK == 2
+          hidden |= mask[i][n][e] == 0;
+#endif
+          score[i][n][e] = hidden ? -PN_INFINITY : x;
+          maximum = fmaxf(maximum, score[i][n][e]);
+        }
+      maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
+      maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2));
+      if (lane % 4 == 0) of_warp[(i * 16 + half * 8 + lane / 4) * WARPS + warp] = maximum;
+    }
+}
+
+/* ---- Softmax ---- */
+
+/* Subtracted from scores: -inf - -inf is not a number, and a row that has seen no key keeps its zeros. */
+PN_INLINE float centre_of(float maximum) {
+  return maximum == -PN_INFINITY ? 0 : maximum;
+}
+
+/* Takes the scores into the rows' maxima and sums; their exponentials, in bf16, go to shared memory. */
+PN_INLINE void take_softmax(const score_tiles &score, thread_rows &rows, value_tiles &total) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+  for (int i = 0; i < ROW_TILES; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int row = i * 16 + half * 8 + lane / 4;
+      const float4 *of_warp = (const float4 *)(pn_shared + OF_WARP_AT) + row * WARPS / 4;
+      const float4 a = of_warp[0], b = of_warp[1];
+      const float before = rows.maximum[i][half];
+      const float maximum =
+          fmaxf(fmaxf(fmaxf(fmaxf(a.x, a.y), fmaxf(a.z, a.w)), before), fmaxf(fmaxf(b.x, b.y), fmaxf(b.z, b.w)));
+      const float centre = centre_of(maximum), shrink = pn_exp2((before - centre) * EXP_UNIT);
+      rows.maximum[i][half] = maximum;
+      rows.sum[i][half] *= shrink;
+#pragma unroll
+      for (int n = 0; n < E_PAIRS * 2; n++) {
+        total[i][n][half * 2] *= shrink;
+        total[i][n][half * 2 + 1] *= shrink;
+      }
+      if (warp * 16 >= PN_KEYS) continue;
+#pragma unroll
+      for (int n = 0; n < 2; n++) {
+        const float x = pn_exp2((score[i][n][half * 2] - centre) * EXP_UNIT);
+        const float y = pn_exp2((score[i][n][half * 2 + 1] - centre) * EXP_UNIT);
+        rows.sum[i][half] += x + y;
+        *(uint32_t *)(pn_shared + P_AT + row * P_PITCH + (warp * 16 + n * 8 + lane % 4 * 2) * 2) = pn_pack_bf16(x, y);
+      }
+    }
+}
+
+/* ---- The cluster's sums ---- */
+
+/* Sends every row's m, l and values to the block that owns it. */
+PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, const value_tiles &total) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  float *of_warp = (float *)(pn_shared + OF_WARP_AT), *maximum = (float *)(pn_shared + MAXIMUM_AT);
+#pragma unroll
+  for (int i = 0; i < ROW_TILES; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int row = i * 16 + half * 8 + lane / 4;
+      const uint32_t owner = row / OWN_ROWS, place_there = place.rank * OWN_ROWS + row % OWN_ROWS;
+      float sum = rows.sum[i][half];
+      sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+      sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+      if (lane % 4 == 0) {
+        of_warp[row * WARPS + warp] = sum;
+        if (warp == 0) maximum[row] = rows.maximum[i][half];
+      }
+#pragma unroll
+      for (int n = 0; n < E_PAIRS * 2; n++) {
+        const int column = (warp * E_PAIRS * 2 + n) * 8 + lane % 4 * 2;
+        if (column < PN_E)
+          pn_store_rank(pn_shared_address(pn_shared) + (place_there * SUM_PITCH + column) * 4, owner,
+                        total[i][n][half * 2], total[i][n][half * 2 + 1]);
+      }
+    }
+  __syncthreads();
+  if (threadIdx.x < PN_ROWS) {
+    const int row = threadIdx.x;
+    float sum = 0;
+    for (int of = 0; of < WARPS; of++) sum += of_warp[row * WARPS + of];
+    const uint32_t place_there = place.rank * OWN_ROWS + row % OWN_ROWS;
+    pn_store_rank(pn_shared_address(pn_shared + OF_RANK_AT) + place_there * 8, row / OWN_ROWS, maximum[row], sum);
+  }
+}
+
+/* Adds up this block's own rows, four columns at a time. */
+PN_INLINE void store_rows(const pinion_pointers &arguments, const pinion_params &params, const block_place &place) {
+  const int64_t base = pn_offset(&params, 0, 0, 2, place.at), *stride = params.stride[0];
+  const float *sums = (const float *)pn_shared, *of_rank = (const float *)(pn_shared + OF_RANK_AT);
+  for (int i = threadIdx.x; i < OWN_ROWS * (PN_E / 4); i += THREADS) {
+    const int own = i / (PN_E / 4), column = i % (PN_E / 4) * 4, row = place.row0 + (int)place.rank * OWN_ROWS + own;
+    if (row >= place.rows) continue;
+    float maximum = -PN_INFINITY, sum = 0;
+    float4 y = {0, 0, 0, 0};
+#pragma unroll
+    for (int rank = 0; rank < PN_CLUSTER; rank++) maximum = fmaxf(maximum, of_rank[(rank * OWN_ROWS + own) * 2]);
+#pragma unroll
+    for (int rank = 0; rank < PN_CLUSTER; rank++) {
+      const float *part = of_rank + (rank * OWN_ROWS + own) * 2;
+      const float4 x = *(const float4 *)(sums + (rank * OWN_ROWS + own) * SUM_PITCH + column);
+      const float factor = pn_exp2((part[0] - centre_of(maximum)) * EXP_UNIT);
+      sum += part[1] * factor;
+      y.x += x.x * factor, y.y += x.y * factor, y.z += x.z * factor, y.w += x.w * factor;
+    }
+    const float inverse = sum == 0 ? 0 : pn_inverse(sum);
+    const uint2 packed = {pn_pack_bf16(y.x * inverse, y.y * inverse), pn_pack_bf16(y.z * inverse, y.w * inverse)};
+    const int64_t to = base + row / PN_HEADS * stride[PN_QUERY] + row % PN_HEADS * stride[PN_HEAD] + column;
+    *(uint2 *)((uint16_t *)arguments.pointer[0] + to) = packed;
+  }
+}
+
+/* ---- Which blocks of keys ---- */
+
+#ifdef PN_KEY_MASK
+/* visible[block] = whether the mask shows any of its keys. */
+PN_INLINE void find_visible(const pinion_pointers &arguments, const pinion_params &params, const block_place &place,
+                            int blocks, int key_end) {
+  const int64_t base = pn_offset(&params, 4, 0, 2, place.at);
+  for (int block = threadIdx.x / 32; block < blocks; block += WARPS) {
+    bool any = false;
+    for (int i = threadIdx.x % 32; i < PN_KEYS; i += 32) {
+      const int key = block * PN_KEYS + i;
+      any |= key < key_end && PN_LOAD(4, base + key * params.stride[4][PN_KEY]);
+    }
+    any = __any_sync(0xffffffffu, any);
+    if (threadIdx.x % 32 == 0) pn_shared[VISIBLE_AT + block] = any;
+  }
+  __syncthreads();
+}
+#endif
+
+/* The block `steps` visible blocks after the first one from `block` on; `blocks` if there is none. */
+PN_INLINE int next_block(bool looked, int block, int blocks, int steps) {
+#ifdef PN_KEY_MASK
+  if (looked) {
+    for (; block < blocks; block++)
+      if (pn_shared[VISIBLE_AT + block] && steps-- == 0) break;
+    return block;
+  }
+#endif
+  return block + steps < blocks ? block + steps : blocks;
+}
+
+/* ---- The block ---- */
+
+#if PN_CLUSTER > 1
+#define ARRIVE() pn_cluster_arrive()
+#define WAIT() pn_cluster_wait()
+#else
+#define ARRIVE()
+#define WAIT() __syncthreads()
+#endif
+
+PN_ENTRY(THREADS, 1) {
+  const int rows_of_head = (int)params.size[PN_QUERY] * PN_HEADS, tiles = (rows_of_head + PN_ROWS - 1) / PN_ROWS;
+  const int unit = blockIdx.x / PN_CLUSTER, head = unit / tiles, groups = (int)params.size[1];
+  const block_place place = {{(pn_index)(head / groups), (pn_index)(head % groups)},
+                             unit % tiles * PN_ROWS,
+                             rows_of_head,
+                             PN_CLUSTER > 1 ? pn_cluster_rank() : 0};
+  const int last_row = place.row0 + PN_ROWS < rows_of_head ? place.row0 + PN_ROWS - 1 : rows_of_head - 1;
+  const int key_end = (int)pn_key_limit(&params, last_row / PN_HEADS), blocks = (key_end + PN_KEYS - 1) / PN_KEYS;
+  bool looked = false; /* only where blocks are left after each rank has one: those are done at once anyway */
+#ifdef PN_KEY_MASK
+  looked = blocks > PN_CLUSTER && blocks <= MOST_BLOCKS;
+  if (looked) find_visible(arguments, params, place, blocks, key_end);
+#endif
+  int block = next_block(looked, 0, blocks, (int)place.rank);
+  thread_rows rows;
+  value_tiles total = {};
+  if (block < blocks) {
+    copy_q(arguments, params, place);
+    copy_keys<2, PN_D>(arguments, params, place, block * PN_KEYS, K_AT);
+    pn_commit_copies();
+    copy_keys<3, PN_E>(arguments, params, place, block * PN_KEYS, V_AT);
+    pn_commit_copies();
+  } else {
+    ARRIVE();
+  }
+  find_rows(params, place, rows);
+
+#pragma unroll 1
+  while (block < blocks) {
+    const int key0 = block * PN_KEYS, next = next_block(looked, block + 1, blocks, PN_CLUSTER - 1);
+    score_tiles score = {}, mask;
+    load_mask(arguments, params, rows, key0, mask);
+    pn_wait_copies_but<1>();
+    __syncthreads(); /* q and k have come */
+    if (threadIdx.x / 32 * 16 < PN_KEYS) multiply_keys(score);
+    mask_scores(params, rows, key0, mask, score);
+    __syncthreads(); /* the maxima are there, and k is read */
+    if (next < blocks)
+      copy_keys<2, PN_D>(arguments, params, place, next * PN_KEYS, K_AT);
+    else
+      ARRIVE(); /* the cluster's sums may come */
+    pn_commit_copies();
+    take_softmax(score, rows, total);
+    pn_wait_copies_but<1>();
+    __syncthreads(); /* v and the probabilities have come */
+    multiply_values(total);
+    __syncthreads(); /* and are read */
+    if (next < blocks) copy_keys<3, PN_E>(arguments, params, place, next * PN_KEYS, V_AT);
+    pn_commit_copies();
+    block = next;
+  }
+  WAIT();
+  send_rows(place, rows, total);
+  ARRIVE();
+  WAIT();
+  store_rows(arguments, params, place);
+}

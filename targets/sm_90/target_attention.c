@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* Attention on sm_90: its tiles, which of them can do a problem, and which does it soonest. */
+#include "target_sm_90.h"
+
+#include <string.h>
+
+enum { GROUP = 1, HEAD, QUERY, KEY, DEPTH, VALUE };  /* dimensions of the space, [b g h q k d e] */
+enum { Y_ARG, Q_ARG, K_ARG, V_ARG, MASK_ARG, ARGS }; /* MASK_ARG may be missing */
+
+typedef enum attention_form {
+  FORM_PLAIN, /* attention.cu: anything */
+  FORM_MMA    /* attention_mma.cu */
+} attention_form;
+
+/* A row is a query of a query head: those of one K/V head go together. */
+typedef struct attention_tile {
+  const char *name;
+  attention_form form;
+  int rows, keys; /* of a block, at a time */
+  int cluster;    /* blocks that share the keys of the same rows */
+} attention_tile;
+
+static const attention_tile attention_tiles[] = {
+    /* Many rows: their scores and sums fill the registers. */
+    {"mma_64x128", FORM_MMA, 64, 128, 1},
+    {"mma_32x128", FORM_MMA, 32, 128, 1},
+    /* Few rows: as many blocks as there are multiprocessors only by sharing the keys. */
+    {"mma_32x128_split4", FORM_MMA, 32, 128, 4},
+    {"mma_32x128_split8", FORM_MMA, 32, 128, 8},
+    {"mma_64x128_split8", FORM_MMA, 64, 128, 8},
+    {"plain", FORM_PLAIN, 0, 0, 1},
+};
+enum { ATTENTION_TILES = sizeof attention_tiles / sizeof *attention_tiles };
+
+/* ---- attention_mma.cu ---- */
+
+static int64_t row_count(const kernel_problem *problem) {
+  return problem->params.size[HEAD] * problem->params.size[QUERY];
+}
+
+static bool has_mask(const kernel_problem *problem) {
+  return problem->params.arg_count > MASK_ARG;
+}
+
+/* Keys at a time: no more than a block's even share. */
+static int64_t keys_at_once(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t share = round_up_division(problem->params.size[KEY], tile->cluster);
+  const int64_t keys = round_up_division(share > 0 ? share : 1, 16) * 16;
+  return keys < tile->keys ? keys : tile->keys;
+}
+
+/* Bytes of a row of so many 16-bit elements in shared memory: an odd number of chunks of 16 bytes. */
+static int64_t shared_pitch(int64_t elements) {
+  return (round_up_division(elements, 16) * 2 | 1) * 16;
+}
+
+/* As attention_mma.cu lays it out. */
+static int64_t mma_shared_bytes(const kernel_problem *problem, const attention_tile *tile) {
+  enum { WARPS = 8, MOST_BLOCKS = 1024 };
+  const int64_t d = problem->params.size[DEPTH], e = problem->params.size[VALUE];
+  const int64_t keys = keys_at_once(problem, tile);
+  const int64_t operands = (tile->rows + keys) * shared_pitch(d), sums = tile->rows * (e + 8) * 4;
+  const int64_t of_rows = tile->rows * (shared_pitch(keys) + WARPS * 4 + 4 + 8);
+  return (operands > sums ? operands : sums) + keys * shared_pitch(e) + of_rows + MOST_BLOCKS;
+}
+
+static int64_t mma_blocks(const kernel_problem *problem, const attention_tile *tile) {
+  return points(problem, 0, HEAD) * round_up_division(row_count(problem), tile->rows) * tile->cluster;
+}
+
+/* Rows of `dimension` contiguous, all of them at multiples of 16 bytes. */
+static bool has_whole_chunks(const kernel_problem *problem, int argument, int dimension) {
+  const int64_t *stride = problem->params.stride[argument], *size = problem->params.size;
+  bool whole = problem->aligned[argument] && size[dimension] % 8 == 0 && stride[dimension] == 1;
+  for (int d = 0; d < dimension; d++) whole &= size[d] == 1 || stride[d] % 8 == 0;
+  return whole;
+}
+
+static bool is_known_mask(pinion_dtype dtype) {
+  return dtype == PINION_DTYPE_bool || dtype == PINION_DTYPE_f32 || dtype == PINION_DTYPE_bf16;
+}
+
+/* Why the tensor cores' kernels cannot do a problem, or NULL. */
+static const char *problem_refusal(const kernel_problem *problem) {
+  const int64_t *size = problem->params.size;
+  for (int i = 0; i < MASK_ARG; i++)
+    if (problem->dtypes[i] != PINION_DTYPE_bf16) return "attention on tensor cores is for bf16 in and out";
+  if (!has_whole_chunks(problem, Y_ARG, VALUE) || !has_whole_chunks(problem, Q_ARG, DEPTH) ||
+      !has_whole_chunks(problem, K_ARG, DEPTH) || !has_whole_chunks(problem, V_ARG, VALUE))
+    return "rows of q, k, v and y must be contiguous, and begin at multiples of 16 bytes";
+  if (size[DEPTH] < 8 || size[VALUE] < 8 || size[DEPTH] > 256 || size[VALUE] > 256)
+    return "rows of q, k and v must have 8 to 256 elements";
+  if (has_mask(problem) && !is_known_mask(problem->dtypes[MASK_ARG])) return "the mask must be bool, f32 or bf16";
+  if (has_mask(problem) && size[HEAD] > 1 && problem->params.stride[MASK_ARG][HEAD])
+    return "the query heads of a K/V head must share a mask";
+  if (size[HEAD] < 1 || size[QUERY] < 1 || row_count(problem) > 1 << 30 || size[KEY] > 1 << 30)
+    return "rows and keys must be at most 2^30, and rows at least 1";
+  return NULL;
+}
+
+static const char *tile_refusal(const kernel_problem *problem, const attention_tile *tile) {
+  if (tile->form == FORM_PLAIN) return NULL;
+  const char *why = problem_refusal(problem);
+  if (why) return why;
+  if (mma_shared_bytes(problem, tile) > SHARED_BYTES) return "the tile does not fit the shared memory of a block";
+  if (mma_blocks(problem, tile) > largest_grid) return "a grid has at most 2147483647 blocks";
+  return NULL;
+}
+
+/*
+ * Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2 (80 GB/s), its products at 3
+ * TFLOP/s a multiprocessor, and the exchange within the cluster at 25 GB/s.
+ */
+static double mma_cost(const kernel_problem *problem, const attention_tile *tile) {
+  const double start = 2.5, exchange = 0.5, load_rate = 80e3, rate = 3.0e6, exchange_rate = 25e3;
+  const int64_t *size = problem->params.size, keys = keys_at_once(problem, tile);
+  const int64_t rounds = round_up_division(mma_blocks(problem, tile), MULTIPROCESSORS);
+  const int64_t steps = round_up_division(round_up_division(size[KEY], keys), tile->cluster);
+  const double width = (double)(size[DEPTH] + size[VALUE]);
+  const double loads = 2.0 * ((double)(steps * keys) * width + (double)(tile->rows * size[DEPTH])) / load_rate;
+  const double products = 2.0 * tile->rows * (double)(steps * keys) * width / rate;
+  const double sums = tile->cluster > 1 ? exchange + 4.0 * (double)(tile->rows * size[VALUE]) / exchange_rate : 0;
+  return start + (double)rounds * (loads + products + sums);
+}
+
+static void choose_mma(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
+  const int64_t *size = problem->params.size;
+  text *defines = &choice->defines;
+  choice->source = "attention_mma.cu";
+  choice->dynamic_shared_bytes = (uint32_t)mma_shared_bytes(problem, tile);
+  set_grid(choice, mma_blocks(problem, tile), THREADS, false);
+  text_append(defines, "#define PN_ROWS %d\n#define PN_KEYS %d\n#define PN_CLUSTER %d\n", tile->rows,
+              (int)keys_at_once(problem, tile), tile->cluster);
+  text_append(defines, "#define PN_MMA_TYPE bf16\n#define PN_HEADS %d\n#define PN_D %d\n#define PN_E %d\n",
+              (int)size[HEAD], (int)size[DEPTH], (int)size[VALUE]);
+  const bool is_bool = has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool;
+  text_append(defines, "#define PN_MASK %d\n", !has_mask(problem) ? 0 : is_bool ? 2 : 1);
+  if (is_bool && problem->params.stride[MASK_ARG][QUERY] == 0) text_append(defines, "#define PN_KEY_MASK 1\n");
+}
+
+/* ---- attention.cu ---- */
+
+/* Queries of a block, and columns of v. In float64 half the tile: shared memory holds it in 48 KiB. */
+typedef struct plain_tile {
+  bool is_double;
+  int queries, columns;
+  int64_t blocks;
+} plain_tile;
+
+static plain_tile plain_tile_of(const kernel_problem *problem) {
+  const int64_t *size = problem->params.size;
+  plain_tile tile = {.is_double = !strcmp(float_accumulator_type(problem), "double")};
+  tile.queries = tile.is_double ? 32 : 64;
+  tile.columns = size[VALUE] <= 64 ? 64 : size[VALUE] <= 128 || tile.is_double ? 128 : 256;
+  tile.blocks = points(problem, 0, QUERY) * round_up_division(size[QUERY], tile.queries) *
+                round_up_division(size[VALUE], tile.columns);
+  return tile;
+}
+
+/* Microseconds, at the 0.06 TFLOP/s a multiprocessor that it reaches. */
+static double plain_cost(const kernel_problem *problem) {
+  const double start = 5, rate = 0.06e6;
+  const int64_t *size = problem->params.size;
+  const plain_tile tile = plain_tile_of(problem);
+  const double work = 2.0 * tile.queries * (double)size[KEY] * (double)(size[DEPTH] + tile.columns);
+  return start + (double)round_up_division(tile.blocks, MULTIPROCESSORS) * work / rate;
+}
+
+static bool choose_plain(const kernel_problem *problem, kernel_choice *choice, const char **out_why) {
+  const plain_tile tile = plain_tile_of(problem);
+  choice->source = "attention.cu";
+  set_grid(choice, tile.blocks, THREADS, false);
+  text_append(&choice->defines, "#define PN_ACCUMULATOR %s\n#define PN_TILE %d\n#define PN_COLUMNS %d\n",
+              float_accumulator_type(problem), tile.queries, tile.columns);
+  if (has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool)
+    text_append(&choice->defines, "#define PN_BOOL_MASK 1\n");
+  *out_why = "a grid has at most 2147483647 blocks";
+  return tile.blocks <= largest_grid;
+}
+
+/* ---- Choosing ---- */
+
+static double tile_cost(const kernel_problem *problem, const attention_tile *tile) {
+  return tile->form == FORM_PLAIN ? plain_cost(problem) : mma_cost(problem, tile);
+}
+
+/* Legal tiles, cheapest first; ties in the table's order. */
+static int rank_tiles(const kernel_problem *problem, const attention_tile **out_tiles) {
+  int count = 0;
+  for (int i = 0; i < ATTENTION_TILES; i++) {
+    const attention_tile *tile = &attention_tiles[i];
+    if (tile_refusal(problem, tile)) continue;
+    int at = count++;
+    for (; at > 0 && tile_cost(problem, out_tiles[at - 1]) > tile_cost(problem, tile); at--)
+      out_tiles[at] = out_tiles[at - 1];
+    out_tiles[at] = tile;
+  }
+  return count;
+}
+
+int attention_candidates(const kernel_problem *problem, const char **out_tiles, int capacity) {
+  const attention_tile *ranked[ATTENTION_TILES];
+  const int count = rank_tiles(problem, ranked);
+  for (int i = 0; i < count && i < capacity; i++) out_tiles[i] = ranked[i]->name;
+  return count < capacity ? count : capacity;
+}
+
+/* The tile of that name, or the best; NULL with a reason. */
+static const attention_tile *pick_tile(arena *a, const kernel_problem *problem, const char *name,
+                                       const char **out_why) {
+  const attention_tile *ranked[ATTENTION_TILES];
+  if (!name) return rank_tiles(problem, ranked) ? ranked[0] : NULL;
+  for (int i = 0; i < ATTENTION_TILES; i++) {
+    if (strcmp(attention_tiles[i].name, name)) continue;
+    *out_why = tile_refusal(problem, &attention_tiles[i]);
+    return *out_why ? NULL : &attention_tiles[i];
+  }
+  *out_why = arena_format(a, "sm_90 has no attention tile '%s'", name);
+  return NULL;
+}
+
+bool choose_attention(arena *a, const kernel_problem *problem, const char *tile_name, kernel_choice *choice,
+                      const char **out_why) {
+  const attention_tile *tile = pick_tile(a, problem, tile_name, out_why);
+  if (!tile) return false;
+  choice->tile = tile->name;
+  choice->cost = tile_cost(problem, tile);
+  if (tile->form == FORM_PLAIN) return choose_plain(problem, choice, out_why);
+  choose_mma(problem, tile, choice);
+  return true;
+}
