@@ -4,15 +4,16 @@
  * rows) its N, which may be any multiple of 8 and so wastes little on 788 or 51 tokens.
  *
  * A block has PN_ATOMS warpgroups that multiply, each 64 rows of b by PN_TOKENS tokens, and one that brings the slices of
- * 64 k: whole atoms of b by bulk copies, tiles of a by the copy engine (the launch's tensor map), PN_STAGES in flight. It
- * takes one unit (tile) after another: while it stores one, the next one's slices come in. A cluster of PN_SPLIT blocks
+ * 64 k: a thread whole atoms of b by bulk copies, another tiles of a by the copy engine (the launch's tensor map),
+ * PN_STAGES in flight. It takes one unit (tile) after another: while it stores one, the next one's slices come in. A cluster of PN_SPLIT blocks
  * shares a unit, each a part of k; they add up in the order of their ranks, each a part of the tile.
  *
  * Eight neighbouring columns of one token are finished at a time. With two accumulators a column has two rows: of 16 rows
  * of b the first eight belong to half 0, the others to half 1 of the same eight columns.
  *
- * Shapes are compiled in: PN_M, PN_H, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k), PN_PART_STARTS (first groups of the
- * parts), PN_ROW_SUM_FIRST (argument), PN_ROW_SUM_COUNT, PN_ROW_SUM_LENGTH. PN_M may be several dimensions in one, where
+ * Shapes are compiled in: PN_M, PN_H, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k), PN_STRIDES and PN_LIES_WHOLE (of the
+ * arguments), PN_PART_STARTS (first groups of the parts), PN_ROW_SUM_FIRST (argument), PN_ROW_SUM_COUNT,
+ * PN_ROW_SUM_LENGTH. PN_M may be several dimensions in one, where
  * the strides allow it. PN_WGMMA(accumulator, b, a) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
  */
 #define CONSUMERS (PN_ATOMS * 128)
@@ -121,24 +122,37 @@ typedef struct eight {
   uint4 part[4];
 } eight;
 
-/* Eight elements `stride` apart, of which the first `count` exist; 16 bytes at a time where they lie so. */
-template <typename storage>
+/* Strides of argument i along b0, b1, m, h and n. */
+PN_INLINE constexpr int64_t stride_of(int i, int d) {
+  constexpr int64_t strides[][PINION_GEMM_P] = PN_STRIDES;
+  return strides[i][d];
+}
+/* Whether eight elements of argument i are always there, side by side, at a multiple of 16 bytes. */
+PN_INLINE constexpr bool lies_whole(int i) {
+  constexpr bool whole[] = PN_LIES_WHOLE;
+  return whole[i];
+}
+
+/* Eight elements `stride` apart, of which the first `count` exist. */
+template <typename storage, bool whole>
 PN_INLINE void load_eight(eight *out, const void *base, int64_t index, int64_t stride, int count) {
   const storage *from = (const storage *)base + index;
-  if (sizeof(storage) > 1 && stride == 1 && count == 8 && ((uint64_t)from & 15) == 0) {
+  if (whole) {
 #pragma unroll
-    for (int i = 0; i < (int)sizeof(storage) / 2; i++) out->part[i] = ((const uint4 *)from)[i];
+    for (int i = 0; i < ((int)sizeof(storage) + 1) / 2; i++)
+      out->part[i] = count ? ((const uint4 *)from)[i] : uint4{0, 0, 0, 0};
     return;
   }
 #pragma unroll
   for (int e = 0; e < 8; e++) ((storage *)out->part)[e] = e < count ? from[e * stride] : (storage)0;
 }
-template <typename storage>
+template <typename storage, bool whole>
 PN_INLINE void store_eight(const eight *values, void *base, int64_t index, int64_t stride, int count) {
   storage *to = (storage *)base + index;
-  if (sizeof(storage) > 1 && stride == 1 && count == 8 && ((uint64_t)to & 15) == 0) {
+  if (whole) {
 #pragma unroll
-    for (int i = 0; i < (int)sizeof(storage) / 2; i++) ((uint4 *)to)[i] = values->part[i];
+    for (int i = 0; i < ((int)sizeof(storage) + 1) / 2; i++)
+      if (count) ((uint4 *)to)[i] = values->part[i];
     return;
   }
 #pragma unroll
@@ -153,39 +167,57 @@ typedef struct eight_place {
   pn_index own_group;
 } eight_place;
 
-PN_INLINE int64_t result_offset(const pinion_params &params, int i, const eight_place &place) {
-  pn_index at[PINION_GEMM_P];
-#pragma unroll
-  for (int d = 0; d < PINION_GEMM_P; d++) at[d] = d == PINION_GEMM_H ? place.own_group : place.at[d];
-  return pn_offset(&params, i, 0, PINION_GEMM_P, at);
+#define PART_RESULTS (PN_RESULTS / PN_PARTS)
+
+/* The stride of result i of the first part, in part `part`. */
+template <int i, int d> PN_INLINE int64_t part_stride(int part) {
+  constexpr int64_t first = stride_of(i, d), second = stride_of(PN_PARTS > 1 ? i + PART_RESULTS : i, d),
+                    third = stride_of(PN_PARTS > 2 ? i + 2 * PART_RESULTS : i, d);
+  return PN_PARTS > 1 && part == 1 ? second : PN_PARTS > 2 && part == 2 ? third : first;
+}
+template <int i> PN_INLINE int64_t result_offset(const eight_place &place) {
+  return place.at[PINION_GEMM_B0] * part_stride<i, PINION_GEMM_B0>(place.part) +
+         place.at[PINION_GEMM_B1] * part_stride<i, PINION_GEMM_B1>(place.part) +
+         place.at[PINION_GEMM_M] * part_stride<i, PINION_GEMM_M>(place.part) +
+         place.own_group * part_stride<i, PINION_GEMM_H>(place.part) +
+         place.at[PINION_GEMM_N] * part_stride<i, PINION_GEMM_N>(place.part);
+}
+template <int i, int d> PN_INLINE int64_t step_along(const eight_place &place) {
+  constexpr int64_t stride = stride_of(i, d);
+  return place.at[d] * stride;
+}
+template <int i> PN_INLINE int64_t operand_offset(const eight_place &place) {
+  return step_along<i, PINION_GEMM_B0>(place) + step_along<i, PINION_GEMM_B1>(place) +
+         step_along<i, PINION_GEMM_M>(place) + step_along<i, PINION_GEMM_H>(place) +
+         step_along<i, PINION_GEMM_N>(place);
 }
 
-#define PLACE(i) ((i) + place.part * (PN_RESULTS / PN_PARTS))
 #define LOAD_EIGHT(j, i, type)                                                                                         \
   eight operand_##j;                                                                                                   \
-  load_eight<storage_##type>(&operand_##j, arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, place.at),    \
-                             params.stride[i][PINION_GEMM_N], place.count);
+  load_eight<storage_##type, lies_whole(i)>(&operand_##j, arguments.pointer[i], operand_offset<i>(place),              \
+                                            stride_of(i, PINION_GEMM_N), place.count);
 #define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operand_##j.part, e);
 #define TAKE_ROW_SUM(j, i, type) const float x##j = row_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + place.token];
 #define DECLARE_EIGHT(j, i, type) eight result_##j;
 #define GIVE(j, i, type) pn_store_##type(result_##j.part, e, r##j);
 #define STORE_EIGHT(j, i, type)                                                                                        \
-  store_eight<storage_##type>(&result_##j, arguments.pointer[PLACE(i)], result_offset(params, PLACE(i), place),        \
-                              params.stride[PLACE(i)][PINION_GEMM_N], place.count);
+  store_eight<storage_##type, lies_whole(i)>(&result_##j, arguments.pointer[i + place.part * PART_RESULTS],            \
+                                             result_offset<i>(place), (part_stride<i, PINION_GEMM_N>(place.part)),       \
+                                             place.count);
 #define DECLARE_COLUMN_SUM(j, i, type) float sum_##j = 0;
 #define ADD_COLUMN(j, i, type) sum_##j += e < place.count ? r##j : 0;
 /* The eight threads of one token's 64 columns add up. */
 #define STORE_COLUMN_SUM(j, i, type)                                                                                   \
   for (int lanes = 1; lanes < 8; lanes <<= 1) sum_##j += __shfl_xor_sync(0xffffffffu, sum_##j, lanes);                 \
   if (threadIdx.x % 8 == 0 && place.count > 0) {                                                                       \
-    const pn_index at[PINION_GEMM_P] = {place.at[0], place.at[1], place.at[2], 0,                                      \
-                                        place.at[PINION_GEMM_N] / PINION_COLUMN_BLOCK};                                \
-    ((float *)arguments.pointer[i])[pn_offset(&params, i, 0, PINION_GEMM_P, at)] = sum_##j;                            \
+    eight_place block = place;                                                                                         \
+    block.at[PINION_GEMM_N] /= PINION_COLUMN_BLOCK;                                                                    \
+    ((float *)arguments.pointer[i])[operand_offset<i>(block)] = sum_##j;                                               \
   }
 
 /* `sums`: of each accumulator. A whole warp comes here, its threads without elements too. */
-PN_INLINE void finish_eight(const pinion_pointers &arguments, const pinion_params &params, const float (*sums)[8],
-                            const float *row_sums, const eight_place &place) {
+PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums)[8], const float *row_sums,
+                            const eight_place &place) {
 #ifdef PN_HAS_BODY
   PN_BODY_OPERANDS(LOAD_EIGHT)
   PN_BODY_RESULTS(DECLARE_EIGHT)
@@ -213,8 +245,8 @@ PN_INLINE void finish_eight(const pinion_pointers &arguments, const pinion_param
   eight result_0;
 #pragma unroll
   for (int e = 0; e < 8; e++) PN_PASTE(pn_store_, PN_T0)(result_0.part, e, sums[0][e]);
-  store_eight<PN_PASTE(storage_, PN_T0)>(&result_0, arguments.pointer[0], result_offset(params, 0, place),
-                                         params.stride[0][PINION_GEMM_N], place.count);
+  store_eight<PN_PASTE(storage_, PN_T0), lies_whole(0)>(&result_0, arguments.pointer[0], result_offset<0>(place),
+                                                        stride_of(0, PINION_GEMM_N), place.count);
 #endif
 }
 
@@ -249,9 +281,8 @@ PN_INLINE eight_place place_eight(const unit_place &unit, int token, int column)
 }
 
 /* Staged tokens first .. first + tokens of the unit; in a cluster this block takes every PN_SPLIT-th group of eights. */
-PN_INLINE void finish_chunk(const pinion_pointers &arguments, const pinion_params &params, const unit_place &unit,
-                            uint32_t staged, const float *row_sums, int warpgroup, int first, int tokens,
-                            uint32_t rank) {
+PN_INLINE void finish_chunk(const pinion_pointers &arguments, const unit_place &unit, uint32_t staged,
+                            const float *row_sums, int warpgroup, int first, int tokens, uint32_t rank) {
   const int thread = threadIdx.x % 128, column0 = (unit.n0 + warpgroup * 64) / PN_ACCUMULATORS;
 #pragma unroll 1
   for (int vector = rank * 128 + thread; vector < tokens * EIGHTS; vector += 128 * PN_SPLIT) {
@@ -261,7 +292,7 @@ PN_INLINE void finish_chunk(const pinion_pointers &arguments, const pinion_param
 #pragma unroll
     for (int p = 0; p < PN_ACCUMULATORS; p++)
       staged_eight(staged + (token * PITCH + (eighth * PN_ACCUMULATORS + p) * 8) * 4, sums[p]);
-    finish_eight(arguments, params, sums, row_sums, place);
+    finish_eight(arguments, sums, row_sums, place);
   }
 }
 
@@ -290,47 +321,50 @@ PN_INLINE void sum_rows(const pinion_pointers &arguments, const pinion_params &p
   else                                                                                                                 \
     otherwise
 
-/* ---- The two roles ---- */
+/* ---- The roles ---- */
 
 typedef struct block_shared {
   uint32_t stages, staged, full, empty;
 } block_shared;
 
-/* Of one slice. The stage is to get its tokens too. */
-PN_INLINE void bring_weights(const block_shared &shared, int stage, const char *weights, int atoms) {
-  const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
-  barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
-#pragma unroll
-  for (int atom = 0; atom < PN_ATOMS; atom++)
-    if (atom < atoms)
-      copy_bulk(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, ATOM_BYTES, full);
-}
-
-/* One thread: waits for a free stage, asks for the slice of both operands. Weights depend on no launch: those that the
-   stages hold are asked for before the wait for the tokens. */
-PN_INLINE void bring_slices(const block_shared &shared, const char *packed, const void *map, uint32_t rank) {
-  const int early_slices = SLICES_HERE < PN_STAGES ? SLICES_HERE : PN_STAGES;
-  int stage = 0, early = 0;
+/* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch. */
+PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uint32_t rank) {
+  int stage = 0;
   uint32_t parity = 1;
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
     const int atoms = ATOMS_N - place.n0 / 64 < PN_ATOMS ? ATOMS_N - place.n0 / 64 : PN_ATOMS;
     const char *weights = packed + ((int64_t)(place.n0 / 64) * PN_SLICES + rank * SLICES_HERE) * ATOM_BYTES;
-    if (unit < gridDim.x / PN_SPLIT) { /* the first */
-      for (; early < early_slices; early++) bring_weights(shared, early, weights + early * ATOM_BYTES, atoms);
-      pn_wait_for_inputs();
-    }
 #pragma unroll 1
     for (int slice = 0; slice < SLICES_HERE; slice++, weights += ATOM_BYTES) {
-      if (early) {
-        early--; /* its weights are on their way */
-      } else {
-        barrier_wait(shared.empty + stage * 8, parity);
-        bring_weights(shared, stage, weights, atoms);
-      }
+      const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
+      barrier_wait(shared.empty + stage * 8, parity);
+      barrier_expect(full, atoms * ATOM_BYTES);
+#pragma unroll
+      for (int atom = 0; atom < PN_ATOMS; atom++)
+        if (atom < atoms)
+          copy_bulk(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, ATOM_BYTES, full);
+      if (++stage == PN_STAGES) stage = 0, parity ^= 1;
+    }
+  }
+}
+
+/* Another thread: the same for the tokens. */
+PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_t rank) {
+  int stage = 0;
+  uint32_t parity = 1;
+  pn_wait_for_inputs();
+#pragma unroll 1
+  for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
+    const unit_place place = place_of(unit);
+#pragma unroll 1
+    for (int slice = 0; slice < SLICES_HERE; slice++) {
+      const uint32_t full = shared.full + stage * 8;
+      barrier_wait(shared.empty + stage * 8, parity);
+      barrier_expect(full, TOKEN_BYTES);
       copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, (rank * SLICES_HERE + slice) * 64, place.m0,
-                place.b1, place.b0, shared.full + stage * 8);
+                place.b1, place.b0, full);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
@@ -389,7 +423,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const pinion_params &p
                        "f"(accumulator[(first / 8 + j) * 4 + element])
                        : "memory");
       CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
-      finish_chunk(arguments, params, place, staged, row_sums, warpgroup, first, tokens, rank);
+      finish_chunk(arguments, place, staged, row_sums, warpgroup, first, tokens, rank);
       CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
     }
   }
@@ -416,7 +450,7 @@ extern "C" __global__ void
   pn_let_next_start();
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < PN_STAGES; stage++) {
-      barrier_init(shared.full + stage * 8, 1);
+      barrier_init(shared.full + stage * 8, 2);
       barrier_init(shared.empty + stage * 8, PN_ATOMS);
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -426,8 +460,8 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
 #endif
-    if (threadIdx.x == CONSUMERS)
-      bring_slices(shared, (const char *)arguments.pointer[PN_RESULTS + 1], &map, rank);
+    if (threadIdx.x == CONSUMERS) bring_weights(shared, (const char *)arguments.pointer[PN_RESULTS + 1], rank);
+    if (threadIdx.x == CONSUMERS + 32) bring_tokens(shared, &map, rank);
   } else {
 #if PN_ATOMS > 1
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");

@@ -315,6 +315,38 @@ static const pinion_tensor_map *map_of_a(arena *a, const kernel_problem *problem
   return map;
 }
 
+/* Of argument i along dimension `d`; 0 where there is but one step, or none is left after joining. */
+static int64_t wgmma_stride(const kernel_problem *problem, const gemm_shape *shape, int i, int d) {
+  const int64_t size = d == PINION_GEMM_B0 ? shape->b0 : d == PINION_GEMM_B1 ? shape->b1 : problem->params.size[d];
+  return size == 1 && d != PINION_GEMM_M ? 0 : problem->params.stride[i][d];
+}
+
+/* Whether eight columns of argument i always exist, side by side, at a multiple of 16 bytes. */
+static bool lies_whole(const kernel_problem *problem, const gemm_shape *shape, int i) {
+  const int64_t step = 16 / (int64_t)pinion_dtype_size(problem->dtypes[i]);
+  bool whole = problem->aligned[i] && problem->params.size[PINION_GEMM_N] % 8 == 0 && step <= 8 &&
+               wgmma_stride(problem, shape, i, PINION_GEMM_N) == 1;
+  for (int d = PINION_GEMM_B0; d < PINION_GEMM_N; d++) whole &= wgmma_stride(problem, shape, i, d) % step == 0;
+  return whole;
+}
+
+static void define_strides(const kernel_problem *problem, const gemm_shape *shape, text *out) {
+  const int count = problem->params.arg_count, parts = pinion_gemm_parts(&problem->params);
+  text_append(out, "#define PN_STRIDES {");
+  for (int i = 0; i < count; i++)
+    for (int d = 0; d < PINION_GEMM_P; d++)
+      text_append(out, "%s%lld%s", d ? ", " : "{", (long long)wgmma_stride(problem, shape, i, d),
+                  d == PINION_GEMM_N ? "}, " : "");
+  text_append(out, "}\n#define PN_LIES_WHOLE {");
+  for (int i = 0; i < count; i++) { /* of a result: in every part */
+    bool whole = lies_whole(problem, shape, i);
+    for (int part = 1; i < problem->result_count && part < parts; part++)
+      whole &= lies_whole(problem, shape, (i + part * problem->result_count / parts) % problem->result_count);
+    text_append(out, "%d, ", whole);
+  }
+  text_append(out, "}\n");
+}
+
 static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_tile *tile, kernel_choice *choice) {
   const pinion_params *params = &problem->params;
   const gemm_shape shape = shape_of(problem);
@@ -334,6 +366,7 @@ static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_til
   text_append(defines, "#define PN_M %lld\n#define PN_H %lld\n#define PN_N %lld\n#define PN_SLICES %lld\n",
               (long long)shape.m, (long long)params->size[PINION_GEMM_H], (long long)params->size[PINION_GEMM_N],
               (long long)shape.slices);
+  define_strides(problem, &shape, defines);
   text_append(defines, "#define PN_PART_STARTS 0, %lld, %lld\n", (long long)params->integer[0],
               (long long)params->integer[1]);
   text_append(defines, "#define PN_ROW_SUM_FIRST %d\n#define PN_ROW_SUM_COUNT %d\n#define PN_ROW_SUM_LENGTH %lld\n",
