@@ -13,7 +13,9 @@
 
 /* ---- Arena ---- */
 
-enum { ARENA_CHUNK_BYTES = 1 << 20 };
+/* Chunks grow from the first size to the last: most arenas serve one function and hold little, and calloc clears all
+   that it gives. */
+enum { ARENA_FIRST_BYTES = 4 << 10, ARENA_CHUNK_BYTES = 1 << 20 };
 
 typedef struct arena_chunk {
   struct arena_chunk *next;
@@ -23,6 +25,7 @@ typedef struct arena_chunk {
 
 struct arena {
   arena_chunk *chunks; /* the head is the one being filled */
+  size_t next_bytes;   /* of the next chunk */
 };
 
 void *heap_alloc(size_t count, size_t element_bytes) {
@@ -40,7 +43,9 @@ char *heap_string(const char *string) {
 }
 
 arena *arena_create(void) {
-  return heap_alloc(1, sizeof(arena));
+  arena *a = heap_alloc(1, sizeof *a);
+  a->next_bytes = ARENA_FIRST_BYTES;
+  return a;
 }
 
 void arena_destroy(arena *a) {
@@ -52,6 +57,26 @@ void arena_destroy(arena *a) {
   free(a);
 }
 
+void arena_reset(arena *a) {
+  arena_chunk *kept = a->chunks;
+  if (!kept) return;
+  for (arena_chunk *chunk = kept->next, *next; chunk; chunk = next) {
+    next = chunk->next;
+    free(chunk);
+  }
+  kept->next = NULL;
+  memset(kept->data, 0, kept->used);
+  kept->used = 0;
+}
+
+/* A size for a chunk that holds `bytes` and more. */
+static size_t next_chunk_bytes(arena *a, size_t bytes) {
+  size_t size = a->next_bytes;
+  while (size < 2 * bytes) size *= 2;
+  a->next_bytes = 2 * size < ARENA_CHUNK_BYTES ? 2 * size : ARENA_CHUNK_BYTES;
+  return size;
+}
+
 void *arena_alloc(arena *a, size_t bytes) {
   size_t aligned = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
   arena_chunk *head = a->chunks;
@@ -60,11 +85,12 @@ void *arena_alloc(arena *a, size_t bytes) {
     head->used += aligned;
     return result;
   }
-  size_t size = aligned > ARENA_CHUNK_BYTES / 4 ? aligned : ARENA_CHUNK_BYTES;
+  bool is_large = aligned > ARENA_CHUNK_BYTES / 4;
+  size_t size = is_large ? aligned : next_chunk_bytes(a, aligned);
   arena_chunk *chunk = heap_alloc(1, sizeof(arena_chunk) + size);
   chunk->size = size;
   chunk->used = aligned;
-  if (head && size == aligned) { /* a large one of its own: keep filling the head */
+  if (head && is_large) { /* keep filling the head */
     chunk->next = head->next;
     head->next = chunk;
   } else {
@@ -87,13 +113,15 @@ char *arena_string(arena *a, const char *data, size_t length) {
 }
 
 char *arena_format(arena *a, const char *format, ...) {
+  char shown[256]; /* most texts fit, and are formatted once */
   va_list arguments;
   va_start(arguments, format);
-  int length = vsnprintf(NULL, 0, format, arguments);
+  size_t length = (size_t)vsnprintf(shown, sizeof shown, format, arguments);
   va_end(arguments);
-  char *result = arena_alloc(a, (size_t)length + 1);
+  if (length < sizeof shown) return arena_copy(a, shown, length + 1);
+  char *result = arena_alloc(a, length + 1);
   va_start(arguments, format);
-  vsnprintf(result, (size_t)length + 1, format, arguments);
+  vsnprintf(result, length + 1, format, arguments);
   va_end(arguments);
   return result;
 }
@@ -153,6 +181,7 @@ void text_free(text *t) {
 /* ---- Diagnostics ---- */
 
 status diagnose(diagnostics *d, status code, const char *node, const char *op_type, const char *format, ...) {
+  if (!d) return code;
   FILE *stream = d->stream ? d->stream : stderr;
   d->error_count++;
   fprintf(stream, "%s: ", d->file ? d->file : "pinion");

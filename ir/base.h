@@ -32,6 +32,7 @@ typedef enum status {
 typedef struct arena arena;
 arena *arena_create(void);
 void arena_destroy(arena *a); /* NULL is allowed */
+void arena_reset(arena *a);   /* ends what was allocated; keeps a chunk for what comes */
 void *arena_alloc(arena *a, size_t bytes);
 void *arena_copy(arena *a, const void *data, size_t bytes);
 char *arena_string(arena *a, const char *data, size_t length); /* NUL-terminated copy */
@@ -61,7 +62,7 @@ typedef struct diagnostics {
 } diagnostics;
 
 /* Prints and counts an error, and returns `code`, so that a caller can `return diagnose(...)`. `node` and `op_type` may
-   be NULL. */
+   be NULL. Without diagnostics (NULL) nothing is said: for those who only ask whether something is possible. */
 status diagnose(diagnostics *d, status code, const char *node, const char *op_type, const char *format, ...)
     PRINTF_LIKE(5, 6);
 

@@ -39,9 +39,8 @@ static bool infer_results(builder *b, op_kind kind, int operand_count, const Mli
                           const MlirNamedAttribute *attributes, int declared_count, const MlirType *declared,
                           tensor_type *out_types) {
   compilation *c = b->compilation;
-  tensor_type *types = arena_alloc(c->arena, (size_t)(operand_count + 1) * sizeof *types);
-  bool *present = arena_alloc(c->arena, (size_t)operand_count + 1);
-  tensor_type given[BUILD_MAX_RESULTS];
+  tensor_type types[operand_count + 1], given[BUILD_MAX_RESULTS];
+  bool present[operand_count + 1];
   for (int i = 0; i < operand_count; i++) {
     present[i] = !mlirValueIsNull(operands[i]);
     if (present[i] && !value_type(operands[i], &types[i])) {

@@ -25,6 +25,34 @@ static void arena_memory_is_zeroed_aligned_and_keeps_its_content(void **state) {
   arena_destroy(a);
 }
 
+static void a_reset_arena_gives_zeroed_memory_again(void **state) {
+  (void)state;
+  const size_t sizes[] = {1, 3000, 9000, 700000, 16};
+  arena *a = arena_create();
+  arena_reset(a);
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 5; i++) {
+      uint8_t *block = arena_alloc(a, sizes[i]);
+      for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(block[k], 0);
+      memset(block, 0xff, sizes[i]);
+    }
+    arena_reset(a);
+  }
+  arena_destroy(a);
+}
+
+static void a_formatted_text_may_be_of_any_length(void **state) {
+  (void)state;
+  arena *a = arena_create();
+  for (int width = 1; width < 2000; width *= 3) assert_int_equal(strlen(arena_format(a, "%*d", width, 7)), width);
+  arena_destroy(a);
+}
+
+static void without_diagnostics_nothing_is_said(void **state) {
+  (void)state;
+  assert_int_equal(diagnose(NULL, STATUS_BAD_INPUT, "node", NULL, "%d", 1), STATUS_BAD_INPUT);
+}
+
 static void a_grown_array_keeps_its_elements(void **state) {
   (void)state;
   arena *a = arena_create();
@@ -204,6 +232,9 @@ static void a_damaged_blob_file_is_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(arena_memory_is_zeroed_aligned_and_keeps_its_content),
+      cmocka_unit_test(a_reset_arena_gives_zeroed_memory_again),
+      cmocka_unit_test(a_formatted_text_may_be_of_any_length),
+      cmocka_unit_test(without_diagnostics_nothing_is_said),
       cmocka_unit_test(a_grown_array_keeps_its_elements),
       cmocka_unit_test(text_grows_past_its_first_buffer),
       cmocka_unit_test(diagnostics_name_file_node_and_op),
