@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#define PREFIX "pinion."
+
 /* Taken apart once, on first use; constant afterwards. */
 static op_info infos[OP_COUNT];
 static pthread_once_t infos_once = PTHREAD_ONCE_INIT;
@@ -34,20 +36,24 @@ static int parse_fields(const char *spec, op_field *out_fields) {
   return count;
 }
 
-static void parse_infos(void) {
-  static const struct {
-    const char *id, *operands, *results, *attributes, *equation, *doc;
-    op_level level;
-  } rows[] = {
+/* The table's rows as they stand in ops.def. */
+static const struct op_row {
+  const char *name;
+  size_t name_length;
+  op_level level;
+  const char *operands, *results, *attributes, *equation, *doc;
+} rows[OP_COUNT] = {
 #define OP(id, level, operands, results, attributes, equation, doc)                                                    \
-  {"pinion." #id, operands, results, attributes, equation, doc, LEVEL_##level},
+  {PREFIX #id, sizeof PREFIX #id - 1, LEVEL_##level, operands, results, attributes, equation, doc},
 #include "ops.def"
 #undef OP
-  };
+};
+
+static void parse_infos(void) {
   for (int i = 0; i < OP_COUNT; i++) {
     op_info *info = &infos[i];
-    info->name = rows[i].id;
-    info->short_name = rows[i].id + strlen("pinion.");
+    info->name = rows[i].name;
+    info->short_name = rows[i].name + strlen(PREFIX);
     info->level = rows[i].level;
     info->equation = rows[i].equation;
     info->doc = rows[i].doc;
@@ -66,12 +72,23 @@ const op_info *op_info_of(op_kind kind) {
   return &infos[kind];
 }
 
+op_kind op_kind_of(MlirOperation op) {
+  const MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+  const size_t last = name.length - 1;
+  for (int kind = 0; kind < OP_COUNT; kind++) /* few pass the first two tests: this is asked very often */
+    if (rows[kind].name_length == name.length && rows[kind].name[last] == name.data[last] &&
+        !memcmp(rows[kind].name, name.data, name.length))
+      return (op_kind)kind;
+  return OP_NONE;
+}
+
 const char *op_name(op_kind kind) {
-  return kind == OP_NONE ? "" : op_info_of(kind)->name;
+  return kind == OP_NONE ? "" : rows[kind].name;
 }
 
 op_level op_level_of(op_kind kind) {
-  return op_info_of(kind)->level;
+  assert((unsigned)kind < OP_COUNT);
+  return rows[kind].level;
 }
 
 /* ---- IRDL ---- */

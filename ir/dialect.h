@@ -27,5 +27,7 @@ typedef struct op_info {
 } op_info;
 
 const op_info *op_info_of(op_kind kind);
+/* How many operands an op of that row gives for one of the row's fields; negative if the op has too few. */
+intptr_t op_field_operands(MlirOperation op, const op_info *info, int field);
 
 #endif

@@ -90,6 +90,9 @@ void op_operand_range(MlirOperation op, const char *name, intptr_t *out_start, i
 /* A single or optional operand; a null value when absent. */
 MlirValue op_operand(MlirOperation op, const char *name);
 
+/* All attributes of an op, in the order of their names. */
+intptr_t op_attribute_count(MlirOperation op);
+MlirNamedAttribute op_attribute(MlirOperation op, intptr_t index);
 int64_t attr_i64(MlirOperation op, const char *name, int64_t otherwise);
 double attr_f64(MlirOperation op, const char *name, double otherwise);
 bool attr_bool(MlirOperation op, const char *name, bool otherwise);

@@ -180,13 +180,12 @@ static int spread_operands(verifier *v, MlirOperation op, const op_info *info, t
   int capacity = (int)total + info->operand_count, count = 0;
   tensor_type *types = arena_alloc(v->c->arena, (size_t)(capacity + 1) * sizeof *types);
   bool *present = arena_alloc(v->c->arena, (size_t)capacity + 1);
+  intptr_t at = 0;
   for (int i = 0; i < info->operand_count; i++) {
-    intptr_t start, found;
-    op_operand_range(op, info->operands[i].name, &start, &found);
-    if (start < 0 || found < 0 || start + found > total) return -1;
+    intptr_t found = op_field_operands(op, info, i);
     if (found == 0 && info->operands[i].arity != FIELD_VARIADIC) count++;
-    for (intptr_t k = 0; k < found; k++, count++) {
-      if (!value_type(mlirOperationGetOperand(op, start + k), &types[count])) return -1;
+    for (intptr_t end = at + found; at < end; at++, count++) {
+      if (!value_type(mlirOperationGetOperand(op, at), &types[count])) return -1;
       present[count] = true;
     }
   }
@@ -207,9 +206,9 @@ static void check_shapes(verifier *v, MlirOperation op, op_kind kind, const op_i
     violation(v, op, "operands and results must be static tensors of rank 8 at most");
     return;
   }
-  intptr_t attribute_count = mlirOperationGetNumAttributes(op);
+  intptr_t attribute_count = op_attribute_count(op);
   MlirNamedAttribute *attributes = arena_alloc(v->c->arena, (size_t)(attribute_count + 1) * sizeof *attributes);
-  for (intptr_t i = 0; i < attribute_count; i++) attributes[i] = mlirOperationGetAttribute(op, i);
+  for (intptr_t i = 0; i < attribute_count; i++) attributes[i] = op_attribute(op, i);
   shape_query query = {.arena = v->c->arena,
                        .operand_count = operand_count,
                        .operands = operands,
@@ -224,16 +223,14 @@ static void check_shapes(verifier *v, MlirOperation op, op_kind kind, const op_i
 
 /* Are there as many operands as the table allows? */
 static bool operands_fit(MlirOperation op, const op_info *info) {
-  intptr_t total = mlirOperationGetNumOperands(op), sum = 0;
+  intptr_t sum = 0;
   for (int i = 0; i < info->operand_count; i++) {
     field_arity arity = info->operands[i].arity;
-    intptr_t start, found;
-    op_operand_range(op, info->operands[i].name, &start, &found);
-    if (found < 0 || start != sum || (arity != FIELD_VARIADIC && found > 1) || (arity == FIELD_ONE && found != 1))
-      return false;
+    intptr_t found = op_field_operands(op, info, i);
+    if (found < 0 || (arity != FIELD_VARIADIC && found > 1) || (arity == FIELD_ONE && found != 1)) return false;
     sum += found;
   }
-  return sum == total;
+  return sum == mlirOperationGetNumOperands(op);
 }
 
 /* What holds of every op of ours before its rule is asked. */
@@ -273,6 +270,7 @@ static MlirWalkResult verify_form(MlirOperation op, void *user) {
 static MlirWalkResult verify_op(MlirOperation op, void *user) {
   verifier *v = user;
   op_kind kind = op_kind_of(op);
+  arena_reset(v->c->arena);
   if (kind == OP_NONE) {
     if (!is_of_mlir(op)) violation(v, op, "is no op of Pinion's IR");
     return MlirWalkResultAdvance;
@@ -290,7 +288,7 @@ static MlirWalkResult verify_op(MlirOperation op, void *user) {
 static status verify_by(compilation *c, MlirModule module, unsigned levels, MlirOperationWalkCallback check) {
   verifier v = {c, levels, STATUS_OK};
   arena *lasting = c->arena;
-  c->arena = arena_create(); /* what is gathered here is needed here only */
+  c->arena = arena_create(); /* what is gathered of an op is needed for that op only */
   mlirOperationWalk(mlirModuleGetOperation(module), check, &v, MlirWalkPreOrder);
   arena_destroy(c->arena);
   c->arena = lasting;

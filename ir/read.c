@@ -8,19 +8,6 @@ static MlirStringRef string_ref(const char *string) {
   return mlirStringRefCreateFromCString(string);
 }
 
-op_kind op_kind_of(MlirOperation op) {
-  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
-  static const char prefix[] = "pinion.";
-  const size_t prefix_length = sizeof prefix - 1;
-  if (name.length <= prefix_length || memcmp(name.data, prefix, prefix_length)) return OP_NONE;
-  for (int kind = 0; kind < OP_COUNT; kind++) {
-    const char *candidate = op_info_of((op_kind)kind)->name;
-    if (candidate[prefix_length] != name.data[prefix_length]) continue; /* most: this is asked very often */
-    if (!strncmp(candidate, name.data, name.length) && candidate[name.length] == 0) return (op_kind)kind;
-  }
-  return OP_NONE;
-}
-
 MlirOperation value_definition(MlirValue value) {
   return mlirValueIsAOpResult(value) ? mlirOpResultGetOwner(value) : (MlirOperation){NULL};
 }
@@ -55,21 +42,19 @@ static int64_t segment(MlirOperation op, int index) {
   return index < mlirDenseArrayGetNumElements(segments) ? mlirDenseI32ArrayGetElement(segments, index) : 0;
 }
 
+intptr_t op_field_operands(MlirOperation op, const op_info *info, int field) {
+  if (info->has_segments) return segment(op, field);
+  if (info->operands[field].arity == FIELD_ONE) return 1;
+  return mlirOperationGetNumOperands(op) - (info->operand_count - 1);
+}
+
 void op_operand_range(MlirOperation op, const char *name, intptr_t *out_start, intptr_t *out_count) {
   const op_info *info = op_info_of(op_kind_of(op));
-  intptr_t total = mlirOperationGetNumOperands(op), start = 0;
+  *out_start = 0;
   for (int i = 0; i < info->operand_count; i++) {
-    intptr_t count = 1;
-    if (info->has_segments)
-      count = segment(op, i);
-    else if (info->operands[i].arity != FIELD_ONE)
-      count = total - (info->operand_count - 1);
-    if (!strcmp(info->operands[i].name, name)) {
-      *out_start = start;
-      *out_count = count;
-      return;
-    }
-    start += count;
+    *out_count = op_field_operands(op, info, i);
+    if (!strcmp(info->operands[i].name, name)) return;
+    *out_start += *out_count;
   }
   *out_start = *out_count = 0;
 }
@@ -110,6 +95,22 @@ MlirStringRef attr_str(MlirOperation op, const char *name) {
 
 bool attr_str_is(MlirOperation op, const char *name, const char *value) {
   return mlirStringRefEqual(attr_str(op, name), string_ref(value));
+}
+
+/* Ops of ours have no properties, only attributes of the kind that MLIR calls discardable. To ask MLIR for any
+   attribute instead would sort a new dictionary each time. */
+static bool has_no_properties(MlirOperation op) {
+  static const char prefix[] = "pinion.";
+  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+  return name.length > sizeof prefix - 1 && !memcmp(name.data, prefix, sizeof prefix - 1);
+}
+
+intptr_t op_attribute_count(MlirOperation op) {
+  return has_no_properties(op) ? mlirOperationGetNumDiscardableAttributes(op) : mlirOperationGetNumAttributes(op);
+}
+
+MlirNamedAttribute op_attribute(MlirOperation op, intptr_t index) {
+  return has_no_properties(op) ? mlirOperationGetDiscardableAttribute(op, index) : mlirOperationGetAttribute(op, index);
 }
 
 int attr_i64s(MlirOperation op, const char *name, int64_t *out_values, int capacity) {

@@ -47,8 +47,8 @@ bool type_read(MlirType type, tensor_type *out_type) {
   if (rank > PINION_MAX_RANK) return false;
   *out_type = (tensor_type){.rank = (int)rank};
   for (int i = 0; i < rank; i++) {
-    if (mlirShapedTypeIsDynamicDim(type, i)) return false;
     out_type->dims[i] = mlirShapedTypeGetDimSize(type, i);
+    if (out_type->dims[i] == mlirShapedTypeGetDynamicSize()) return false;
   }
   return element_dtype(mlirShapedTypeGetElementType(type), &out_type->dtype);
 }

@@ -164,7 +164,11 @@ status weight_store_write(weight_store *store, diagnostics *d, const char *name,
   return result;
 }
 
+/* Below this the memory is not worth a system call. */
+enum { RELEASE_MINIMUM_BYTES = 256 << 10 };
+
 void weight_store_release(weight_store *store, const void *data, size_t bytes) {
+  if (bytes < RELEASE_MINIMUM_BYTES) return;
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)data, end = start + bytes;
   for (size_t i = 0; i < store->count; i++) {
     const mapped_file *mapping = &store->sources[i]->mapping;

@@ -198,7 +198,7 @@ static bool needs_repeat(const batching *t, MlirOperation op, intptr_t index, co
 static status grow_op(const batching *t, MlirOperation op) {
   compilation *c = t->context->compilation;
   builder b = builder_before(c, op);
-  intptr_t operand_count = mlirOperationGetNumOperands(op), attribute_count = mlirOperationGetNumAttributes(op);
+  intptr_t operand_count = mlirOperationGetNumOperands(op), attribute_count = op_attribute_count(op);
   intptr_t result_count = mlirOperationGetNumResults(op);
   tensor_type y = type_of(mlirOperationGetResult(op, 0));
   for (intptr_t i = 0; i < operand_count; i++)
@@ -209,7 +209,7 @@ static status grow_op(const batching *t, MlirOperation op) {
     mlirOperationStateAddOperands(&state, 1, &operand);
   }
   for (intptr_t i = 0; i < attribute_count; i++) {
-    MlirNamedAttribute attribute = mlirOperationGetAttribute(op, i);
+    MlirNamedAttribute attribute = op_attribute(op, i);
     MlirStringRef name = mlirIdentifierStr(attribute.name);
     if (name.length == 4 && memcmp(name.data, "onnx", 4) == 0) continue;
     mlirOperationStateAddAttributes(&state, 1, &attribute);

@@ -186,45 +186,49 @@ static MlirValue simplify_unary(rewriter *r, MlirOperation op) {
   return undone ? operand_of(inner, 0) : no_change;
 }
 
-static bool is_commutative(MlirOperation op) {
+static bool kind_is(MlirStringRef kind, const char *name) {
+  return kind.length == strlen(name) && memcmp(kind.data, name, kind.length) == 0;
+}
+
+static bool is_commutative(MlirStringRef kind) {
   static const char *const kinds[] = {"add", "mul", "min", "max", "and", "or", "xor", "eq", "ne"};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (attr_str_is(op, "kind", kinds[i])) return true;
+    if (kind_is(kind, kinds[i])) return true;
   return false;
 }
 
 /* Whether `x kind number` is x, for every x of the type. */
-static bool is_neutral(MlirOperation op, pinion_dtype dtype, double number) {
+static bool is_neutral(MlirStringRef kind, pinion_dtype dtype, double number) {
   bool negative_zero = number == 0 && signbit(number), real = dtype_is_float(dtype),
        boolean = dtype == PINION_DTYPE_bool;
-  if (attr_str_is(op, "kind", "add")) return number == 0 && (!real || negative_zero);
-  if (attr_str_is(op, "kind", "sub")) return number == 0 && (!real || !negative_zero);
-  if (attr_str_is(op, "kind", "mul") || attr_str_is(op, "kind", "div") || attr_str_is(op, "kind", "pow"))
-    return number == 1;
-  if (attr_str_is(op, "kind", "and")) return boolean && number == 1;
-  if (attr_str_is(op, "kind", "or") || attr_str_is(op, "kind", "xor")) return boolean && number == 0;
+  if (kind_is(kind, "add")) return number == 0 && (!real || negative_zero);
+  if (kind_is(kind, "sub")) return number == 0 && (!real || !negative_zero);
+  if (kind_is(kind, "mul") || kind_is(kind, "div") || kind_is(kind, "pow")) return number == 1;
+  if (kind_is(kind, "and")) return boolean && number == 1;
+  if (kind_is(kind, "or") || kind_is(kind, "xor")) return boolean && number == 0;
   return false;
 }
 
 /* Whether `x kind number` is `number`, for every x. */
-static bool is_absorbing(MlirOperation op, pinion_dtype dtype, double number) {
+static bool is_absorbing(MlirStringRef kind, pinion_dtype dtype, double number) {
   if (dtype != PINION_DTYPE_bool) return false;
-  return (attr_str_is(op, "kind", "and") && number == 0) || (attr_str_is(op, "kind", "or") && number == 1);
+  return (kind_is(kind, "and") && number == 0) || (kind_is(kind, "or") && number == 1);
 }
 
 static MlirValue simplify_binary(rewriter *r, MlirOperation op) {
   MlirValue a = operand_of(op, 0), b = operand_of(op, 1);
-  pinion_dtype dtype = type_of(a).dtype;
+  MlirStringRef kind = attr_str(op, "kind");
   double number;
-  if (is_leaf(a) && !is_leaf(b) && is_commutative(op)) {
+  if (is_leaf(a) && !is_leaf(b) && is_commutative(kind)) {
     mlirOperationSetOperand(op, 0, b);
     mlirOperationSetOperand(op, 1, a);
     return result_of(op);
   }
   if (value_uniform(r->compilation, b, &number)) {
-    if (is_neutral(op, dtype, number)) return as_result(r, op, a);
-    if (is_absorbing(op, dtype, number)) return as_result(r, op, b);
-    if (attr_str_is(op, "kind", "pow") && number == 2 && same_type(a, result_of(op))) {
+    pinion_dtype dtype = type_of(a).dtype;
+    if (is_neutral(kind, dtype, number)) return as_result(r, op, a);
+    if (is_absorbing(kind, dtype, number)) return as_result(r, op, b);
+    if (kind_is(kind, "pow") && number == 2 && same_type(a, result_of(op))) {
       builder before = builder_before(r->compilation, op);
       return build_binary(&before, "mul", a, a);
     }
@@ -264,9 +268,9 @@ static MlirValue retyped_constant(rewriter *r, MlirOperation op, MlirOperation c
 /* A weight has no shape of its own in its file. */
 static MlirValue retyped_weight(rewriter *r, MlirOperation op, MlirOperation weight) {
   if (!value_has_one_use(result_of(weight)) || attr_str_is(weight, "file", "@weights")) return no_change;
-  intptr_t count = mlirOperationGetNumAttributes(weight);
+  intptr_t count = op_attribute_count(weight);
   MlirNamedAttribute *attributes = arena_alloc(r->arena, (size_t)count * sizeof *attributes);
-  for (intptr_t i = 0; i < count; i++) attributes[i] = mlirOperationGetAttribute(weight, i);
+  for (intptr_t i = 0; i < count; i++) attributes[i] = op_attribute(weight, i);
   MlirType type = mlirValueGetType(result_of(op));
   builder b = builder_before(r->compilation, op);
   b.location = mlirOperationGetLocation(weight);

@@ -187,13 +187,13 @@ static status hoist_op(hoist *h, MlirOperation op) {
   compilation *c = h->context->compilation;
   builder b = builder_before(c, h->steps);
   b.location = mlirOperationGetLocation(op);
-  intptr_t operand_count = mlirOperationGetNumOperands(op), attribute_count = mlirOperationGetNumAttributes(op);
+  intptr_t operand_count = mlirOperationGetNumOperands(op), attribute_count = op_attribute_count(op);
   MlirValue *operands = arena_alloc(h->arena, (size_t)(operand_count + 1) * sizeof *operands);
   for (intptr_t i = 0; i < operand_count; i++) operands[i] = batched_operand(h, &b, op, i);
   MlirNamedAttribute *attributes = arena_alloc(h->arena, (size_t)(attribute_count + 1) * sizeof *attributes);
   int kept = 0;
   for (intptr_t i = 0; i < attribute_count; i++) {
-    MlirNamedAttribute attribute = mlirOperationGetAttribute(op, i);
+    MlirNamedAttribute attribute = op_attribute(op, i);
     MlirStringRef name = mlirIdentifierStr(attribute.name);
     if (name.length == 4 && memcmp(name.data, "onnx", 4) == 0) continue;
     attribute.attribute = batched_attribute(c->context, op, name, attribute.attribute);

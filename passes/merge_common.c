@@ -4,11 +4,12 @@
 
 #include <string.h>
 
-/* What two ops must share to compute the same: neither a weight's name nor which ONNX value a result is. */
-static bool attribute_counts(MlirOperation op, MlirNamedAttribute attribute) {
+/* Of two ops' attributes, those that must agree for the ops to compute the same: neither which ONNX value a result is,
+   nor a weight's name. */
+static bool attribute_counts(op_kind kind, MlirNamedAttribute attribute) {
   MlirStringRef name = mlirIdentifierStr(attribute.name);
   if (name.length != 4) return true;
-  return memcmp(name.data, "onnx", 4) != 0 && (op_kind_of(op) != OP_weight || memcmp(name.data, "name", 4) != 0);
+  return memcmp(name.data, "onnx", 4) != 0 && (kind != OP_weight || memcmp(name.data, "name", 4) != 0);
 }
 
 /* ---- Weights are the same if their bytes are: exporters repeat a transposed weight for every step ---- */
@@ -20,13 +21,9 @@ static const uint8_t *weight_bytes(compilation *c, MlirOperation op, size_t *out
   const void *data = NULL;
   if (!value_type(mlirOperationGetResult(op, 0), &type) || file.length == 0 || file.data[0] == '@') return NULL;
   *out_count = (size_t)type_bytes(&type);
-  FILE *nowhere = fopen("/dev/null", "w"); /* that a file is missing is for others to say */
-  if (!nowhere) return NULL;
-  diagnostics quiet = {.stream = nowhere};
-  status code = weight_store_read(c->weights, &quiet, arena_string(c->arena, file.data, file.length),
-                                  (uint64_t)attr_i64(op, "offset", 0), *out_count, &data);
-  fclose(nowhere);
-  return code == STATUS_OK ? data : NULL;
+  weight_store_read(c->weights, NULL, arena_string(c->arena, file.data, file.length), /* others say what is missing */
+                    (uint64_t)attr_i64(op, "offset", 0), *out_count, &data);
+  return data;
 }
 
 /* The head of a weight: enough to tell almost all apart, at one page fault each instead of gigabytes. */
@@ -49,7 +46,8 @@ static bool weights_agree(compilation *c, MlirOperation a, MlirOperation b) {
 /* ---- Any op ---- */
 
 static uint64_t op_hash(compilation *c, MlirOperation op) {
-  if (op_kind_of(op) == OP_weight) {
+  const op_kind kind = op_kind_of(op);
+  if (kind == OP_weight) {
     size_t count;
     const uint8_t *bytes = weight_bytes(c, op, &count);
     if (bytes) return weight_fingerprint(bytes, count);
@@ -60,9 +58,9 @@ static uint64_t op_hash(compilation *c, MlirOperation op) {
     const void *operand = mlirOperationGetOperand(op, i).ptr;
     hash = hash_bytes(hash, &operand, sizeof operand);
   }
-  for (intptr_t i = 0; i < mlirOperationGetNumAttributes(op); i++) {
-    MlirNamedAttribute attribute = mlirOperationGetAttribute(op, i);
-    if (attribute_counts(op, attribute))
+  for (intptr_t i = 0, count = op_attribute_count(op); i < count; i++) {
+    MlirNamedAttribute attribute = op_attribute(op, i);
+    if (attribute_counts(kind, attribute))
       hash = hash_bytes(hash, &attribute.attribute.ptr, sizeof attribute.attribute.ptr);
   }
   for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++) {
@@ -73,19 +71,22 @@ static uint64_t op_hash(compilation *c, MlirOperation op) {
 }
 
 /* The next attribute that counts, from *at on; false past the last. */
-static bool next_attribute(MlirOperation op, intptr_t *at, MlirNamedAttribute *out_attribute) {
-  for (intptr_t count = mlirOperationGetNumAttributes(op); *at < count;) {
-    *out_attribute = mlirOperationGetAttribute(op, (*at)++);
-    if (attribute_counts(op, *out_attribute)) return true;
+static bool next_attribute(MlirOperation op, op_kind kind, intptr_t count, intptr_t *at,
+                           MlirNamedAttribute *out_attribute) {
+  while (*at < count) {
+    *out_attribute = op_attribute(op, (*at)++);
+    if (attribute_counts(kind, *out_attribute)) return true;
   }
   return false;
 }
 
 bool ops_attributes_agree(MlirOperation a, MlirOperation b) {
+  const op_kind kind = op_kind_of(a);
+  const intptr_t count_a = op_attribute_count(a), count_b = op_attribute_count(b);
   MlirNamedAttribute x, y;
   intptr_t at_a = 0, at_b = 0;
   for (;;) { /* a dictionary is sorted by name */
-    bool more_a = next_attribute(a, &at_a, &x), more_b = next_attribute(b, &at_b, &y);
+    bool more_a = next_attribute(a, kind, count_a, &at_a, &x), more_b = next_attribute(b, kind, count_b, &at_b, &y);
     if (!more_a || !more_b) return more_a == more_b;
     if (!mlirIdentifierEqual(x.name, y.name) || !mlirAttributeEqual(x.attribute, y.attribute)) return false;
   }
