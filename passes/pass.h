@@ -57,10 +57,12 @@ typedef struct pipeline_options {
   bool timing;
   bool remarks;
   const target *target;
+  unsigned verified_levels; /* what module_verify or the importer holds the module for; 0: nothing is known */
 } pipeline_options;
 
-/* Runs a pipeline under MLIR's pass manager, verifying after each pass. Once the limit is reached, optional passes are
-   left out. Warns of a PLACE where the pass would have rewritten nothing; one where no op lies is a usage error. */
+/* Runs a pipeline under MLIR's pass manager, verifying after each pass that changed something. Once the limit is
+   reached, optional passes are left out. Warns of a PLACE where the pass would have rewritten nothing; one where no op
+   lies is a usage error. */
 status pipeline_run(compilation *c, MlirModule module, const pipeline_options *options);
 
 /* Names of the default pipeline for a target, in order, NULL-terminated. */

@@ -159,7 +159,7 @@ static status check_names(compilation *c, const pipeline_options *options) {
 
 /* One run of a pipeline, and one entry of it: what MLIR's callbacks are given. */
 typedef struct pipeline_state {
-  unsigned verified_levels; /* 0: nothing was verified yet */
+  unsigned verified_levels;
   compilation *compilation;
   const pipeline_options *options;
   rewrite_gate gate;
@@ -260,11 +260,13 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
   if (code == STATUS_OK) code = pass_list_make(c, options, &list);
   if (code != STATUS_OK) return code;
 
-  pipeline_state state = {.compilation = c, .options = options, .code = STATUS_OK};
+  pipeline_state state = {
+      .verified_levels = options->verified_levels, .compilation = c, .options = options, .code = STATUS_OK};
   code = gate_open(&state.gate, c, module, options);
   if (code != STATUS_OK) return code;
   MlirPassManager manager = mlirPassManagerCreate(c->context);
   MlirTypeIDAllocator identities = mlirTypeIDAllocatorCreate();
+  mlirPassManagerEnableVerifier(manager, false); /* run_pass verifies: MLIR's rules and ours */
   if (options->timing) mlirPassManagerEnableTiming(manager);
   for (size_t i = 0; i < list.count; i++) {
     pipeline_entry *entry = arena_alloc(c->arena, sizeof *entry);

@@ -44,10 +44,14 @@ static int recorded_flags(arena *a, const compile_arguments *arguments, const ch
   return count;
 }
 
+static bool is_ir_text(const compile_arguments *arguments) {
+  return has_suffix(arguments->model, ".mlir");
+}
+
 /* An ONNX model is imported; IR text (of any level, for debugging) is parsed. */
 static status read_module(compilation *c, const compile_arguments *arguments, MlirModule *out_module) {
   import_options options;
-  if (has_suffix(arguments->model, ".mlir")) {
+  if (is_ir_text(arguments)) {
     const status result = module_parse(c, arguments->model, out_module);
     return result == STATUS_OK ? module_verify(c, *out_module, LEVELS_FUSED | LEVELS_LAUNCH) : result;
   }
@@ -86,6 +90,7 @@ status compile_model(compilation *c, const compile_arguments *arguments) {
                                     .progress = arguments->progress ? show_progress : NULL};
   pipeline_flags pipeline = arguments->pipeline;
   pipeline.options.target = backend;
+  if (!is_ir_text(arguments)) pipeline.options.verified_levels = LEVELS_FUSED; /* ops as their shape rules allow */
   if (arguments->progress) show_progress(NULL, "import", 0);
   status result = compile_read(c, arguments, &module);
   if (result == STATUS_OK && arguments->progress) show_progress(NULL, "passes", 0);
