@@ -36,6 +36,8 @@ typedef struct outline {
   pointer_map positions;
   match_graph graph;
   bool *from_weights; /* per op */
+  int *operands;      /* of all ops, one after the other: the defining op's position, or ~k for argument k */
+  int *first_operand; /* per op, and one more: where its operands begin */
 } outline;
 
 /* Values of one type that every path from an argument passes, in order. */
@@ -46,68 +48,74 @@ typedef struct waist_list {
 
 /* ---- Waists ---- */
 
-/* Ops on some path from `source` to the function's results. */
-static bool *ops_between(outline *o, MlirValue source) {
-  int count = o->ops.count;
-  bool *forward = arena_alloc(o->arena, (size_t)count), *both = arena_alloc(o->arena, (size_t)count);
-  for (int i = 0; i < count; i++) {
-    for (intptr_t k = 0; !forward[i] && k < mlirOperationGetNumOperands(o->ops.ops[i]); k++) {
+/* What the walks over all ops, one for each argument, ask again and again. */
+static void list_operands(outline *o) {
+  size_t count = 0, capacity = 0;
+  o->first_operand = arena_alloc(o->arena, (size_t)(o->ops.count + 1) * sizeof *o->first_operand);
+  for (int i = 0; i < o->ops.count; i++) {
+    o->first_operand[i] = (int)count;
+    for (intptr_t k = 0; k < mlirOperationGetNumOperands(o->ops.ops[i]); k++) {
       MlirValue operand = mlirOperationGetOperand(o->ops.ops[i], k);
       int64_t at = value_position(&o->positions, operand);
-      forward[i] = at >= 0 ? forward[at] : mlirValueEqual(operand, source);
+      o->operands = arena_grow(o->arena, o->operands, count, &capacity, sizeof *o->operands);
+      o->operands[count++] = at >= 0 ? (int)at : ~(int)mlirBlockArgumentGetArgNumber(operand);
     }
   }
+  o->first_operand[o->ops.count] = (int)count;
+}
+
+/* Ops on some path from an argument to the function's results. */
+static bool *ops_between(const outline *o, int argument) {
+  int count = o->ops.count;
+  bool *forward = arena_alloc(o->arena, (size_t)count), *both = arena_alloc(o->arena, (size_t)count);
+  for (int i = 0; i < count; i++)
+    for (int k = o->first_operand[i]; !forward[i] && k < o->first_operand[i + 1]; k++)
+      forward[i] = o->operands[k] >= 0 ? forward[o->operands[k]] : o->operands[k] == ~argument;
   both[count - 1] = forward[count - 1]; /* the return */
-  for (int i = count - 1; i >= 0; i--) {
-    for (intptr_t k = 0; both[i] && k < mlirOperationGetNumOperands(o->ops.ops[i]); k++) {
-      int64_t at = value_position(&o->positions, mlirOperationGetOperand(o->ops.ops[i], k));
-      if (at >= 0 && forward[at]) both[at] = true;
-    }
-  }
+  for (int i = count - 1; i >= 0; i--)
+    for (int k = o->first_operand[i]; both[i] && k < o->first_operand[i + 1]; k++)
+      if (o->operands[k] >= 0 && forward[o->operands[k]]) both[o->operands[k]] = true;
   return both;
 }
 
-/* Position of the last use by an op on a path. */
-static int64_t last_use(const outline *o, const bool *between, MlirValue value) {
-  int64_t last = -1;
-  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
-    int64_t at = pointer_map_get(&o->positions, mlirOpOperandGetOwner(use).ptr);
-    if (at > last && between[at]) last = at;
+/* Per op on a path, the last position of a use on a path; of the argument, in *out_source. */
+static int *last_uses(const outline *o, const bool *between, int argument, int *out_source) {
+  int *last = arena_alloc(o->arena, (size_t)o->ops.count * sizeof *last);
+  for (int i = 0; i < o->ops.count; i++) {
+    for (int k = o->first_operand[i]; between[i] && k < o->first_operand[i + 1]; k++) {
+      if (o->operands[k] >= 0) last[o->operands[k]] = i;
+      if (o->operands[k] == ~argument) *out_source = i;
+    }
   }
   return last;
 }
 
-/* `source` and the values that all its paths to the results pass. A value is one exactly if nothing computed before it
-   is used after it: in any topological order, what lies before a waist are its ancestors. */
-static waist_list find_waists(outline *o, MlirValue source) {
-  bool *between = ops_between(o, source);
+static void waist_list_add(outline *o, waist_list *list, MlirValue value) {
+  list->values = arena_grow(o->arena, list->values, list->count, &list->capacity, sizeof value);
+  list->values[list->count++] = value;
+}
+
+/* An argument and the values that all its paths to the results pass. A value is one exactly if nothing computed before
+   it is used after it: in any topological order, what lies before a waist are its ancestors. */
+static waist_list find_waists(outline *o, MlirBlock block, int argument) {
+  bool *between = ops_between(o, argument);
   waist_list waists = {0};
   if (!between[o->ops.count - 1]) return waists;
-  waists.values = arena_grow(o->arena, NULL, 0, &waists.capacity, sizeof(MlirValue));
-  waists.values[waists.count++] = source;
-  int64_t open_until = last_use(o, between, source);
+  waist_list_add(o, &waists, mlirBlockGetArgument(block, argument));
+  int open_until = -1, *last = last_uses(o, between, argument, &open_until);
   for (int i = 0; i < o->ops.count - 1; i++) {
     if (!between[i]) continue;
-    intptr_t results = mlirOperationGetNumResults(o->ops.ops[i]);
-    if (results == 1 && open_until <= i) {
-      waists.values = arena_grow(o->arena, waists.values, waists.count, &waists.capacity, sizeof(MlirValue));
-      waists.values[waists.count++] = mlirOperationGetResult(o->ops.ops[i], 0);
-    }
-    for (intptr_t r = 0; r < results; r++) {
-      int64_t last = last_use(o, between, mlirOperationGetResult(o->ops.ops[i], r));
-      if (last > open_until) open_until = last;
-    }
+    if (open_until <= i && mlirOperationGetNumResults(o->ops.ops[i]) == 1)
+      waist_list_add(o, &waists, mlirOperationGetResult(o->ops.ops[i], 0));
+    if (last[i] > open_until) open_until = last[i];
   }
   return waists;
 }
 
 static waist_list waists_of_type(outline *o, const waist_list *all, MlirType type) {
   waist_list same = {0};
-  for (size_t i = 0; i < all->count; i++) {
-    if (!mlirTypeEqual(mlirValueGetType(all->values[i]), type)) continue;
-    same.values = arena_grow(o->arena, same.values, same.count, &same.capacity, sizeof(MlirValue));
-    same.values[same.count++] = all->values[i];
-  }
+  for (size_t i = 0; i < all->count; i++)
+    if (mlirTypeEqual(mlirValueGetType(all->values[i]), type)) waist_list_add(o, &same, all->values[i]);
   return same;
 }
 
@@ -161,10 +169,9 @@ static bool can_stack(const copy_match *match) {
 /* ---- The best chain ---- */
 
 typedef struct chain {
-  waist_list waists;
-  size_t first, stride;
-  int copies;     /* 0: none found */
-  int64_t saving; /* ops that outlining removes */
+  MlirValue init; /* the first copy's carried value */
+  copy_match match;
+  int64_t saving; /* ops that outlining removes; 0: none found */
 } chain;
 
 static const char *why_node(outline *o, MlirValue value) {
@@ -183,47 +190,58 @@ static bool neighbours_match(outline *o, const waist_list *waists, size_t first,
   return false;
 }
 
-static void consider_chain(outline *o, const waist_list *waists, size_t first, size_t stride, int copies, chain *best) {
-  copy_match match;
-  if (!match_chain(o, waists, first, stride, copies, &match)) {
-    pass_remark(o->context, PASS_NAME, "%d pieces match pairwise, but not together: %s", copies, match.why);
-    return;
-  }
-  const char *why = can_stack(&match) ? why_not_steps(o, &match) : "a value that differs has the highest rank there is";
+/* Weighs pieces that match. */
+static void consider_match(outline *o, const copy_match *match, MlirValue init, chain *best) {
+  const char *why = can_stack(match) ? why_not_steps(o, match) : "a value that differs has the highest rank there is";
   if (why) {
-    pass_remark(o->context, PASS_NAME, "%d pieces of %d ops: %s", copies, match.ordered_count, why);
+    pass_remark(o->context, PASS_NAME, "%d pieces of %d ops: %s", match->copies, match->ordered_count, why);
     return;
   }
-  int64_t saving = (int64_t)(copies - 1) * match.ordered_count;
-  if (saving > best->saving) *best = (chain){*waists, first, stride, copies, saving};
+  int64_t saving = (int64_t)(match->copies - 1) * match->ordered_count;
+  if (saving > best->saving) *best = (chain){init, *match, saving};
 }
 
-/* Runs of equal neighbours in one residue class of the waists. */
-static void consider_runs(outline *o, const waist_list *waists, size_t offset, size_t stride, chain *best) {
-  for (size_t first = offset; first + 2 * stride < waists->count;) {
+/* Runs of equal neighbours in one residue class of the waists, from `first` on. */
+static void consider_runs(outline *o, const waist_list *waists, size_t first, size_t stride, chain *best) {
+  copy_match match;
+  while (first + 2 * stride < waists->count) {
     int copies = 1;
     size_t at = first;
     while (at + 2 * stride < waists->count && neighbours_match(o, waists, at, stride)) {
       copies++;
       at += stride;
     }
-    if (copies >= 2) consider_chain(o, waists, first, stride, copies, best);
+    if (copies >= 2 && match_chain(o, waists, first, stride, copies, &match))
+      consider_match(o, &match, waists->values[first], best);
+    else if (copies >= 2)
+      pass_remark(o->context, PASS_NAME, "%d pieces match pairwise, but not together: %s", copies, match.why);
     first = at + stride;
   }
+}
+
+/* The waists from `offset` on, `stride` apart: mostly all of them bound copies, or else runs of them do. */
+static void consider_class(outline *o, const waist_list *waists, size_t offset, size_t stride, chain *best) {
+  if (offset + 2 * stride >= waists->count) return;
+  copy_match match;
+  const int copies = (int)((waists->count - 1 - offset) / stride);
+  if (match_chain(o, waists, offset, stride, copies, &match))
+    consider_match(o, &match, waists->values[offset], best);
+  else
+    consider_runs(o, waists, offset, stride, best);
 }
 
 static void consider_waists(outline *o, const waist_list *waists, chain *best) {
   for (size_t stride = 1; stride <= MAXIMUM_STRIDE && 2 * stride < waists->count; stride++) {
     int64_t before = best->saving;
-    for (size_t offset = 0; offset < stride; offset++) consider_runs(o, waists, offset, stride, best);
+    for (size_t offset = 0; offset < stride; offset++) consider_class(o, waists, offset, stride, best);
     if (best->saving > before) return; /* a longer period would only be several of these at once */
   }
 }
 
 static chain find_chain(outline *o, MlirBlock block) {
   chain best = {0};
-  for (intptr_t a = 0; a < mlirBlockGetNumArguments(block); a++) {
-    waist_list all = find_waists(o, mlirBlockGetArgument(block, a));
+  for (int a = 0; a < mlirBlockGetNumArguments(block); a++) {
+    waist_list all = find_waists(o, block, a);
     for (size_t i = 0; i < all.count; i++) { /* once for each type, at its first waist */
       MlirType type = mlirValueGetType(all.values[i]);
       bool seen = false;
@@ -381,13 +399,12 @@ status pass_outline_steps(pass_context *context, MlirModule module) {
   o.positions = op_positions(o.arena, &o.ops);
   o.graph = (match_graph){o.arena, &o.ops, &o.positions};
   o.from_weights = ops_from_weights(o.arena, &o.ops, &o.positions);
+  list_operands(&o);
 
   chain best = find_chain(&o, block);
   status code = STATUS_OK;
-  copy_match match;
-  if (best.copies >= 2 && match_chain(&o, &best.waists, best.first, best.stride, best.copies, &match) &&
-      pass_may_rewrite(context, step_location(&o, &match)))
-    code = build_steps(&o, &match, best.waists.values[best.first]);
+  if (best.saving > 0 && pass_may_rewrite(context, step_location(&o, &best.match)))
+    code = build_steps(&o, &best.match, best.init);
   arena_destroy(o.arena);
   return code;
 }
