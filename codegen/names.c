@@ -37,19 +37,19 @@ const char *io_field(const artifact *a, int buffer) {
 }
 
 static void append_literal(text *out, const char *string, bool is_json) {
-  text_append(out, "\"");
-  for (const unsigned char *at = (const unsigned char *)string; *at; at++) {
-    if (*at == '"' || *at == '\\') {
-      text_append(out, "\\%c", *at);
-    } else if (*at < 32 || *at == 127) {
-      char escaped[8];
-      snprintf(escaped, sizeof escaped, is_json ? "\\u%04x" : "\\%03o", *at);
-      text_append(out, "%s", escaped);
-    } else {
-      text_append_bytes(out, (const char *)at, 1);
-    }
+  text_append_bytes(out, "\"", 1);
+  for (const char *at = string; *at;) {
+    const char *plain = at;
+    while ((unsigned char)*at >= 32 && *at != 127 && *at != '"' && *at != '\\') at++;
+    text_append_bytes(out, plain, (size_t)(at - plain));
+    if (!*at) break;
+    const unsigned char special = (unsigned char)*at++;
+    if (special == '"' || special == '\\')
+      text_append(out, "\\%c", special);
+    else
+      text_append(out, is_json ? "\\u%04x" : "\\%03o", special);
   }
-  text_append(out, "\"");
+  text_append_bytes(out, "\"", 1);
 }
 
 void append_quoted(text *out, const char *string) {
