@@ -16,10 +16,9 @@ status import_functions_index(importer *im) {
   for (size_t i = 0; i < im->model->n_functions; ++i) {
     Onnx__FunctionProto *function = im->model->functions[i];
     const char *key = function_key(im->arena, function->domain, function->name, function->overload);
-    if (name_find(&im->functions, key))
+    if (!name_add(im->arena, &im->functions, key, function))
       return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "the function '%s' is defined twice",
                       function->name ? function->name : "");
-    name_add(im->arena, &im->functions, key, function);
   }
   return STATUS_OK;
 }

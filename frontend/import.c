@@ -38,23 +38,25 @@ static status materialise(importer *im, symbol *initializer) {
   return initializer->is_lost ? STATUS_OK : result;
 }
 
-/* The value that a name stands for; NULL, without a diagnostic, if nothing makes it. */
-static symbol *find_made(const scope *s, const char *name) {
-  symbol *found = name_find(&s->symbols, name);
-  return found && (found->is_made || found->initializer) ? found : NULL;
+/* Whether something makes what a name stands for. */
+static bool is_available(const symbol *found) {
+  return found && (found->is_made || found->initializer);
 }
 
-static void resolve_inputs(importer *im, const scope *s, import_node *n, bool *out_lost) {
+static void resolve_inputs(importer *im, import_node *n, bool *out_lost) {
   n->input_count = (int)n->proto->n_input;
   n->inputs = arena_alloc(im->arena, (size_t)(n->input_count + 1) * sizeof *n->inputs);
   for (int i = 0; i < n->input_count; ++i) {
     const char *name = n->proto->input[i];
-    symbol *found = *name ? find_made(s, name) : NULL;
-    if (*name && !found) node_bad(n, "its input '%s' is made by no node, input or initializer", name);
-    if (found && !found->is_made) n->result = materialise(im, found);
+    symbol *found = n->symbols->inputs[i];
+    if (!*name) continue;
+    if (!is_available(found))
+      node_bad(n, "its input '%s' is made by no node, input or initializer", name);
+    else if (!found->is_made)
+      n->result = materialise(im, found);
     if (n->result != STATUS_OK) return;
-    if (found) n->inputs[i] = found->value;
-    if (found) *out_lost |= found->is_lost;
+    n->inputs[i] = found->value;
+    *out_lost |= found->is_lost;
   }
 }
 
@@ -91,7 +93,7 @@ static void name_result(importer *im, MlirValue value, const char *name) {
 static void define_outputs(importer *im, const scope *s, import_node *n) {
   for (int i = 0; i < n->output_count; ++i) {
     if (!node_wants_output(n, i)) continue;
-    symbol *made = name_find(&s->symbols, n->proto->output[i]);
+    symbol *made = n->symbols->outputs[i];
     made->is_made = true;
     made->is_lost = n->result == STATUS_UNSUPPORTED;
     if (made->is_lost) continue;
@@ -136,12 +138,13 @@ static void import_by_table(import_node *n, const scope *s) {
 
 static status import_one(importer *im, const scope *s, size_t index) {
   import_node n = {.importer = im, .scope = s, .proto = s->nodes[index], .name = import_node_name(im, s, index)};
+  n.symbols = &s->node_symbols[index];
   bool is_lost = false;
   n.builder = (builder){.compilation = im->compilation, .block = im->block, .op_type = n.proto->op_type};
   n.builder.location = import_location(im, n.proto, n.name);
   n.output_count = (int)n.proto->n_output;
   n.outputs = arena_alloc(im->arena, (size_t)(n.output_count + 1) * sizeof *n.outputs);
-  resolve_inputs(im, s, &n, &is_lost);
+  resolve_inputs(im, &n, &is_lost);
   look_at_new_ops(im); /* initializers that are shapes */
   const Onnx__FunctionProto *function = import_function_of(im, n.proto);
   if (n.result != STATUS_OK) return n.result;
@@ -232,8 +235,8 @@ static status cast_output(importer *im, const Onnx__ValueInfoProto *output, Mlir
 }
 
 static status collect_output(importer *im, const scope *s, const Onnx__ValueInfoProto *output, MlirValue *out_value) {
-  symbol *found = find_made(s, output->name);
-  if (!found)
+  symbol *found = name_find(&s->symbols, output->name);
+  if (!is_available(found))
     return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL,
                     "output '%s' is made by no node, input or initializer", output->name);
   status result = found->is_made ? STATUS_OK : materialise(im, found);
@@ -248,28 +251,11 @@ static status collect_outputs(importer *im, const scope *s, const Onnx__GraphPro
   for (size_t i = 0; i < graph->n_output && result == STATUS_OK; ++i) {
     const char *name = graph->output[i]->name;
     if (!name || !*name) return bad_model(im, STATUS_BAD_INPUT, "an output of the graph has no name");
-    if (name_find(&seen, name)) return bad_model(im, STATUS_BAD_INPUT, "an output of the graph is listed twice");
-    name_add(im->arena, &seen, name, graph->output[i]);
+    if (!name_add(im->arena, &seen, name, graph->output[i]))
+      return bad_model(im, STATUS_BAD_INPUT, "an output of the graph is listed twice");
     result = collect_output(im, s, graph->output[i], &out_values[i]);
   }
   return result;
-}
-
-/* Shapes of intermediate values follow from the nodes; a file that says otherwise is told so, and imported. */
-static void compare_value_infos(importer *im, const scope *s, const Onnx__GraphProto *graph) {
-  FILE *stream = im->compilation->diagnostics.stream ? im->compilation->diagnostics.stream : stderr;
-  int wrong = 0;
-  for (size_t i = 0; i < graph->n_value_info; ++i) {
-    const Onnx__ValueInfoProto *info = graph->value_info[i];
-    const symbol *found = info->name ? name_find(&s->symbols, info->name) : NULL;
-    tensor_type type;
-    if (!found || mlirValueIsNull(found->value) || !value_type(found->value, &type) || import_type_agrees(info, &type))
-      continue;
-    if (wrong++ < 4)
-      fprintf(stream, "%s: warning: '%s' is declared with another shape than it has, %s\n",
-              im->compilation->diagnostics.file, info->name, shape_text(im->arena, &type));
-  }
-  if (wrong > 4) fprintf(stream, "%s: warning: and %d more values\n", im->compilation->diagnostics.file, wrong - 4);
 }
 
 /* ---- The module ---- */
@@ -336,7 +322,7 @@ static status import_graph(importer *im, scope *s, MlirRegion body, MlirModule *
   if (result == STATUS_OK) result = collect_outputs(im, s, graph, outputs);
   if (result == STATUS_OK) result = import_report_unsupported(im);
   if (result != STATUS_OK) return result;
-  compare_value_infos(im, s, graph);
+  import_compare_declared(im, s);
   for (size_t i = 0; i < graph->n_output; ++i) output_names[i] = graph->output[i]->name;
   *out_module = make_module(im, body, input_count, names, (int)graph->n_output, output_names, outputs);
   return STATUS_OK;

@@ -25,6 +25,11 @@ typedef struct symbol {
   bool is_lost;                         /* a node that we cannot import makes it, or something on the way to it */
 } symbol;
 
+/* What a node's names stand for: NULL for an empty name, and for an input that nothing defines. */
+typedef struct node_symbols {
+  symbol **inputs, **outputs;
+} node_symbols;
+
 typedef struct import_row import_row;
 typedef struct importer importer;
 
@@ -34,6 +39,7 @@ typedef struct scope {
   int64_t opset;      /* of the default domain */
   size_t node_count;
   Onnx__NodeProto *const *nodes;
+  node_symbols *node_symbols;          /* per node: outputs by scope_add_outputs, inputs by scope_schedule */
   const struct import_node *call;      /* of a function: the node that calls it; NULL in the graph */
   const Onnx__FunctionProto *function; /* NULL in the graph */
   int depth;                           /* of calls */
@@ -60,6 +66,7 @@ typedef struct import_node {
   importer *importer;
   const scope *scope;
   const Onnx__NodeProto *proto;
+  const node_symbols *symbols;
   const import_row *row;
   const char *name; /* never empty */
   int input_count, output_count;
@@ -169,5 +176,7 @@ status import_check_shapes(importer *im, const Onnx__GraphProto *graph);
 status import_input_type(importer *im, const Onnx__ValueInfoProto *input, tensor_type *out_type);
 /* Compares a declared type's static dimensions with the value's; false if they contradict. */
 bool import_type_agrees(const Onnx__ValueInfoProto *declared, const tensor_type *type);
+/* Warns of intermediate values that the file declares with other shapes than they have. */
+void import_compare_declared(importer *im, const scope *s);
 
 #endif

@@ -2,6 +2,7 @@
 /* Where an op comes from: `NODE_NAME@MODULE.PATH`. TorchScript writes the path into the node's name, dynamo into
  * metadata. */
 #include "import.h"
+#include "scan.h"
 
 #include <string.h>
 
@@ -49,25 +50,22 @@ static span scope_in_namespace(const char *path) {
   return length <= (size_t)(last - start) ? (span){start, length} : (span){"", 0};
 }
 
-/* "/layers.0/self_attn/q_proj/MatMul" lies in layers.0.self_attn.q_proj. */
-static char *scope_in_name(arena *a, const char *name) {
+/* The module that a node stands in: "model.layers.0" by its metadata, "layers/0" by its name; empty if neither says. */
+static span module_path(const Onnx__NodeProto *node, const char *name) {
+  const char *scopes = metadata(node, METADATA_SCOPES), *path = metadata(node, METADATA_NAMESPACE);
+  if (scopes) return scope_in_list(scopes);
+  if (path) return scope_in_namespace(path);
   const char *last = strrchr(name, '/');
-  if (*name != '/' || last == name) return NULL;
-  char *path = arena_string(a, name + 1, (size_t)(last - name - 1));
-  for (char *slash = strchr(path, '/'); slash; slash = strchr(slash, '/')) *slash = '.';
-  return path;
-}
-
-static const char *module_path(arena *a, const Onnx__NodeProto *node, const char *name) {
-  const char *scopes = metadata(node, "pkg.torch.onnx.name_scopes"), *path = metadata(node, "namespace");
-  span found = scopes ? scope_in_list(scopes) : path ? scope_in_namespace(path) : (span){"", 0};
-  if (found.length) return arena_string(a, found.start, found.length);
-  return scopes || path ? NULL : scope_in_name(a, name);
+  return *name == '/' && last > name ? (span){name + 1, (size_t)(last - name - 1)} : (span){"", 0};
 }
 
 MlirLocation import_location(importer *im, const Onnx__NodeProto *node, const char *name) {
-  const char *path = module_path(im->arena, node, name);
-  const char *full = path ? arena_format(im->arena, "%s@%s", name, path) : name;
+  const span path = module_path(node, name);
+  size_t length = strlen(name);
+  char *full = arena_alloc(im->arena, length + path.length + 1);
+  memcpy(full, name, length);
+  if (path.length) full[length++] = '@';
+  for (size_t i = 0; i < path.length; ++i) full[length++] = path.start[i] == '/' ? '.' : path.start[i];
   MlirContext context = im->compilation->context;
-  return mlirLocationNameGet(context, mlirStringRefCreateFromCString(full), mlirLocationUnknownGet(context));
+  return mlirLocationNameGet(context, mlirStringRefCreate(full, length), mlirLocationUnknownGet(context));
 }

@@ -3,35 +3,50 @@
 
 #include <string.h>
 
-/* FNV-1a, 64 bits. */
+/* Eight bytes at a time: names are long, and asked for several times each. */
 static uint64_t hash_name(const char *name) {
-  uint64_t hash = UINT64_C(0xcbf29ce484222325);
-  for (; *name; ++name) hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
-  return hash ^ hash >> 32;
+  size_t left = strlen(name);
+  uint64_t hash = left, word;
+  do {
+    size_t taken = left < sizeof word ? left : sizeof word;
+    word = 0;
+    memcpy(&word, name, taken);
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    hash ^= hash >> 32;
+    name += taken;
+    left -= taken;
+  } while (left > 0);
+  return hash;
 }
 
 /* The name's entry, or the free one where it belongs. */
-static name_entry *find_entry(const name_table *table, const char *name) {
-  for (size_t slot = hash_name(name);; ++slot) {
+static name_entry *find_entry(const name_table *table, const char *name, uint64_t hash) {
+  for (size_t slot = hash;; ++slot) {
     name_entry *entry = &table->entries[slot & (table->capacity - 1)];
-    if (!entry->name || strcmp(entry->name, name) == 0) return entry;
+    if (!entry->name || (entry->hash == hash && strcmp(entry->name, name) == 0)) return entry;
   }
 }
 
 void *name_find(const name_table *table, const char *name) {
-  return table->capacity ? find_entry(table, name)->item : NULL;
+  return table->capacity ? find_entry(table, name, hash_name(name))->item : NULL;
 }
 
 static void grow(arena *a, name_table *table) {
   name_table larger = {.count = table->count, .capacity = table->capacity ? 2 * table->capacity : 64};
   larger.entries = arena_alloc(a, larger.capacity * sizeof *larger.entries);
-  for (size_t i = 0; i < table->capacity; ++i)
-    if (table->entries[i].name) *find_entry(&larger, table->entries[i].name) = table->entries[i];
+  for (size_t i = 0; i < table->capacity; ++i) {
+    const name_entry *entry = &table->entries[i];
+    if (entry->name) *find_entry(&larger, entry->name, entry->hash) = *entry;
+  }
   *table = larger;
 }
 
-void name_add(arena *a, name_table *table, const char *name, void *item) {
+bool name_add(arena *a, name_table *table, const char *name, void *item) {
   if (4 * (table->count + 1) > 3 * table->capacity) grow(a, table);
-  *find_entry(table, name) = (name_entry){name, item};
+  const uint64_t hash = hash_name(name);
+  name_entry *entry = find_entry(table, name, hash);
+  if (entry->name) return false;
+  *entry = (name_entry){name, item, hash};
   table->count++;
+  return true;
 }

@@ -8,6 +8,7 @@
 typedef struct name_entry {
   const char *name; /* borrowed; NULL: a free slot */
   void *item;       /* borrowed */
+  uint64_t hash;
 } name_entry;
 
 /* Zero-initialised is empty. Its memory is the arena's. */
@@ -17,7 +18,7 @@ typedef struct name_table {
 } name_table;
 
 void *name_find(const name_table *table, const char *name); /* NULL if there is none */
-/* Adds a name that is not in the table. */
-void name_add(arena *a, name_table *table, const char *name, void *item);
+/* Adds a name; false if the table has it already. */
+bool name_add(arena *a, name_table *table, const char *name, void *item);
 
 #endif

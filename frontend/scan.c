@@ -16,24 +16,12 @@ typedef struct scanner {
   text *slim;
 } scanner;
 
-typedef struct cursor {
-  const uint8_t *at, *end;
-} cursor;
-
-/* One field as it lies in the file. */
-typedef struct wire_field {
-  const uint8_t *tag; /* first byte of the field */
-  uint32_t number;
-  uint32_t wire_type;
-  cursor payload; /* of a length-prefixed field: without its length */
-} wire_field;
-
 static status malformed(scanner *s, const uint8_t *at, const char *what) {
   return diagnose(s->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "malformed protobuf at byte %zu: %s",
                   (size_t)(at - s->start), what);
 }
 
-static bool read_varint(cursor *c, uint64_t *out_value) {
+static bool read_varint(wire_span *c, uint64_t *out_value) {
   uint64_t value = 0;
   for (unsigned shift = 0; shift < 64 && c->at < c->end; shift += 7) {
     uint8_t byte = *c->at++;
@@ -46,35 +34,51 @@ static bool read_varint(cursor *c, uint64_t *out_value) {
   return false;
 }
 
-static bool skip_bytes(cursor *c, uint64_t count) {
+static bool skip_bytes(wire_span *c, uint64_t count) {
   if (count > (uint64_t)(c->end - c->at)) return false;
   c->at += count;
   return true;
 }
 
-static status read_field(scanner *s, cursor *c, wire_field *out_field) {
-  uint64_t tag, value;
+/* NULL, or why there is no field at c->at; *out_field->tag is set in any case. */
+static const char *next_field(wire_span *c, wire_field *out_field) {
+  uint64_t tag;
   out_field->tag = c->at;
-  if (!read_varint(c, &tag)) return malformed(s, out_field->tag, "a field's tag is cut off");
-  if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff) return malformed(s, out_field->tag, "a field has no valid number");
+  out_field->value = 0;
+  if (!read_varint(c, &tag)) return "a field's tag is cut off";
+  if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff) return "a field has no valid number";
   out_field->number = (uint32_t)(tag >> 3);
   out_field->wire_type = tag & 7;
   out_field->payload.at = c->at;
   bool complete = false;
   switch (out_field->wire_type) {
-  case PROTOBUF_C_WIRE_TYPE_VARINT: complete = read_varint(c, &value); break;
+  case PROTOBUF_C_WIRE_TYPE_VARINT: complete = read_varint(c, &out_field->value); break;
   case PROTOBUF_C_WIRE_TYPE_64BIT: complete = skip_bytes(c, 8); break;
   case PROTOBUF_C_WIRE_TYPE_32BIT: complete = skip_bytes(c, 4); break;
   case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-    complete = read_varint(c, &value);
+    complete = read_varint(c, &out_field->value);
     out_field->payload.at = c->at;
-    complete = complete && skip_bytes(c, value);
+    complete = complete && skip_bytes(c, out_field->value);
     break;
-  default: return malformed(s, out_field->tag, "a field has an unknown wire type");
+  default: return "a field has an unknown wire type";
   }
   out_field->payload.end = c->at;
-  if (!complete) return malformed(s, out_field->tag, "a field ends beyond its message; the file may be truncated");
-  return STATUS_OK;
+  return complete ? NULL : "a field ends beyond its message; the file may be truncated";
+}
+
+static status read_field(scanner *s, wire_span *c, wire_field *out_field) {
+  const char *why = next_field(c, out_field);
+  return why ? malformed(s, out_field->tag, why) : STATUS_OK;
+}
+
+bool wire_next(wire_span *rest, wire_field *out_field) {
+  return rest->at < rest->end && !next_field(rest, out_field);
+}
+
+bool wire_find(wire_span message, uint32_t number, uint32_t wire_type, wire_field *out_field) {
+  while (wire_next(&message, out_field))
+    if (out_field->number == number && out_field->wire_type == wire_type) return true;
+  return false;
 }
 
 static uint32_t wire_type_of(ProtobufCType type) {
@@ -98,9 +102,24 @@ static bool wire_type_fits(const ProtobufCFieldDescriptor *field, uint32_t wire_
   return field->label == PROTOBUF_C_LABEL_REPEATED && wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
 }
 
-/* Text that a compiler has no use for, and that can be megabytes. */
-static bool is_left_out(const ProtobufCFieldDescriptor *field) {
-  return strcmp(field->name, "doc_string") == 0 || strcmp(field->name, "training_info") == 0;
+/* Whether an entry of metadata says where in the model a node stood. One whose key does not come first is kept. */
+static bool is_wanted_entry(wire_span entry) {
+  static const char *const keys[] = {METADATA_SCOPES, METADATA_NAMESPACE};
+  wire_field key;
+  if (!wire_next(&entry, &key) || key.number != 1) return true;
+  const size_t length = (size_t)(key.payload.end - key.payload.at);
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i)
+    if (length == strlen(keys[i]) && memcmp(key.payload.at, keys[i], length) == 0) return true;
+  return false;
+}
+
+/* What is never unpacked: text that a compiler has no use for, and that can be most of a file (stack traces of every
+   node), and declared types (declared.c reads them where they lie). */
+static bool is_left_out(const ProtobufCFieldDescriptor *field, const wire_field *wire) {
+  if (field->type == PROTOBUF_C_TYPE_STRING) return strcmp(field->name, "doc_string") == 0;
+  if (field->type != PROTOBUF_C_TYPE_MESSAGE) return false;
+  if (strcmp(field->name, "metadata_props") == 0) return !is_wanted_entry(wire->payload);
+  return strcmp(field->name, "value_info") == 0 || strcmp(field->name, "training_info") == 0;
 }
 
 static void append_varint(text *out, uint64_t value, int padded_bytes) {
@@ -126,7 +145,7 @@ static void append_raw_reference(scanner *s, const wire_field *field) {
   text_append_bytes(s->slim, (const char *)&reference, sizeof reference);
 }
 
-static status scan_fields(scanner *s, const ProtobufCMessageDescriptor *message, cursor c, int depth);
+static status scan_fields(scanner *s, const ProtobufCMessageDescriptor *message, wire_span c, int depth);
 
 static status scan_nested(scanner *s, const ProtobufCFieldDescriptor *field, const wire_field *wire, int depth) {
   append_tag(s->slim, wire);
@@ -155,8 +174,9 @@ static status check_given_once(scanner *s, const ProtobufCMessageDescriptor *mes
 static status scan_field(scanner *s, const ProtobufCMessageDescriptor *message, const wire_field *wire, uint64_t *seen,
                          int depth) {
   const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(message, wire->number);
-  if (!field || is_left_out(field)) return STATUS_OK;
+  if (!field) return STATUS_OK;
   if (!wire_type_fits(field, wire->wire_type)) return malformed(s, wire->tag, "a field has the wrong wire type");
+  if (is_left_out(field, wire)) return STATUS_OK;
   status result = check_given_once(s, message, field, wire, seen);
   if (result != STATUS_OK) return result;
   if (field->type == PROTOBUF_C_TYPE_MESSAGE) return scan_nested(s, field, wire, depth);
@@ -168,11 +188,11 @@ static status scan_field(scanner *s, const ProtobufCMessageDescriptor *message, 
   return STATUS_OK;
 }
 
-static status scan_fields(scanner *s, const ProtobufCMessageDescriptor *message, cursor c, int depth) {
+static status scan_fields(scanner *s, const ProtobufCMessageDescriptor *message, wire_span c, int depth) {
   if (depth > SCAN_MAX_DEPTH) return malformed(s, c.at, "messages are nested too deeply");
   uint64_t seen = 0;
   while (c.at < c.end) {
-    wire_field wire = {0};
+    wire_field wire;
     status result = read_field(s, &c, &wire);
     if (result == STATUS_OK) result = scan_field(s, message, &wire, &seen, depth);
     if (result != STATUS_OK) return result;
@@ -183,6 +203,6 @@ static status scan_fields(scanner *s, const ProtobufCMessageDescriptor *message,
 status scan_message(diagnostics *d, const ProtobufCMessageDescriptor *root, const uint8_t *bytes, size_t size,
                     text *out_slim) {
   scanner s = {d, bytes, out_slim};
-  cursor whole = {bytes, bytes + size};
+  wire_span whole = {bytes, bytes + size};
   return scan_fields(&s, root, whole, 1);
 }

@@ -21,13 +21,6 @@ typedef struct schedule {
   int ordered;
 } schedule;
 
-/* The node that makes input `index` of `node`, or -1. */
-static int producer_of(const schedule *s, int node, size_t index) {
-  const char *name = s->scope->nodes[node]->input[index];
-  const symbol *found = *name ? name_find(&s->scope->symbols, name) : NULL;
-  return found ? found->producer : -1;
-}
-
 static status report_cycle(schedule *s, int node) {
   text path = {0};
   int first = s->depth - 1;
@@ -43,6 +36,11 @@ static status report_cycle(schedule *s, int node) {
 }
 
 static void open_node(schedule *s, int node) {
+  const Onnx__NodeProto *proto = s->scope->nodes[node];
+  symbol **inputs = arena_alloc(s->importer->arena, (proto->n_input + 1) * sizeof(symbol *));
+  for (size_t i = 0; i < proto->n_input; ++i)
+    if (*proto->input[i]) inputs[i] = name_find(&s->scope->symbols, proto->input[i]);
+  s->scope->node_symbols[node].inputs = inputs;
   s->states[node] = NODE_OPEN;
   s->stack[s->depth++] = (visit){node, 0};
 }
@@ -59,7 +57,8 @@ static status visit_from(schedule *s, int root) {
       s->depth--;
       continue;
     }
-    int producer = producer_of(s, top->node, top->next_input++);
+    const symbol *input = s->scope->node_symbols[top->node].inputs[top->next_input++];
+    const int producer = input ? input->producer : -1;
     if (producer < 0 || s->states[producer] == NODE_DONE) continue;
     if (s->states[producer] == NODE_OPEN) return report_cycle(s, producer);
     open_node(s, producer);
@@ -77,25 +76,25 @@ status scope_schedule(importer *im, const scope *s, int *out_order) {
 }
 
 symbol *scope_define(importer *im, scope *s, const char *name) {
-  if (name_find(&s->symbols, name)) {
-    diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "the value '%s' is defined twice", name);
-    return NULL;
-  }
   symbol *made = arena_alloc(im->arena, sizeof *made);
   *made = (symbol){.name = name, .producer = -1};
-  name_add(im->arena, &s->symbols, name, made);
-  return made;
+  if (name_add(im->arena, &s->symbols, name, made)) return made;
+  diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "the value '%s' is defined twice", name);
+  return NULL;
 }
 
 status scope_add_outputs(importer *im, scope *s) {
+  s->node_symbols = arena_alloc(im->arena, (s->node_count + 1) * sizeof *s->node_symbols);
   for (size_t node = 0; node < s->node_count; ++node) {
-    for (size_t i = 0; i < s->nodes[node]->n_output; ++i) {
-      const char *name = s->nodes[node]->output[i];
-      if (!*name) continue;
-      symbol *made = scope_define(im, s, name);
-      if (!made) return STATUS_BAD_INPUT;
-      made->producer = (int)node;
+    const Onnx__NodeProto *proto = s->nodes[node];
+    symbol **outputs = arena_alloc(im->arena, (proto->n_output + 1) * sizeof(symbol *));
+    for (size_t i = 0; i < proto->n_output; ++i) {
+      if (!*proto->output[i]) continue;
+      outputs[i] = scope_define(im, s, proto->output[i]);
+      if (!outputs[i]) return STATUS_BAD_INPUT;
+      outputs[i]->producer = (int)node;
     }
+    s->node_symbols[node].outputs = outputs;
   }
   return STATUS_OK;
 }

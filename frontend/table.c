@@ -15,7 +15,8 @@ enum { ROW_COUNT = sizeof rows / sizeof rows[0] };
 
 const import_row *import_row_find(const char *op_type, int64_t opset) {
   for (int i = 0; i < ROW_COUNT; ++i)
-    if (strcmp(rows[i].op_type, op_type) == 0 && opset >= rows[i].first_opset && opset <= rows[i].last_opset)
+    if (rows[i].op_type[0] == op_type[0] && strcmp(rows[i].op_type, op_type) == 0 && opset >= rows[i].first_opset &&
+        opset <= rows[i].last_opset)
       return &rows[i];
   return NULL;
 }

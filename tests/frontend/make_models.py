@@ -424,6 +424,7 @@ def torchscript_names():
 @model
 def dynamo_names():
     listed = node("Relu", ["x"], ["relu"], "node_relu")
+    listed.metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File 'x.py', line 1, in forward\n    relu(x)")
     listed.metadata_props.add(
         key="pkg.torch.onnx.name_scopes", value="['', 'model.layers.3', \"model.layers.3.act\", 'relu']"
     )
@@ -437,8 +438,11 @@ def dynamo_names():
 
 @model
 def warned():
-    lying = build([node("Neg", ["x"], ["a"]), node("Neg", ["a"], ["y"])])
-    lying.graph.value_info.append(value("a", [7, 7]))
+    chain = ["x", "a", "b", "c", "d", "e", "f", "g", "h", "y"]
+    lying = build([node("Neg", [x], [y]) for x, y in zip(chain, chain[1:])])
+    true = [value("a", [2, 3]), value("b", ["n", 3]), value("c", None), value("nowhere", [7])]
+    lies = [value("d", [7, 7]), value("e", [2]), value("f", [2, 3, 1]), value("g", ["n", 4]), value("h", [])]
+    lying.graph.value_info.extend(true + lies)
     return lying
 
 
