@@ -12,6 +12,7 @@
  * proof goes through functions' arguments to all their callers, and through calls to what the function returns. The
  * rope's type is that of the ops; roundings between them disappear.
  */
+#include "callers.h"
 #include "match.h"
 
 #include <string.h>
@@ -72,43 +73,20 @@ static bool concat_has_equal_halves(compilation *c, MlirOperation op, int depth)
   return count == 2 && mlirValueEqual(mlirOperationGetOperand(op, 0), mlirOperationGetOperand(op, 1));
 }
 
-static MlirModule module_of(MlirOperation op) {
-  MlirOperation parent = mlirOperationGetParentOperation(op);
-  while (!mlirOperationIsNull(mlirOperationGetParentOperation(parent)))
-    parent = mlirOperationGetParentOperation(parent);
-  return mlirModuleFromOperation(parent);
-}
-
-static bool calls(MlirOperation op, MlirStringRef function) {
-  return (op_kind_of(op) == OP_steps || op_is_named(op, "func.call")) &&
-         mlirStringRefEqual(attr_str(op, "callee"), function);
-}
-
 /* Every caller passes such a value. The value that steps carry changes: it is none. */
 static bool argument_has_equal_halves(compilation *c, MlirValue value, int depth) {
-  MlirOperation function = mlirBlockGetParentOperation(mlirBlockArgumentGetOwner(value));
-  if (mlirOperationIsNull(mlirOperationGetParentOperation(function))) return false;
   const intptr_t number = mlirBlockArgumentGetArgNumber(value);
-  MlirBlock functions = mlirModuleGetBody(module_of(function));
-  int callers = 0;
-  for (MlirOperation f = mlirBlockGetFirstOperation(functions); !mlirOperationIsNull(f);
-       f = mlirOperationGetNextInBlock(f))
-    for (MlirOperation op = mlirBlockGetFirstOperation(function_body(f)); !mlirOperationIsNull(op);
-         op = mlirOperationGetNextInBlock(op)) {
-      if (!calls(op, attr_str(function, "sym_name"))) continue;
-      callers++;
-      const bool carried = op_kind_of(op) == OP_steps && number == 0;
-      if (carried || !halves_equal(c, mlirOperationGetOperand(op, number), depth)) return false;
-    }
-  return callers > 0;
+  op_list callers = argument_callers(c->arena, value);
+  bool all = callers.count > 0;
+  for (int i = 0; all && i < callers.count; i++)
+    all = !caller_carries(callers.ops[i], number) &&
+          halves_equal(c, mlirOperationGetOperand(callers.ops[i], number), depth);
+  return all;
 }
 
-static bool call_result_has_equal_halves(compilation *c, MlirOperation call, intptr_t number, int depth) {
-  if (!op_is_named(call, "func.call")) return false;
-  MlirStringRef name = attr_str(call, "callee");
-  MlirOperation callee = module_function(module_of(call), arena_string(c->arena, name.data, name.length));
-  return !mlirOperationIsNull(callee) &&
-         halves_equal(c, mlirOperationGetOperand(block_terminator(function_body(callee)), number), depth);
+static bool call_result_has_equal_halves(compilation *c, MlirValue result, int depth) {
+  MlirValue returned = returned_value(c->arena, result);
+  return !mlirValueIsNull(returned) && halves_equal(c, returned, depth);
 }
 
 /* Whether element i of each row, along the last dimension, equals element i + D/2. */
@@ -130,7 +108,7 @@ static bool halves_equal(compilation *c, MlirValue value, int depth) {
   case OP_transpose:
   case OP_slice:
   case OP_gather: return keeps_last_dimension(op) && operands_have_equal_halves(c, op, 1, depth + 1);
-  case OP_NONE: return call_result_has_equal_halves(c, op, mlirOpResultGetResultNumber(value), depth + 1);
+  case OP_NONE: return call_result_has_equal_halves(c, value, depth + 1);
   default: return false;
   }
 }
