@@ -14,7 +14,8 @@
  *
  * A part of a product cannot take an epilogue, or be written to a place of its own: a part whose only reader is
  * elementwise, and one that a concatenation, a call or a return wants, each cost a launch. The pass fires where there
- * are fewer launches with that than without. Gate and up, which meet in one product, hence stay two.
+ * are fewer launches with that than without; and where a part is rotated, because fuse-rope-kv then gives all of them
+ * places of their own. Gate and up, which meet in one product, hence stay two.
  */
 #include "graph.h"
 
@@ -159,10 +160,21 @@ static bool costs_launch(MlirValue value) {
   return has_place(value) || (!mlirOperationIsNull(user) && is_elementwise(user));
 }
 
+/* Whether, behind transposes and reshapes, the value is rotated. */
+static bool is_rotated(MlirValue value) {
+  MlirOperation user = only_user(value);
+  while (!mlirOperationIsNull(user) && (op_kind_of(user) == OP_transpose || op_kind_of(user) == OP_reshape))
+    user = only_user(mlirOperationGetResult(user, 0));
+  return !mlirOperationIsNull(user) && op_kind_of(user) == OP_rope;
+}
+
 /* The group's values are what they are after all rows have been taken. */
 static bool pays(const fusion *f) {
   int launches = 1;
-  for (int i = 0; i < f->count; i++) launches += costs_launch(f->group[i].value);
+  for (int i = 0; i < f->count; i++) {
+    if (is_rotated(f->group[i].value)) return true;
+    launches += costs_launch(f->group[i].value);
+  }
   return launches < f->count;
 }
 

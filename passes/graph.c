@@ -102,6 +102,32 @@ int64_t value_position(const pointer_map *positions, MlirValue value) {
   return pointer_map_get(positions, mlirOpResultGetOwner(value).ptr);
 }
 
+bool value_move_before(MlirValue value, MlirOperation anchor) {
+  MlirOperation last = value_definition(value);
+  if (mlirOperationIsNull(last) || mlirOperationIsBeforeInBlock(last, anchor)) return true;
+  arena *a = arena_create();
+  op_list between = {0}; /* anchor .. last */
+  size_t capacity = 0;
+  for (MlirOperation op = anchor;; op = mlirOperationGetNextInBlock(op)) {
+    between.ops = arena_grow(a, between.ops, (size_t)between.count, &capacity, sizeof op);
+    between.ops[between.count++] = op;
+    if (mlirOperationEqual(op, last)) break;
+  }
+  pointer_map positions = op_positions(a, &between);
+  bool *needed = arena_alloc(a, (size_t)between.count);
+  needed[between.count - 1] = true;
+  for (int i = between.count - 1; i > 0; i--)
+    for (intptr_t k = 0; needed[i] && k < mlirOperationGetNumOperands(between.ops[i]); k++) {
+      const int64_t at = value_position(&positions, mlirOperationGetOperand(between.ops[i], k));
+      if (at >= 0) needed[at] = true;
+    }
+  const bool free = !needed[0];
+  for (int i = 1; free && i < between.count; i++)
+    if (needed[i]) mlirOperationMoveBefore(between.ops[i], anchor);
+  arena_destroy(a);
+  return free;
+}
+
 static bool op_may_be_weight(MlirOperation op) {
   op_kind kind = op_kind_of(op);
   return kind != OP_NONE && kind != OP_steps && op_level_of(kind) != LEVEL_LAUNCH;

@@ -39,6 +39,10 @@ pointer_map op_positions(arena *a, const op_list *ops);
 /* Index in `positions` of the op that defines `value`; -1 for a block argument or an op outside. */
 int64_t value_position(const pointer_map *positions, MlirValue value);
 
+/* Moves what `value` is computed from in front of `anchor`, of the same block, as far as it stands behind it. False,
+   with nothing moved, if it depends on `anchor`. */
+bool value_move_before(MlirValue value, MlirOperation anchor);
+
 /* ---- Clean-up that other passes need as well; both return how many ops went away ---- */
 int block_erase_dead(MlirBlock block);
 int block_merge_common(pass_context *context, MlirBlock block);

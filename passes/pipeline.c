@@ -39,11 +39,12 @@ const char *const *pipeline_default(void) {
       "narrow-operands",      /* after recognise: it looks for uncast products; before fusions, which take its casts */
       "eliminate-dead",       /* results of stages that nothing reads, before their weights are listed */
       "batch-vision",         /* after outline-stages made the calls */
-      "fuse-qkv",             /* before fuse-pointwise: the rows that it takes along are single ops */
+      "fuse-qkv",             /* after recognise-rope: what is rotated is joined in any case */
       "eliminate-common",     /* outlining cloned weights and constants into each function */
       "fuse-pointwise",       /* after all that wants to see single ops */
       "fuse-epilogue",        /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
       "fuse-gate-up",         /* after fuse-epilogue: finds the one product in the other's epilogue */
+      "fuse-rope-kv",         /* after fuse-epilogue: the biases go along */
       "outline-weights",      /* after all fusions: they join, permute and scale weights with ordinary ops */
       "eliminate-dead",       /* nothing dead may become a launch */
       "lower-to-launches",
