@@ -115,13 +115,6 @@ PN_INLINE unit_place place_of(int unit) {
 
 /* ---- The epilogue: eight neighbouring n of one token at a time ---- */
 
-#define STORAGE(name, storage, bytes) typedef storage storage_##name;
-PINION_DTYPES(STORAGE)
-
-typedef struct eight {
-  uint4 part[4];
-} eight;
-
 /* Strides of argument i along b0, b1, m, h and n. */
 PN_INLINE constexpr int64_t stride_of(int i, int d) {
   constexpr int64_t strides[][PINION_GEMM_P] = PN_STRIDES;
@@ -135,29 +128,24 @@ PN_INLINE constexpr bool lies_whole(int i) {
 
 /* Eight elements `stride` apart, of which the first `count` exist. */
 template <typename storage, bool whole>
-PN_INLINE void load_eight(eight *out, const void *base, int64_t index, int64_t stride, int count) {
-  const storage *from = (const storage *)base + index;
+PN_INLINE void load_eight(pn_eight *out, const void *base, int64_t index, int64_t stride, int count) {
   if (whole) {
-#pragma unroll
-    for (int i = 0; i < ((int)sizeof(storage) + 1) / 2; i++)
-      out->part[i] = count ? ((const uint4 *)from)[i] : uint4{0, 0, 0, 0};
-    return;
-  }
-#pragma unroll
-  for (int e = 0; e < 8; e++) ((storage *)out->part)[e] = e < count ? from[e * stride] : (storage)0;
-}
-template <typename storage, bool whole>
-PN_INLINE void store_eight(const eight *values, void *base, int64_t index, int64_t stride, int count) {
-  storage *to = (storage *)base + index;
-  if (whole) {
-#pragma unroll
-    for (int i = 0; i < ((int)sizeof(storage) + 1) / 2; i++)
-      if (count) ((uint4 *)to)[i] = values->part[i];
+    if (count) pn_load_eight<storage>(out, base, index);
     return;
   }
 #pragma unroll
   for (int e = 0; e < 8; e++)
-    if (e < count) to[e * stride] = ((const storage *)values->part)[e];
+    ((storage *)out->part)[e] = e < count ? ((const storage *)base)[index + e * stride] : (storage)0;
+}
+template <typename storage, bool whole>
+PN_INLINE void store_eight(const pn_eight *values, void *base, int64_t index, int64_t stride, int count) {
+  if (whole) {
+    if (count) pn_store_eight<storage>(values, base, index);
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 8; e++)
+    if (e < count) ((storage *)base)[index + e * stride] = ((const storage *)values->part)[e];
 }
 
 /* Where eight elements lie: `at` with the group counted from the start of its part. */
@@ -193,15 +181,15 @@ template <int i> PN_INLINE int64_t operand_offset(const eight_place &place) {
 }
 
 #define LOAD_EIGHT(j, i, type)                                                                                         \
-  eight operand_##j;                                                                                                   \
-  load_eight<storage_##type, lies_whole(i)>(&operand_##j, arguments.pointer[i], operand_offset<i>(place),              \
+  pn_eight operand_##j = {};                                                                                                  \
+  load_eight<pn_storage_##type, lies_whole(i)>(&operand_##j, arguments.pointer[i], operand_offset<i>(place),              \
                                             stride_of(i, PINION_GEMM_N), place.count);
 #define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operand_##j.part, e);
 #define TAKE_ROW_SUM(j, i, type) const float x##j = row_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + place.token];
-#define DECLARE_EIGHT(j, i, type) eight result_##j;
+#define DECLARE_EIGHT(j, i, type) pn_eight result_##j;
 #define GIVE(j, i, type) pn_store_##type(result_##j.part, e, r##j);
 #define STORE_EIGHT(j, i, type)                                                                                        \
-  store_eight<storage_##type, lies_whole(i)>(&result_##j, arguments.pointer[i + place.part * PART_RESULTS],            \
+  store_eight<pn_storage_##type, lies_whole(i)>(&result_##j, arguments.pointer[i + place.part * PART_RESULTS],            \
                                              result_offset<i>(place), (part_stride<i, PINION_GEMM_N>(place.part)),       \
                                              place.count);
 #define DECLARE_COLUMN_SUM(j, i, type) float sum_##j = 0;
@@ -242,10 +230,10 @@ PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums
   PN_BODY_RESULTS(STORE_EIGHT)
   PN_COLUMN_SUMS(STORE_COLUMN_SUM)
 #else
-  eight result_0;
+  pn_eight result_0;
 #pragma unroll
   for (int e = 0; e < 8; e++) PN_PASTE(pn_store_, PN_T0)(result_0.part, e, sums[0][e]);
-  store_eight<PN_PASTE(storage_, PN_T0), lies_whole(0)>(&result_0, arguments.pointer[0], result_offset<0>(place),
+  store_eight<PN_PASTE(pn_storage_, PN_T0), lies_whole(0)>(&result_0, arguments.pointer[0], result_offset<0>(place),
                                                         stride_of(0, PINION_GEMM_N), place.count);
 #endif
 }

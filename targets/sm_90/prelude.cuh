@@ -198,6 +198,26 @@ template <typename value_type> PN_INLINE void pn_store_bool(void *base, int64_t 
 #define PN_LOAD(i, index) PN_PASTE(pn_load_, PN_T##i)(arguments.pointer[i], index)
 #define PN_STORE(i, index, value) PN_PASTE(pn_store_, PN_T##i)(arguments.pointer[i], index, value)
 
+/* ---- Eight elements, of any type, as they lie in memory ---- */
+#define PN_STORAGE(name, storage, bytes) typedef storage pn_storage_##name;
+PINION_DTYPES(PN_STORAGE)
+
+typedef struct pn_eight {
+  uint4 part[4];
+} pn_eight;
+
+/* They lie side by side, at a multiple of 16 bytes. An element is at least two bytes. */
+template <typename storage> PN_INLINE void pn_load_eight(pn_eight *out, const void *base, int64_t index) {
+  const uint4 *from = (const uint4 *)((const storage *)base + index);
+#pragma unroll
+  for (int i = 0; i < (int)sizeof(storage) / 2; i++) out->part[i] = from[i];
+}
+template <typename storage> PN_INLINE void pn_store_eight(const pn_eight *values, void *base, int64_t index) {
+  uint4 *to = (uint4 *)((storage *)base + index);
+#pragma unroll
+  for (int i = 0; i < (int)sizeof(storage) / 2; i++) to[i] = values->part[i];
+}
+
 /* ---- Scalar functions that bodies call: float, and float64 as NAME_f64 ---- */
 #define PN_UNARY(name, float_value, double_value)                                                                      \
   PN_INLINE float pn_##name(float x) {                                                                                 \

@@ -549,11 +549,44 @@ static bool choose_softmax(const kernel_problem *problem, kernel_choice *choice,
   return true;
 }
 
-static bool choose_norm(const kernel_problem *problem, kernel_choice *choice, const char **out_why) {
-  int row = problem->params.rank - 1;
+/* Whether the rows of all arguments lie side by side, eight elements at a time at multiples of 16 bytes. */
+static bool rows_lie_whole(const kernel_problem *problem) {
+  const int row = problem->params.rank - 1;
+  bool whole = problem->params.size[row] % 8 == 0;
+  for (int i = 0; i < problem->params.arg_count; i++) {
+    const int64_t *stride = problem->params.stride[i], bytes = (int64_t)pinion_dtype_size(problem->dtypes[i]);
+    whole &= problem->aligned[i] && stride[row] == 1 && is_float(problem->dtypes[i]);
+    for (int d = 0; d < row; d++) whole &= stride[d] * bytes % 16 == 0;
+  }
+  return whole;
+}
+
+/* Why a row cannot be held in a warp's registers, or NULL. */
+static const char *registers_refusal(const kernel_problem *problem) {
+  enum { MOST_IN_REGISTERS = 2048 };
+  const int64_t length = problem->params.size[problem->params.rank - 1];
+  if (!rows_lie_whole(problem)) return "rows that are kept in registers lie side by side at multiples of 16 bytes";
+  if (!strcmp(float_accumulator_type(problem), "double")) return "rows that are kept in registers are no f64";
+  return length > MOST_IN_REGISTERS ? "a warp's registers hold no row of more than 2048 elements" : NULL;
+}
+
+static bool choose_norm(const kernel_problem *problem, const char *tile, kernel_choice *choice, const char **out_why) {
+  enum { BLOCK = 64 };
+  const int row = problem->params.rank - 1;
+  const int64_t rows = points(problem, 0, row), length = problem->params.size[row];
   *out_why = "norm kinds are layer and rms";
-  choose_rows("norm.cu", points(problem, 0, row), problem->params.size[row], float_accumulator_type(problem), choice);
-  return !strcmp(problem->kind, "layer") || !strcmp(problem->kind, "rms");
+  if (strcmp(problem->kind, "layer") && strcmp(problem->kind, "rms")) return false;
+  *out_why = registers_refusal(problem);
+  if (tile && (strcmp(tile, "registers") || *out_why)) return false;
+  if (*out_why) {
+    choose_rows("norm.cu", rows, length, float_accumulator_type(problem), choice);
+    return true;
+  }
+  choice->source = "norm_registers.cu";
+  choice->tile = "registers";
+  set_grid(choice, round_up_division(rows, BLOCK / 32), BLOCK, true);
+  text_append(&choice->defines, "#define PN_LENGTH %d\n#define PN_BLOCK_THREADS %d\n", (int)length, BLOCK);
+  return true;
 }
 
 static bool choose_reduce(const kernel_problem *problem, kernel_choice *choice, const char **out_why) {
@@ -582,8 +615,8 @@ static bool choose_cumsum(const kernel_problem *problem, kernel_choice *choice, 
 static family_choice *const family_choices[PINION_FAMILY_COUNT] = {
     [PINION_FAMILY_POINTWISE] = choose_pointwise, [PINION_FAMILY_SOFTMAX] = choose_softmax,
     [PINION_FAMILY_REDUCE] = choose_reduce,       [PINION_FAMILY_CUMSUM] = choose_cumsum,
-    [PINION_FAMILY_NORM] = choose_norm,           [PINION_FAMILY_GATHER] = choose_gather,
-    [PINION_FAMILY_IM2COL] = choose_im2col,       [PINION_FAMILY_ROPE] = choose_rope,
+    [PINION_FAMILY_GATHER] = choose_gather,       [PINION_FAMILY_IM2COL] = choose_im2col,
+    [PINION_FAMILY_ROPE] = choose_rope,
 };
 
 static bool choose(arena *a, const kernel_problem *problem, const char *tile, kernel_choice *out_choice,
@@ -595,6 +628,7 @@ static bool choose(arena *a, const kernel_problem *problem, const char *tile, ke
   switch (problem->family) {
   case PINION_FAMILY_GEMM: chosen = choose_gemm(a, problem, tile, out_choice, out_why); break;
   case PINION_FAMILY_ATTENTION: chosen = choose_attention(a, problem, tile, out_choice, out_why); break;
+  case PINION_FAMILY_NORM: chosen = choose_norm(problem, tile, out_choice, out_why); break;
   default: chosen = family_choices[problem->family](problem, out_choice, out_why);
   }
   if (!chosen) text_free(&out_choice->defines);

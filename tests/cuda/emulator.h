@@ -122,6 +122,9 @@ static bool __any_sync(unsigned, bool value) {
 }
 
 /* ---- Numbers ---- */
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };

@@ -55,6 +55,8 @@ static const problem_case cases[] = {
     {"norm_layer", PINION_FAMILY_NORM, "layer", 1, "f32 f32 f32 f32", {NULL}, NULL, false, 40},
     {"norm_layer_bf16", PINION_FAMILY_NORM, "layer", 1, "bf16 bf16 bf16 bf16", {NULL}, NULL, false, 40},
     {"norm_rms_bf16", PINION_FAMILY_NORM, "rms", 1, "bf16 bf16 f32", {NULL}, NULL, false, 40},
+    {"norm_layer_whole", PINION_FAMILY_NORM, "layer", 1, "bf16 f32 f32 f32", {NULL}, "registers", false, 40},
+    {"norm_rms_whole", PINION_FAMILY_NORM, "rms", 1, "bf16 bf16 bf16 bf16", {NULL}, "registers", false, 40},
     {"norm_rms_f64", PINION_FAMILY_NORM, "rms", 1, "f64 f64", {NULL}, NULL, false, 40},
     {"attention_f32", PINION_FAMILY_ATTENTION, "", 1, "f32 f32 f32 f32", {NULL}, NULL, false, 60},
     {"attention_mask", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 f32", {NULL}, NULL, false, 60},
@@ -134,7 +136,7 @@ typedef struct maker {
 
 /* Whether shapes are compiled into the kernels of a case: each problem is one then, a second. */
 static bool is_shaped(const problem_case *k) {
-  return k->tile && (!strncmp(k->tile, "wgmma", 5) || k->family == PINION_FAMILY_ATTENTION);
+  return k->tile && (!strncmp(k->tile, "wgmma", 5) || k->family != PINION_FAMILY_GEMM);
 }
 
 /* The kernel of a problem: one whose source is the same but for the name, or a new one unless the case has enough

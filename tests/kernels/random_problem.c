@@ -185,6 +185,14 @@ static void shape_rope(pinion_params *params) {
   set_sizes(params, 4, sizes);
 }
 
+/* Half of them as the compiler lays rows out. */
+static void shape_norm(pinion_params *params, dimension_use *use) {
+  shape_rows(params, 1500);
+  params->scalar[0] = 1e-5;
+  use->in_rows = one_in(2);
+  if (use->in_rows) params->size[params->rank - 1] = 8 * random_between(1, one_in(2) ? 256 : 40);
+}
+
 static void random_shape(const problem_case *k, pinion_params *params, dimension_use *use) {
   memset(use, 1, sizeof *use);
   use->in_rows = use->heads_inside = false;
@@ -195,9 +203,9 @@ static void random_shape(const problem_case *k, pinion_params *params, dimension
   case PINION_FAMILY_GATHER: shape_gather(params, use); break;
   case PINION_FAMILY_IM2COL: shape_im2col(params, use); break;
   case PINION_FAMILY_ROPE: shape_rope(params); break;
+  case PINION_FAMILY_NORM: shape_norm(params, use); break;
   default:
     shape_rows(params, 1500);
-    params->scalar[0] = 1e-5;
     params->integer[0] = k->family == PINION_FAMILY_REDUCE ? random_between(0, params->rank) : random_between(0, 1);
   }
   /* A result has a place for each element of its space, and none for what is summed over. */
