@@ -309,7 +309,9 @@ static void outline_prefix(stages *s, MlirOperation before) {
 status pass_outline_stages(pass_context *context, MlirModule module) {
   MlirOperation function = module_function(module, "main");
   if (mlirOperationIsNull(function) || mlirBlockIsNull(function_body(function))) return STATUS_OK;
-  if (!mlirOperationIsNull(module_function(module, "weights"))) return STATUS_OK; /* too late: calls go to the head */
+  static const char *const made[] = {"vision", "prefix", "weights"}; /* it has run, or is late: calls go to the head */
+  for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+    if (!mlirOperationIsNull(module_function(module, made[i]))) return STATUS_OK;
   stages s = {.context = context, .arena = arena_create(), .module = module, .block = function_body(function)};
   stages_read(&s);
   MlirOperation head = s.ops.ops[0]; /* alive until what is dead goes */

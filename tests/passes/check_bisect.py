@@ -60,7 +60,7 @@ def write_model(path):
 class Bisect(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        os.environ["CFLAGS"] = "-O1"  # of what make builds
+        os.environ["CFLAGS"] = "-O0"  # of what make builds
         shutil.rmtree(WORK, ignore_errors=True)
         os.makedirs(WORK)
         cls.model = os.path.join(WORK, "model.onnx")

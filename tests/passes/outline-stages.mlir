@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // RUN: split-file %s %t
 // RUN: pinion opt --passes=outline-stages %t/two_cameras.mlir | FileCheck %t/two_cameras.mlir
+// RUN: pinion opt --passes=outline-stages,outline-stages %t/two_cameras.mlir | FileCheck %t/two_cameras.mlir
 // RUN: pinion opt --passes=outline-stages %t/other_weights.mlir | FileCheck %t/other_weights.mlir
 // RUN: pinion opt --passes=outline-stages %t/joined.mlir | FileCheck %t/joined.mlir
 // RUN: pinion opt --passes=outline-stages %t/no_images.mlir | FileCheck %t/no_images.mlir

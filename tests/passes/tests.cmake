@@ -28,3 +28,9 @@ add_test(NAME passes.bisect
   COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_bisect.py $<TARGET_FILE:pinion>
           $<TARGET_FILE:pinion_broken_recognise_activation> $<TARGET_FILE:pinion_broken_lower_to_launches>
           ${CMAKE_BINARY_DIR}/tests/bisect)
+# Random graphs and random lists of passes; more with --graphs and other --seed.
+add_executable(eval_subsets ${CMAKE_CURRENT_LIST_DIR}/eval_subsets.c)
+target_link_libraries(eval_subsets PRIVATE pinion_compiler)
+add_test(NAME passes.random
+  COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_random.py --eval-subsets=$<TARGET_FILE:eval_subsets>
+          --work=${CMAKE_BINARY_DIR}/tests/passes-random)
