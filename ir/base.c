@@ -157,20 +157,25 @@ void text_append_bytes(text *t, const char *data, size_t length) {
   t->data[t->length] = 0;
 }
 
-void text_append(text *t, const char *format, ...) {
-  va_list arguments;
+void text_append_list(text *t, const char *format, va_list arguments) {
+  va_list again;
   text_reserve(t, 0);
   size_t room = t->capacity - t->length;
-  va_start(arguments, format);
+  va_copy(again, arguments);
   int length = vsnprintf(t->data + t->length, room, format, arguments);
-  va_end(arguments);
   if ((size_t)length >= room) { /* it did not fit: once more, with room */
     text_reserve(t, (size_t)length);
-    va_start(arguments, format);
-    vsnprintf(t->data + t->length, (size_t)length + 1, format, arguments);
-    va_end(arguments);
+    vsnprintf(t->data + t->length, (size_t)length + 1, format, again);
   }
+  va_end(again);
   t->length += (size_t)length;
+}
+
+void text_append(text *t, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  text_append_list(t, format, arguments);
+  va_end(arguments);
 }
 
 void text_free(text *t) {

@@ -51,6 +51,7 @@ typedef struct text {
   size_t length, capacity;
 } text;
 void text_append(text *t, const char *format, ...) PRINTF_LIKE(2, 3);
+void text_append_list(text *t, const char *format, va_list arguments) PRINTF_LIKE(2, 0);
 void text_append_bytes(text *t, const char *data, size_t length);
 void text_free(text *t);
 

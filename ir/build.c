@@ -11,20 +11,6 @@ builder builder_before(compilation *c, MlirOperation op) {
       .compilation = c, .block = mlirOperationGetBlock(op), .before = op, .location = mlirOperationGetLocation(op)};
 }
 
-MlirStringRef location_name(MlirLocation location) {
-  if (mlirLocationIsAName(location)) return mlirIdentifierStr(mlirLocationNameGetName(location));
-  if (mlirLocationIsAFused(location)) {
-    intptr_t count = mlirLocationFusedGetNumLocations(location);
-    MlirLocation parts[count > 0 ? count : 1];
-    mlirLocationFusedGetLocations(location, parts);
-    for (intptr_t i = 0; i < count; i++) {
-      MlirStringRef name = location_name(parts[i]);
-      if (name.length) return name;
-    }
-  }
-  return (MlirStringRef){"", 0};
-}
-
 static status refuse(const builder *b, op_kind kind, const char *why) {
   compilation *c = b->compilation;
   MlirStringRef name = location_name(b->location);

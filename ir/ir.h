@@ -121,6 +121,9 @@ typedef struct builder {
 
 /* The first name in a location ("NODE@MODULE.PATH"), through fused ones; empty if there is none. Borrowed. */
 MlirStringRef location_name(MlirLocation location);
+/* The name locations in a location, in order, each once; returns how many. *out_parts is the arena's. (MLIR keeps fused
+   locations flat.) */
+int location_parts(arena *a, MlirLocation location, MlirLocation **out_parts);
 
 /* A builder that inserts before `op`, with op's location. */
 builder builder_before(compilation *c, MlirOperation op);

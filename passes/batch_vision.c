@@ -15,8 +15,6 @@
 
 #include <string.h>
 
-#define PASS_NAME "batch-vision"
-
 typedef struct batching {
   pass_context *context;
   arena *arena;
@@ -155,10 +153,9 @@ static bool function_batches(const batching *t) {
   for (int i = 0; i < t->ops.count - 1; i++) {
     MlirOperation op = t->ops.ops[i];
     if (t->from_weights[i] || op_batches(t, op)) continue;
-    MlirStringRef name = location_name(mlirOperationGetLocation(op)),
-                  kind = mlirIdentifierStr(mlirOperationGetName(op));
-    pass_remark(t->context, PASS_NAME, "%.*s (%.*s) does not treat dimension 0 as a batch", (int)name.length, name.data,
-                (int)kind.length, kind.data);
+    pass_missed(t->context, mlirOperationGetLocation(op),
+                "its %s does not compute each part of dimension 0 from the same part of its operands",
+                op_name(op_kind_of(op)));
     return false;
   }
   MlirOperation end = t->ops.ops[t->ops.count - 1];
@@ -334,7 +331,7 @@ static status batch_function(pass_context *context, arena *a, MlirModule module,
   t.positions = op_positions(a, &t.ops);
   t.from_weights = ops_from_weights(a, &t.ops, &t.positions);
   if (!arguments_are_ready(&t.calls)) {
-    pass_remark(context, PASS_NAME, "a call needs what is computed after the first one");
+    pass_missed(context, function_location(&t), "a call needs what is computed after the first one");
     return STATUS_OK;
   }
   if (!function_batches(&t) || !pass_may_rewrite(context, function_location(&t))) return STATUS_OK;

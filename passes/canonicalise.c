@@ -561,7 +561,7 @@ static void visit(rewriter *r, MlirOperation op) {
     return;
   }
   rule *apply = rules[op_kind_of(op)];
-  if (!apply || !pass_may_rewrite(r->context, mlirOperationGetLocation(op))) return;
+  if (!apply || !pass_may_simplify(r->context, mlirOperationGetLocation(op))) return;
   intptr_t count = mlirOperationGetNumOperands(op);
   MlirValue old[3] = {{0}}; /* operands that an in-place change may drop */
   for (intptr_t i = 0; i < count && i < 3; i++) old[i] = operand_of(op, i);

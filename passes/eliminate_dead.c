@@ -127,7 +127,7 @@ static int shrink_function(const callee *f) {
   bool *arguments = arena_alloc(f->arena, (size_t)argument_count + 1);
   bool *results = arena_alloc(f->arena, (size_t)result_count + 1);
   int dropped = 0;
-  if (!pass_may_rewrite(f->context, mlirOperationGetLocation(f->function))) return 0;
+  if (!pass_may_simplify(f->context, mlirOperationGetLocation(f->function))) return 0;
   for (intptr_t i = 0; i < result_count; i++) dropped += results[i] = result_is_unused(f, i);
   drop_operands(end, f->arena, results);
   block_erase_dead(f->block);
@@ -173,7 +173,7 @@ status pass_eliminate_dead(pass_context *context, MlirModule module) {
   arena *a = arena_create();
   op_list functions = module_functions(a, module);
   for (int i = 0; i < functions.count; i++)
-    if (pass_may_rewrite(context, mlirOperationGetLocation(functions.ops[i])))
+    if (pass_may_simplify(context, mlirOperationGetLocation(functions.ops[i])))
       context->changes += block_erase_dead(function_body(functions.ops[i]));
   context->changes += shrink_functions(context, a, module);
   while (remove_one_function(a, module)) context->changes++;

@@ -96,7 +96,7 @@ static status fuse_block(pass_context *context, MlirBlock block) {
     MlirOperation matmul = find_matmul(&positions, from_weights, op);
     if (mlirOperationIsNull(matmul)) continue;
     if (!epilogue_body(context->compilation, matmul, op, built)) {
-      pass_remark(context, "fuse-epilogue", "an epilogue has too many operands or instructions");
+      pass_missed(context, mlirOperationGetLocation(op), "the epilogue has too many operands or instructions");
       continue;
     }
     code = build_gemm(context, matmul, op, built);

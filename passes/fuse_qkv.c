@@ -22,8 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PASS_NAME "fuse-qkv"
-
 typedef struct sibling {
   MlirOperation matmul;
   MlirValue value; /* its result, or what was made of that by the rows that were taken along */
@@ -293,11 +291,8 @@ static status fuse_block(pass_context *context, MlirBlock block) {
     find_group(&f, i);
     if (f.count < 2) continue;
     if (!group_pays(&f)) {
-      MlirStringRef name = location_name(mlirOperationGetLocation(f.ops.ops[i]));
-      pass_remark(
-          context, PASS_NAME,
-          "%.*s: %d projections of one input stay apart: their epilogues and places would cost as many launches",
-          (int)name.length, name.data, f.count);
+      pass_missed(context, group_location(&f),
+                  "the epilogues and places of these %d projections of one input would cost as many launches", f.count);
       continue;
     }
     if (!pass_may_rewrite(context, group_location(&f))) continue;

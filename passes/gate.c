@@ -2,9 +2,8 @@
 /* Which rewrites are made: see gate.h. */
 #include "gate.h"
 
-#include "graph.h"
+#include "remarks.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- Places ---- */
@@ -25,14 +24,13 @@ static bool name_has(MlirStringRef name, const char *place) {
 }
 
 bool location_lies_in(MlirLocation location, const char *place) {
-  if (mlirLocationIsAName(location)) return name_has(mlirIdentifierStr(mlirLocationNameGetName(location)), place);
-  if (!mlirLocationIsAFused(location)) return false;
-  const unsigned count = mlirLocationFusedGetNumLocations(location);
-  MlirLocation *parts = heap_alloc(count + 1, sizeof *parts);
-  mlirLocationFusedGetLocations(location, parts);
+  arena *a = arena_create();
+  MlirLocation *parts;
+  const int count = location_parts(a, location, &parts);
   bool found = false;
-  for (unsigned i = 0; i < count && !found; i++) found = location_lies_in(parts[i], place);
-  free(parts);
+  for (int i = 0; i < count && !found; i++)
+    found = name_has(mlirIdentifierStr(mlirLocationNameGetName(parts[i])), place);
+  arena_destroy(a);
   return found;
 }
 
@@ -99,7 +97,7 @@ status gate_end(rewrite_gate *gate, int changes) {
                   "a bug in Pinion: '%s' rewrote the module without asking pass_may_rewrite", gate->pass->name);
 }
 
-bool pass_may_rewrite(pass_context *context, MlirLocation location) {
+bool pass_may_simplify(pass_context *context, MlirLocation location) {
   rewrite_gate *gate = context->gate;
   if (!gate || gate->pass->required) return true;
   gate->asked = true;
@@ -115,5 +113,11 @@ bool pass_may_rewrite(pass_context *context, MlirLocation location) {
     gate->limit->pass = gate->pass->name;
     gate->limit->location = location;
   }
+  return true;
+}
+
+bool pass_may_rewrite(pass_context *context, MlirLocation location) {
+  if (!pass_may_simplify(context, location)) return false;
+  remark_fired(context->remarks, location);
   return true;
 }

@@ -180,6 +180,17 @@ void op_copy_identity(MlirOperation from, MlirOperation to) {
 
 /* ---- Locations ---- */
 
+const char *op_label(compilation *c, MlirOperation op) {
+  const MlirStringRef name = location_name(mlirOperationGetLocation(op));
+  if (name.length) return arena_format(c->arena, "'%.*s'", (int)name.length, name.data);
+  const MlirStringRef kind = mlirIdentifierStr(mlirOperationGetName(op));
+  return arena_format(c->arena, "a %.*s", (int)kind.length, kind.data);
+}
+
+const char *also_reads(compilation *c, MlirOperation reader, MlirOperation maker) {
+  return arena_format(c->arena, "%s also reads what %s computes", op_label(c, reader), op_label(c, maker));
+}
+
 MlirLocation location_fuse(MlirContext context, int count, const MlirLocation *locations) {
   return count == 1 ? locations[0] : mlirLocationFusedGet(context, count, locations, (MlirAttribute){0});
 }

@@ -59,6 +59,10 @@ status each_run_block(pass_context *context, MlirModule module,
                       status (*visit)(pass_context *context, MlirBlock block));
 
 /* ---- Locations ---- */
+/* What a remark calls an op: its first node, else its kind; in the compilation's arena. */
+const char *op_label(compilation *c, MlirOperation op);
+/* "READER also reads what MAKER computes": why a rewrite must not take `maker` away. */
+const char *also_reads(compilation *c, MlirOperation reader, MlirOperation maker);
 MlirLocation location_fuse(MlirContext context, int count, const MlirLocation *locations);
 
 /* ---- Functions ---- */

@@ -136,25 +136,14 @@ static status emit_buffer(lowering *l, builder *b, lowered_buffer *buffer) {
   return STATUS_OK;
 }
 
-typedef struct name_list {
-  MlirAttribute *items;
-  size_t count, capacity;
-} name_list;
-
-static void collect_names(lowering *l, MlirLocation location, name_list *names) {
-  if (mlirLocationIsAFused(location)) {
-    const intptr_t count = mlirLocationFusedGetNumLocations(location);
-    MlirLocation *parts = arena_alloc(l->c->arena, sizeof *parts * (size_t)(count + 1));
-    mlirLocationFusedGetLocations(location, parts);
-    for (intptr_t i = 0; i < count; i++) collect_names(l, parts[i], names);
-    return;
-  }
-  if (!mlirLocationIsAName(location)) return;
-  MlirAttribute name = mlirStringAttrGet(l->c->context, mlirIdentifierStr(mlirLocationNameGetName(location)));
-  for (size_t i = 0; i < names->count; i++)
-    if (mlirAttributeEqual(names->items[i], name)) return;
-  names->items = arena_grow(l->c->arena, names->items, names->count, &names->capacity, sizeof *names->items);
-  names->items[names->count++] = name;
+/* The ONNX nodes of a launch, as strings. */
+static MlirAttribute node_names(lowering *l, MlirLocation location) {
+  MlirLocation *parts;
+  const int count = location_parts(l->c->arena, location, &parts);
+  MlirAttribute *names = arena_alloc(l->c->arena, sizeof *names * (size_t)(count + 1));
+  for (int i = 0; i < count; i++)
+    names[i] = mlirStringAttrGet(l->c->context, mlirIdentifierStr(mlirLocationNameGetName(parts[i])));
+  return mlirArrayAttrGet(l->c->context, count, names);
 }
 
 static void add_space(attributes *a, const iteration_space *s) {
@@ -174,8 +163,6 @@ static void add_space(attributes *a, const iteration_space *s) {
 static status emit_launch(lowering *l, builder *b, const lowered_launch *launch) {
   MlirContext context = l->c->context;
   attributes a = {.context = context};
-  name_list nodes = {0};
-  collect_names(l, launch->location, &nodes);
   MlirAttribute scalar = make_f64(context, launch->scalar);
   attribute_add(&a, "family", make_str(context, family_name(launch->family)));
   if (launch->kind) attribute_add(&a, "kind", make_str(context, launch->kind));
@@ -185,7 +172,7 @@ static status emit_launch(lowering *l, builder *b, const lowered_launch *launch)
   attribute_add(&a, "integers", make_i64s(context, launch->integer_count, launch->integers));
   attribute_add(&a, "scalars", mlirArrayAttrGet(context, launch->has_scalar, &scalar));
   attribute_add(&a, "stage", make_i64(context, launch->stage));
-  attribute_add(&a, "nodes", mlirArrayAttrGet(context, (intptr_t)nodes.count, nodes.items));
+  attribute_add(&a, "nodes", node_names(l, launch->location));
   attribute_add(&a, "after", make_i64s(context, 0, NULL));
   MlirValue operands[PINION_MAX_ARGS];
   for (int i = 0; i < launch->space.arg_count; i++) operands[i] = l->buffers[launch->space.args[i].buffer].value;

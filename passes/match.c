@@ -48,13 +48,14 @@ MlirValue match_through_casts(match *m, MlirValue value) {
   }
 }
 
-bool match_is_closed(const match *m) {
+const char *match_why_open(const match *m) {
   for (int i = 1; i < m->count; i++) {
     MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(m->ops[i], 0));
     for (; !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
-      if (!is_member(m, mlirOpOperandGetOwner(use))) return false;
+      if (!is_member(m, mlirOpOperandGetOwner(use)))
+        return also_reads(m->compilation, mlirOpOperandGetOwner(use), m->ops[i]);
   }
-  return true;
+  return NULL;
 }
 
 MlirLocation match_location(const match *m) {

@@ -25,8 +25,9 @@ bool match_with_number(match *m, MlirValue value, const char *name, MlirValue *o
 /* Follows float casts upwards, which join the match. */
 MlirValue match_through_casts(match *m, MlirValue value);
 
-/* Whether nothing but the match reads what its ops compute, the root apart. */
-bool match_is_closed(const match *m);
+/* NULL if nothing but the match reads what its ops compute, the root apart; else a sentence for pass_missed that names
+   the reader, in the compilation's arena. */
+const char *match_why_open(const match *m);
 /* Joined location of the match's ops. */
 MlirLocation match_location(const match *m);
 /* A builder in front of the root, with the match's location. */

@@ -148,7 +148,7 @@ int block_merge_common(pass_context *context, MlirBlock block) {
       common_add_location(a, first, mlirOperationGetLocation(op));
       continue;
     }
-    if (!pass_may_rewrite(context, mlirOperationGetLocation(op))) continue;
+    if (!pass_may_simplify(context, mlirOperationGetLocation(op))) continue;
     if (op_kind_of(op) != OP_constant) common_add_location(a, first, mlirOperationGetLocation(op));
     for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++)
       value_replace(mlirOperationGetResult(op, r), mlirOperationGetResult(first->op, r));

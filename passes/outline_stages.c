@@ -19,7 +19,6 @@
 
 #include <string.h>
 
-#define PASS_NAME "outline-stages"
 enum { DEPENDENCY_BITS = 63 }; /* arguments beyond share the last bit; bit 63 is the steps' result */
 #define DEPENDS_ON_STEPS (1ull << DEPENDENCY_BITS)
 
@@ -216,7 +215,8 @@ static int match_cameras(stages *s, camera *const *candidates, int count, camera
     bool same = copies_match(&graph, copies, images, (int)first->results.count, results, &match);
     for (int t = 0; same && t < match.tuple_count; t++) same = match.tuples[t].kind != TUPLE_TABLE;
     if (!same) {
-      pass_remark(s->context, PASS_NAME, "two cameras' towers differ: %s", match.why ? match.why : "their weights do");
+      pass_missed(s->context, members_location(s, candidates[i]->member),
+                  "this camera's tower is not the first one's: %s", match.why ? match.why : "their weights differ");
       continue;
     }
     *out_match = match;

@@ -24,7 +24,6 @@
 
 #include <string.h>
 
-#define PASS_NAME "outline-steps"
 enum { MAXIMUM_STRIDE = 8 }; /* waists per step: 1 for Euler, 2 for Heun, ... */
 
 /* The function being outlined. */
@@ -38,6 +37,7 @@ typedef struct outline {
   bool *from_weights; /* per op */
   int *operands;      /* of all ops, one after the other: the defining op's position, or ~k for argument k */
   int *first_operand; /* per op, and one more: where its operands begin */
+  bool explains;      /* remarks say why pieces are not copies */
 } outline;
 
 /* Values of one type that every path from an argument passes, in order. */
@@ -169,36 +169,41 @@ static bool can_stack(const copy_match *match) {
 /* ---- The best chain ---- */
 
 typedef struct chain {
-  MlirValue init; /* the first copy's carried value */
+  waist_list waists; /* among which it was found */
+  MlirValue init;    /* the first copy's carried value */
   copy_match match;
   int64_t saving; /* ops that outlining removes; 0: none found */
 } chain;
 
-static const char *why_node(outline *o, MlirValue value) {
-  if (!mlirValueIsAOpResult(value)) return "an argument";
-  MlirStringRef name = location_name(mlirOperationGetLocation(mlirOpResultGetOwner(value)));
-  return name.length ? arena_string(o->arena, name.data, name.length) : "an op without a name";
+static MlirLocation value_location(const outline *o, MlirValue value) {
+  MlirOperation op = value_definition(value);
+  return mlirOperationIsNull(op) ? mlirLocationUnknownGet(o->context->compilation->context)
+                                 : mlirOperationGetLocation(op);
 }
 
 /* Whether the two pieces that begin at waists `first` and `first + stride` are copies of each other. */
 static bool neighbours_match(outline *o, const waist_list *waists, size_t first, size_t stride) {
   copy_match match;
   if (match_chain(o, waists, first, stride, 2, &match)) return true;
-  if (!mlirValueIsNull(match.mismatch[0]))
-    pass_remark(o->context, PASS_NAME, "%s; between '%s' and '%s'", match.why, why_node(o, match.mismatch[0]),
-                why_node(o, match.mismatch[1]));
+  if (!o->explains || mlirValueIsNull(match.mismatch[0])) return false;
+  MlirOperation other = value_definition(match.mismatch[1]);
+  pass_missed(o->context, value_location(o, match.mismatch[0]), "%s; the other is %s", match.why,
+              mlirOperationIsNull(other) ? "an argument" : op_label(o->context->compilation, other));
   return false;
 }
 
 /* Weighs pieces that match. */
-static void consider_match(outline *o, const copy_match *match, MlirValue init, chain *best) {
+static void consider_match(outline *o, const copy_match *match, const waist_list *waists, size_t first, chain *best) {
+  const MlirValue init = waists->values[first];
   const char *why = can_stack(match) ? why_not_steps(o, match) : "a value that differs has the highest rank there is";
   if (why) {
-    pass_remark(o->context, PASS_NAME, "%d pieces of %d ops: %s", match->copies, match->ordered_count, why);
+    if (o->explains)
+      pass_missed(o->context, value_location(o, init), "%d pieces of %d ops begin here: %s", match->copies,
+                  match->ordered_count, why);
     return;
   }
   int64_t saving = (int64_t)(match->copies - 1) * match->ordered_count;
-  if (saving > best->saving) *best = (chain){init, *match, saving};
+  if (saving > best->saving) *best = (chain){*waists, init, *match, saving};
 }
 
 /* Runs of equal neighbours in one residue class of the waists, from `first` on. */
@@ -212,9 +217,10 @@ static void consider_runs(outline *o, const waist_list *waists, size_t first, si
       at += stride;
     }
     if (copies >= 2 && match_chain(o, waists, first, stride, copies, &match))
-      consider_match(o, &match, waists->values[first], best);
-    else if (copies >= 2)
-      pass_remark(o->context, PASS_NAME, "%d pieces match pairwise, but not together: %s", copies, match.why);
+      consider_match(o, &match, waists, first, best);
+    else if (copies >= 2 && o->explains)
+      pass_missed(o->context, value_location(o, waists->values[first]),
+                  "%d pieces that begin here match pairwise, but not together: %s", copies, match.why);
     first = at + stride;
   }
 }
@@ -225,7 +231,7 @@ static void consider_class(outline *o, const waist_list *waists, size_t offset, 
   copy_match match;
   const int copies = (int)((waists->count - 1 - offset) / stride);
   if (match_chain(o, waists, offset, stride, copies, &match))
-    consider_match(o, &match, waists->values[offset], best);
+    consider_match(o, &match, waists, offset, best);
   else
     consider_runs(o, waists, offset, stride, best);
 }
@@ -252,6 +258,16 @@ static chain find_chain(outline *o, MlirBlock block) {
     }
   }
   return best;
+}
+
+/* Looks once more, and says what spoke against longer chains; against any, if none was found. */
+static void explain_chain(outline *o, MlirBlock block, const chain *best) {
+  chain again = {0};
+  o->explains = o->context->remarks != NULL;
+  if (o->explains && best->saving > 0)
+    consider_waists(o, &best->waists, &again);
+  else if (o->explains)
+    find_chain(o, block);
 }
 
 /* ---- Tables ---- */
@@ -402,6 +418,7 @@ status pass_outline_steps(pass_context *context, MlirModule module) {
   list_operands(&o);
 
   chain best = find_chain(&o, block);
+  explain_chain(&o, block, &best);
   status code = STATUS_OK;
   if (best.saving > 0 && pass_may_rewrite(context, step_location(&o, &best.match)))
     code = build_steps(&o, &best.match, best.init);

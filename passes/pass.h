@@ -10,11 +10,13 @@
 
 typedef struct target target; /* targets/target.h; NULL where a pass runs without one */
 
+typedef struct remark_log remark_log; /* remarks.h */
+
 typedef struct pass_context {
   compilation *compilation;
   const target *target;
-  bool remarks;              /* say on stderr what a pass would have done, and why it did not */
-  int changes;               /* a pass counts what it rewrote: for --timing, remarks and tests */
+  remark_log *remarks;       /* of the pipeline, behind pass_missed; NULL: nobody wants to know */
+  int changes;               /* a pass counts what it rewrote: for --timing and tests */
   struct rewrite_gate *gate; /* of the pipeline, behind pass_may_rewrite; NULL: everything may be rewritten */
 } pass_context;
 
@@ -36,8 +38,15 @@ const pass_info *pass_find(const char *name); /* NULL if there is none */
 
 /* Asked by every optional pass, once for each rewrite, where nothing else speaks against it: whether it may rewrite the
    ops of this location (all that the rewrite takes in, joined). No where --disable-pass=PASS@PLACE names one of them,
-   and beyond a limit. A required pass need not ask. */
+   and beyond a limit. A required pass need not ask. Yes is also the remark that the pass fired there. */
 bool pass_may_rewrite(pass_context *context, MlirLocation location);
+/* The same for clean-up, which asks about each op that it looks at, before it knows whether there is something to
+   rewrite: no remark. */
+bool pass_may_simplify(pass_context *context, MlirLocation location);
+
+/* Says under --remarks what nearly fired at `location` (of the rewrite's root, or of all that it would take in), and
+   why it did not: the one thing that speaks against a pattern that is otherwise there. */
+void pass_missed(const pass_context *context, MlirLocation location, const char *why_format, ...) PRINTF_LIKE(3, 4);
 
 /* Only the first rewrites of optional passes, in the pipeline's order, are made: how a broken one is found. */
 typedef struct rewrite_limit {
@@ -55,7 +64,7 @@ typedef struct pipeline_options {
   const char *dump_after;  /* a pass's name, "all", or NULL */
   const char *dump_folder; /* NULL: dumps go to stderr */
   bool timing;
-  bool remarks;
+  FILE *remarks; /* where they go; NULL: there are none */
   const target *target;
   unsigned verified_levels; /* what module_verify or the importer holds the module for; 0: nothing is known */
 } pipeline_options;
@@ -70,9 +79,6 @@ const char *const *pipeline_default(void);
 /* Those before the first that makes launches, comma-separated: what they leave can still be interpreted. The arena's.
  */
 const char *pipeline_before_launches(arena *a);
-
-/* A remark to stderr, under --remarks alone: `remark: PASS: ...`. */
-void pass_remark(const pass_context *context, const char *pass, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #define PASS(name, function, required, levels, summary) pass_function function;
 #include "passes.def"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* The pass table, the default pipeline, and running passes under MLIR's pass manager. */
 #include "gate.h"
-#include "graph.h"
+#include "remarks.h"
 
 #include <mlir-c/Pass.h>
 #include <stdlib.h>
@@ -59,16 +59,6 @@ const char *pipeline_before_launches(arena *a) {
   for (const char *const *name = pipeline_default(); *name && !(pass_find(*name)->levels & LEVELS_LAUNCH); name++)
     list = arena_format(a, "%s%s%s", list, *list ? "," : "", *name);
   return list;
-}
-
-void pass_remark(const pass_context *context, const char *pass, const char *format, ...) {
-  if (!context->remarks) return;
-  va_list arguments;
-  va_start(arguments, format);
-  fprintf(stderr, "remark: %s: ", pass);
-  vfprintf(stderr, format, arguments);
-  fputc('\n', stderr);
-  va_end(arguments);
 }
 
 /* ---- Names ---- */
@@ -186,9 +176,10 @@ static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
   pipeline_entry *entry = user_data;
   pipeline_state *state = entry->state;
   MlirModule module = mlirModuleFromOperation(op);
+  remark_log log = remarks_begin(state->options->remarks, entry->info->name);
   pass_context context = {.compilation = state->compilation,
                           .target = state->options->target,
-                          .remarks = state->options->remarks,
+                          .remarks = log.stream ? &log : NULL,
                           .gate = &state->gate};
   if (gate_begin(&state->gate, entry->info)) {
     state->code = entry->info->run(&context, module);
@@ -198,6 +189,7 @@ static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
   if (state->code == STATUS_OK && (context.changes > 0 || entry->info->levels != state->verified_levels))
     state->code = module_verify(state->compilation, module, entry->info->levels);
   state->verified_levels = entry->info->levels;
+  remarks_end(&log);
   if (state->code != STATUS_OK) mlirExternalPassSignalFailure(pass);
   if (state->options->timing)
     fprintf(stderr, "%3d %-18s %6d changes %7d ops after\n", entry->number, entry->info->name, context.changes,

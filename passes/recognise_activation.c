@@ -16,7 +16,6 @@
 
 #include <math.h>
 
-#define PASS_NAME "recognise-activation"
 #define SQRT_2_OVER_PI 0.79788456080286535588
 #define SQRT_1_OVER_2 0.70710678118654752440
 #define CUBIC 0.044715
@@ -134,8 +133,9 @@ static const char *activation_kind(match *m, MlirValue x, MlirValue gate, double
 
 static status replace(pass_context *context, const match *m, const char *kind, MlirValue x) {
   if (!values_same_shape(x, mlirOperationGetResult(m->ops[0], 0))) return STATUS_OK;
-  if (!match_is_closed(m)) {
-    pass_remark(context, PASS_NAME, "a %s is left as it is: another op reads what it is made of", kind);
+  const char *open = match_why_open(m);
+  if (open) {
+    pass_missed(context, match_location(m), "it is a %s, but %s", kind, open);
     return STATUS_OK;
   }
   if (!pass_may_rewrite(context, match_location(m))) return STATUS_OK;

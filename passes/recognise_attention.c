@@ -19,8 +19,6 @@
 #include <math.h>
 #include <string.h>
 
-#define PASS_NAME "recognise-attention"
-
 enum { RANK = 4, BATCH = 0, HEAD = 1, ROW = 2, COLUMN = 3 };
 
 #define SWALLOWS_ANY_SCORE (-1e30)
@@ -257,8 +255,8 @@ static status visit(pass_context *context, MlirOperation root) {
     why = "its scores are no masked product";
   else if (!has_rank(parts.q, RANK) || !has_rank(parts.k, RANK))
     why = "q or k has no dimension for its heads";
-  else if (!match_is_closed(&m))
-    why = "another op reads its scores or weights";
+  else
+    why = match_why_open(&m);
   if (!why) {
     builder b = builder_before(context->compilation, root);
     parts.q = operand_without_scale(&m, parts.q, &parts.scale);
@@ -268,7 +266,7 @@ static status visit(pass_context *context, MlirOperation root) {
     why = misfit(&parts, mlirOperationGetResult(root, 0));
   }
   if (!why) return build_attention(context, &m, &parts);
-  pass_remark(context, PASS_NAME, "an attention is left as it is: %s", why);
+  pass_missed(context, match_location(&m), "it is an attention, but %s", why);
   return STATUS_OK;
 }
 

@@ -17,8 +17,6 @@
  */
 #include "match.h"
 
-#define PASS_NAME "recognise-norm"
-
 /* One norm being put together. */
 typedef struct norm_parts {
   MlirValue x, scale, bias; /* null if absent */
@@ -135,11 +133,10 @@ static status raise(pass_context *context, MlirOperation root) {
   norm_parts parts = {.kind = "rms"};
   if (!match_normalised(&m, &parts) || !values_same_shape(parts.x, mlirOperationGetResult(root, 0))) return STATUS_OK;
   match_centred(&m, &parts);
-  const char *why = NULL;
+  const char *why = match_why_open(&m);
   if (!is_wide(parts.x)) why = "its statistics are of a narrow type";
-  if (!match_is_closed(&m)) why = "another op reads its statistics";
   if (!why) return build_norm(context, &m, &parts);
-  pass_remark(context, PASS_NAME, "a norm of kind %s is left as it is: %s", parts.kind, why);
+  pass_missed(context, match_location(&m), "it is a norm of kind %s, but %s", parts.kind, why);
   return STATUS_OK;
 }
 

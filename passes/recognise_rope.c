@@ -17,8 +17,6 @@
 
 #include <string.h>
 
-#define PASS_NAME "recognise-rope"
-
 enum { RANK = 4, MAXIMUM_DEPTH = 48, MAXIMUM_CONSTANT_BYTES = 1 << 24 };
 
 /* ---- Equal halves ---- */
@@ -220,16 +218,15 @@ static status visit(pass_context *context, MlirOperation root) {
     m.count = 1;
     if (!match_rope(&m, a, b, &parts)) return STATUS_OK;
   }
-  const char *why = NULL;
+  const char *why = match_why_open(&m);
   if (!mlirTypeEqual(mlirValueGetType(parts.x), mlirValueGetType(mlirOperationGetResult(root, 0))) ||
       !is_angle_table(parts.cosine, parts.x) || !is_angle_table(parts.sine, parts.x))
     why = "its angles are not one row a position";
-  else if (!match_is_closed(&m))
-    why = "another op reads what it is made of";
-  else if (!halves_equal(context->compilation, parts.cosine, 0) || !halves_equal(context->compilation, parts.sine, 0))
+  else if (!why &&
+           !(halves_equal(context->compilation, parts.cosine, 0) && halves_equal(context->compilation, parts.sine, 0)))
     why = "the halves of its angles are not proven equal";
   if (!why) return build_rope(context, &m, &parts);
-  pass_remark(context, PASS_NAME, "a rotation is left as it is: %s", why);
+  pass_missed(context, match_location(&m), "it is a rotation, but %s", why);
   return STATUS_OK;
 }
 

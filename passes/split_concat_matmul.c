@@ -18,8 +18,6 @@
 
 #include <string.h>
 
-#define PASS_NAME "split-concat-matmul"
-
 typedef struct splitter {
   pass_context *context;
   arena *arena;

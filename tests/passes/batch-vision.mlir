@@ -79,7 +79,7 @@ func.func private @vision(%x: tensor<1x1x4x4xf32>) -> tensor<1x2x4x2xf32> {
 
 //--- mixes.mlir
 // Must not fire: rows of dimension 0 are mixed.
-// CHECK: remark: batch-vision: {{.*}}(pinion.softmax) does not treat dimension 0 as a batch
+// CHECK: remark: batch-vision: not at line {{[0-9]+}}: its pinion.softmax does not compute each part of dimension 0 from the same part of its operands
 // CHECK-COUNT-2: call @vision
 func.func @main(%x: tensor<2x4xf32>, %y: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>) {
   %0 = call @vision(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>
@@ -93,7 +93,7 @@ func.func private @vision(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
 
 //--- waits.mlir
 // Must not fire: the second call needs the first one's result.
-// CHECK: remark: batch-vision: a call needs what is computed after the first one
+// CHECK: remark: batch-vision: not at {{.*}}: a call needs what is computed after the first one
 // CHECK-COUNT-2: call @vision
 func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %0 = call @vision(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>

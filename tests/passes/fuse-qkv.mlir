@@ -128,7 +128,7 @@ func.func @main(%x: tensor<3x4xbf16>) -> (tensor<3x4xbf16>, tensor<3x4xbf16>, te
 //--- stays.mlir
 // Must not fire: another input; a weight that is an argument; a weight for each batch; inputs that are weights, which are
 // computed at compile time as they are; gate and up, whose epilogue would become a launch.
-// CHECK: remark: fuse-qkv: {{.*}}2 projections of one input stay apart
+// CHECK: remark: fuse-qkv: not at {{.*}}: the epilogues and places of these 2 projections of one input would cost as many launches
 // CHECK-LABEL: func.func @main
 // CHECK-COUNT-9: "pinion.matmul"
 // CHECK-NOT: "pinion.concat"

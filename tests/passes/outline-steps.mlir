@@ -50,7 +50,7 @@ func.func @main(%x: tensor<2x4xf32>, %p: tensor<2x4xf32>) -> tensor<2x4xf32> {
 // Must not fire: equal pieces whose weights differ are layers.
 // LAYERS-NOT: pinion.steps
 // LAYERS-NOT: @step
-// LAYERS-WHY: remark: outline-steps: 3 pieces of 2 ops: equal pieces whose weights differ: layers, not steps
+// LAYERS-WHY: remark: outline-steps: not at {{.*}}: 3 pieces of 2 ops begin here: equal pieces whose weights differ: layers, not steps
 //--- layers.mlir
 func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %w1 = "pinion.weight"() {name = "w1", file = "w.bin", offset = 0 : i64} : () -> tensor<4x4xf32>
@@ -101,7 +101,7 @@ func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
 
 // Must not fire: the second piece adds where the first multiplies; the remark names both nodes.
 // DIFFER-NOT: pinion.steps
-// DIFFER-WHY: remark: outline-steps: copy 1 and copy 2 differ: different attributes; between 'update_1' and 'update_2'
+// DIFFER-WHY: remark: outline-steps: not at 'update_1': copy 1 and copy 2 differ: different attributes; the other is 'update_2'
 //--- differ.mlir
 func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 0 : i64} : () -> tensor<4x4xf32>

@@ -130,11 +130,11 @@ func.func @main(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2
 //--- stays.mlir
 // Must not fire: the weights have another reader; the scale is no number; the number of hidden scores is not low enough to
 // swallow them; v is of another type than q and k; the softmax is over the queries; the mask makes several queries of one.
-// CHECK-DAG: remark: recognise-attention: an attention is left as it is: another op reads its scores or weights
-// CHECK-DAG: remark: recognise-attention: an attention is left as it is: its scores are no masked product
-// CHECK-DAG: remark: recognise-attention: an attention is left as it is: its scores are no masked product
-// CHECK-DAG: remark: recognise-attention: an attention is left as it is: q, k and v are of several types
-// CHECK-DAG: remark: recognise-attention: an attention is left as it is: an operand is spread over a dimension of the scores
+// CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but {{.*}} also reads what {{.*}} computes
+// CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
+// CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
+// CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but q, k and v are of several types
+// CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but an operand is spread over a dimension of the scores
 // CHECK-NOT: remark
 // CHECK-LABEL: func.func @used_twice
 // CHECK-NOT: pinion.attention

@@ -90,11 +90,11 @@ func.func @main(%x: tensor<1x1x5x4xf32>, %f: tensor<5x2xf32>) -> tensor<1x1x5x4x
 //--- stays.mlir
 // Must not fire: the table is an input, of which nothing is known; its halves are two values; its bytes differ; another op reads
 // the rotated x; an angle for each head; the first half is the one negated.
-// CHECK-DAG: remark: recognise-rope: a rotation is left as it is: the halves of its angles are not proven equal
-// CHECK-DAG: remark: recognise-rope: a rotation is left as it is: the halves of its angles are not proven equal
-// CHECK-DAG: remark: recognise-rope: a rotation is left as it is: the halves of its angles are not proven equal
-// CHECK-DAG: remark: recognise-rope: a rotation is left as it is: another op reads what it is made of
-// CHECK-DAG: remark: recognise-rope: a rotation is left as it is: its angles are not one row a position
+// CHECK-DAG: remark: recognise-rope: not at {{.*}}: it is a rotation, but the halves of its angles are not proven equal
+// CHECK-DAG: remark: recognise-rope: not at {{.*}}: it is a rotation, but the halves of its angles are not proven equal
+// CHECK-DAG: remark: recognise-rope: not at {{.*}}: it is a rotation, but the halves of its angles are not proven equal
+// CHECK-DAG: remark: recognise-rope: not at {{.*}}: it is a rotation, but {{.*}} also reads what {{.*}} computes
+// CHECK-DAG: remark: recognise-rope: not at {{.*}}: it is a rotation, but its angles are not one row a position
 // CHECK-NOT: remark
 // CHECK-LABEL: func.func @main
 // CHECK-NOT: pinion.rope

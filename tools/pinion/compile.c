@@ -140,7 +140,7 @@ int command_compile(int argc, char **argv) {
   if (!compile_parse(argc, argv, &arguments, &exit_status)) return exit_status;
   if (arguments.nvrtc) setenv("PINION_NVRTC", arguments.nvrtc, 1); /* the target's loader reads it */
   const pipeline_options *passes = &arguments.pipeline.options;
-  arguments.progress = isatty(STDERR_FILENO) && !passes->timing && !passes->dump_after && !passes->remarks;
+  arguments.progress = isatty(STDERR_FILENO) && !passes->timing && !passes->dump_after && !arguments.pipeline.remarks;
 
   compilation c;
   status result = compilation_create(&c);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 #include "pipeline_flags.h"
 
+#include <errno.h>
+#include <string.h>
+
 static void print_limit(const rewrite_limit *limit) {
   fprintf(stderr, "%lld rewrites of optional passes", (long long)limit->made);
   if (limit->pass) {
@@ -8,6 +11,19 @@ static void print_limit(const rewrite_limit *limit) {
     fprintf(stderr, "; the last: %s at '%.*s'", limit->pass, (int)name.length, name.data);
   }
   fputc('\n', stderr);
+}
+
+static status open_remarks(compilation *c, const pipeline_flags *flags, FILE **out_stream) {
+  *out_stream = flags->remarks_file ? fopen(flags->remarks_file, "w") : flags->remarks ? stderr : NULL;
+  if (*out_stream || !flags->remarks_file) return STATUS_OK;
+  return diagnose(&c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", flags->remarks_file,
+                  strerror(errno));
+}
+
+static status close_remarks(compilation *c, const pipeline_flags *flags, FILE *stream) {
+  if (!flags->remarks_file || !fclose(stream)) return STATUS_OK;
+  return diagnose(&c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", flags->remarks_file,
+                  strerror(errno));
 }
 
 pipeline_options pipeline_flags_options(const pipeline_flags *flags) {
@@ -22,7 +38,10 @@ status pipeline_flags_run(compilation *c, MlirModule module, const pipeline_flag
   pipeline_options options = pipeline_flags_options(flags);
   const bool limited = flags->most_rewrites != INT64_MAX && !options.limit;
   if (limited) options.limit = &limit;
-  const status result = pipeline_run(c, module, &options);
+  status result = open_remarks(c, flags, &options.remarks);
+  if (result != STATUS_OK) return result;
+  result = pipeline_run(c, module, &options);
+  if (close_remarks(c, flags, options.remarks) != STATUS_OK && result == STATUS_OK) result = STATUS_FAILED;
   if (result == STATUS_OK && limited) print_limit(&limit);
   return result;
 }

@@ -11,6 +11,8 @@ typedef struct pipeline_flags {
   pipeline_options options;
   flag_list disabled;
   int64_t most_rewrites;
+  bool remarks;
+  const char *remarks_file; /* it implies `remarks` */
 } pipeline_flags;
 
 #define PIPELINE_FLAGS_DEFAULT {.most_rewrites = INT64_MAX}
@@ -24,7 +26,9 @@ typedef struct pipeline_flags {
       FLAG("dump-ir-dir", FLAG_STRING, &(f)->options.dump_folder, "DIR",                                               \
            "where dumps go, as NNN-PASS.mlir (standard error)", .environment = "PINION_DUMP_IR_DIR"),                  \
       FLAG("timing", FLAG_SWITCH, &(f)->options.timing, NULL, "time and changes of each pass, to standard error"),     \
-      FLAG("remarks", FLAG_SWITCH, &(f)->options.remarks, NULL, "what passes would have done, and why they did not")
+      FLAG("remarks", FLAG_SWITCH, &(f)->remarks, NULL,                                                                \
+           "where optional passes fired, and where they nearly did, with the reason"),                                 \
+      FLAG("remarks-file", FLAG_STRING, &(f)->remarks_file, "FILE", "where remarks go (standard error)")
 
 /* For a command's notes: what PLACE is. */
 #define PIPELINE_FLAGS_NOTES                                                                                           \
