@@ -15,8 +15,6 @@
  */
 #include "gemm_parts.h"
 
-#define PASS_NAME "fuse-gate-up"
-
 typedef struct pair {
   gemm_parts gate, up; /* the gate is an operand of up */
   int operand;         /* which */
@@ -119,8 +117,7 @@ static status fuse_block(pass_context *context, MlirBlock block) {
       code = fuse(context, p);
       continue;
     }
-    MlirStringRef name = location_name(mlirOperationGetLocation(p->up.op));
-    pass_remark(context, PASS_NAME, "%.*s: two products of one input stay apart: %s", (int)name.length, name.data, why);
+    pass_missed(context, mlirOperationGetLocation(p->up.op), "it reads another product of its input, but %s", why);
   }
   arena_destroy(a);
   return code;

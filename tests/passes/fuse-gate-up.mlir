@@ -62,10 +62,10 @@ func.func @main(%x: tensor<3x4xf32>) -> tensor<3x8xf32> attributes {pinion.input
 //--- stays.mlir
 // Must not fire: another op reads the gate; a weight is an argument; the weights' types differ; up has two accumulators already;
 // another input, of which nothing is said.
-// CHECK: remark: fuse-gate-up: second_user: two products of one input stay apart: another op reads the product that would go
-// CHECK: remark: fuse-gate-up: argument: two products of one input stay apart: a weight is not constant, or no matrix
-// CHECK: remark: fuse-gate-up: layout: two products of one input stay apart: their weights differ in shape or type
-// CHECK: remark: fuse-gate-up: twice: two products of one input stay apart: one of them has sums, groups or accumulators already
+// CHECK: remark: fuse-gate-up: not at 'second_user': it reads another product of its input, but another op reads the product that would go
+// CHECK: remark: fuse-gate-up: not at 'argument': it reads another product of its input, but a weight is not constant, or no matrix
+// CHECK: remark: fuse-gate-up: not at 'layout': it reads another product of its input, but their weights differ in shape or type
+// CHECK: remark: fuse-gate-up: not at 'twice': it reads another product of its input, but one of them has sums, groups or accumulators already
 // CHECK-NOT: remark
 // CHECK-LABEL: func.func @main
 // CHECK-COUNT-5: "pinion.matmul"
