@@ -24,8 +24,6 @@
 
 #include <string.h>
 
-#define PASS_NAME "fuse-rope-kv"
-
 enum { BATCH, HEAD, ROW, COLUMN, HEADS_RANK };
 enum { HALVES = 2, COSINE = 0, SINE = 1, TABLES };
 
@@ -424,8 +422,7 @@ static status fuse_product(rotation *r) {
     else
       return pass_may_rewrite(context, b.location) ? rewrite(r, &b, &fused) : STATUS_OK;
   }
-  MlirStringRef name = location_name(mlirOperationGetLocation(r->product.op));
-  pass_remark(context, PASS_NAME, "%.*s: rotations behind it stay apart: %s", (int)name.length, name.data, why);
+  pass_missed(context, mlirOperationGetLocation(r->product.op), "there are rotations behind it, but %s", why);
   return STATUS_OK;
 }
 

@@ -144,13 +144,13 @@ func.func @main(%x: tensor<1x3x8xf32>, %cos: tensor<1x3x2xf32>, %sin: tensor<1x3
 // Must not fire: a weight that is an argument; interleaved pairs; heads of which a part is not rotated; rows that are no heads
 // (the transpose is another); angles that differ, or that depend on the product; a value of other heads. A product that is
 // read by another op as well is not looked at, nor is the rotation of anything else.
-// CHECK: remark: fuse-rope-kv: argument: rotations behind it stay apart: the weight is not constant, or no matrix
-// CHECK: remark: fuse-rope-kv: interleaved: {{.*}}its pairs are interleaved
-// CHECK: remark: fuse-rope-kv: partial: {{.*}}a part of each head is not rotated
-// CHECK: remark: fuse-rope-kv: rows: {{.*}}a rotation is not of a projection's heads
-// CHECK: remark: fuse-rope-kv: angles: {{.*}}the projections are rotated by different angles
-// CHECK: remark: fuse-rope-kv: cycle: {{.*}}the angles depend on the product
-// CHECK: remark: fuse-rope-kv: heads: {{.*}}a projection that is not rotated has other heads
+// CHECK: remark: fuse-rope-kv: not at 'argument': there are rotations behind it, but the weight is not constant, or no matrix
+// CHECK: remark: fuse-rope-kv: not at 'interleaved'{{.*}}its pairs are interleaved
+// CHECK: remark: fuse-rope-kv: not at 'partial'{{.*}}a part of each head is not rotated
+// CHECK: remark: fuse-rope-kv: not at 'rows'{{.*}}a rotation is not of a projection's heads
+// CHECK: remark: fuse-rope-kv: not at 'angles'{{.*}}the projections are rotated by different angles
+// CHECK: remark: fuse-rope-kv: not at 'cycle'{{.*}}the angles depend on the product
+// CHECK: remark: fuse-rope-kv: not at 'heads'{{.*}}a projection that is not rotated has other heads
 // CHECK-NOT: remark
 // CHECK-COUNT-8: "pinion.matmul"
 // CHECK-NOT: "pinion.gemm"
