@@ -67,13 +67,27 @@ void gemm_body_begin(pointwise_body *built, compilation *c, const gemm_form *for
   for (int i = 0; i < count; i++) pointwise_body_leading(built, inputs[i]);
 }
 
+/* Operands first .. last - 1. */
+static bool add_operands(pointwise_body *built, const gemm_parts *parts, int first, int last,
+                         body_operand *out_inputs) {
+  const int leading = gemm_leading_inputs(&parts->form);
+  for (int i = first; i < last; i++)
+    if (!pointwise_body_operand(built, parts->operands[i], &out_inputs[leading + i])) return false;
+  return true;
+}
+
 bool gemm_body_inputs_of(pointwise_body *built, const gemm_parts *parts, const body_operand *leading,
                          body_operand *out_inputs) {
-  const int count = gemm_leading_inputs(&parts->form);
-  memcpy(out_inputs, leading, (size_t)count * sizeof *leading);
-  for (int i = 0; i < parts->operand_count; i++)
-    if (!pointwise_body_operand(built, parts->operands[i], &out_inputs[count + i])) return false;
-  return true;
+  memcpy(out_inputs, leading, (size_t)gemm_leading_inputs(&parts->form) * sizeof *leading);
+  return add_operands(built, parts, 0, parts->operand_count, out_inputs);
+}
+
+bool gemm_body_inputs_with(pointwise_body *built, const gemm_parts *parts, const body_operand *leading, MlirValue more,
+                           body_operand *out_inputs, body_operand *out_more) {
+  const int sums = parts->operand_count - parts->form.row_sums;
+  memcpy(out_inputs, leading, (size_t)gemm_leading_inputs(&parts->form) * sizeof *leading);
+  return add_operands(built, parts, 0, sums, out_inputs) && pointwise_body_operand(built, more, out_more) &&
+         add_operands(built, parts, sums, parts->operand_count, out_inputs);
 }
 
 bool gemm_fits(const gemm_parts *parts, const pointwise_body *built) {

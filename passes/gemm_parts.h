@@ -32,6 +32,9 @@ void gemm_body_begin(pointwise_body *built, compilation *c, const gemm_form *for
    `built`. False over a limit. */
 bool gemm_body_inputs_of(pointwise_body *built, const gemm_parts *parts, const body_operand *leading,
                          body_operand *out_inputs);
+/* The same for a gemm that gets `more` as an operand, in front of its row sums, which stay the last. */
+bool gemm_body_inputs_with(pointwise_body *built, const gemm_parts *parts, const body_operand *leading, MlirValue more,
+                           body_operand *out_inputs, body_operand *out_more);
 /* Whether a launch can have as many arguments as the results of `parts` and the operands of `built`. */
 bool gemm_fits(const gemm_parts *parts, const pointwise_body *built);
 /* Builds the gemm that `parts` describes with the operands and the body of `built`, which fit. Null with a diagnostic.

@@ -3,7 +3,7 @@
 """No pass before the launch level changes what a model computes: random subsets of them, in random order and with
 repetitions, leave every bit of the reference interpreter's result as it was. Those that compute the same by other operations
 (ROUND_DIFFERENTLY) round in other places: with them the result in float64 stays within TOLERANCE, relative to its norm.
-Prints the passes that do not.
+Then the default pipeline, and the same with each optional pass left out. Prints what was run.
 
     check_subsets.py FIXTURE... --eval-model=build/eval_model --work=FOLDER [--subsets=4] [--seed=0]
 """
@@ -19,7 +19,7 @@ import sys
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 CHANGE_RESULTS = {"choose-precision"}  # by intent
 ROUND_DIFFERENTLY = {"recognise-norm", "recognise-activation", "recognise-rope", "recognise-attention", "split-concat-matmul",
-                     "fuse-rope-kv"}
+                     "fuse-rope-kv", "fuse-rmsnorm", "fuse-adarms"}
 TOLERANCE = 5e-4  # constants that a graph holds in bf16 are exact in an op that stands for them
 
 
@@ -27,6 +27,29 @@ def pass_names():
     with open(os.path.join(ROOT, "passes", "passes.def"), encoding="utf-8") as file:
         rows = re.findall(r'^PASS\("([a-z-]+)", \w+, \w+, ([A-Z_ |]+),', file.read(), flags=re.M)
     return [name for name, levels in rows if "LAUNCH" not in levels and name not in CHANGE_RESULTS]
+
+
+def default_passes():
+    """The pipeline of pipeline.c, up to the launch level."""
+    with open(os.path.join(ROOT, "passes", "pipeline.c"), encoding="utf-8") as file:
+        body = re.search(r"pipeline_default\(void\) \{(.*?)NULL,", file.read(), flags=re.S)[1]
+    return [name for name in re.findall(r'^ +"([a-z-]+)",', body, flags=re.M) if name in pass_names()]
+
+
+def required_passes():
+    with open(os.path.join(ROOT, "passes", "passes.def"), encoding="utf-8") as file:
+        return set(re.findall(r'^PASS\("([a-z-]+)", \w+, true', file.read(), flags=re.M))
+
+
+def pipelines(generator, names, subsets):
+    """What to call them, and their passes: random ones, the default one, and that without each optional pass."""
+    for _ in range(subsets):
+        passes = random_passes(generator, names)
+        yield passes, passes
+    passes = default_passes()
+    yield "the default pipeline", ",".join(passes)
+    for off in sorted(set(passes) - required_passes()):
+        yield f"the default pipeline without {off}", ",".join(name for name in passes if name != off)
 
 
 def evaluate(program, model, passes, out):
@@ -82,12 +105,11 @@ def main():
         unpack = os.path.join(ROOT, "tools", "export", "unpack_fixture.py")
         subprocess.run([sys.executable, unpack, fixture, model], check=True, capture_output=True)
         expected = evaluate(arguments.eval_model, model, "none", os.path.join(model, "out"))
-        for _ in range(arguments.subsets):
-            passes = random_passes(generator, names)
+        for label, passes in pipelines(generator, names, arguments.subsets):
             found = evaluate(arguments.eval_model, model, passes, os.path.join(model, "out"))
             verdict, wrong = judge(found, expected, passes)
             broken += wrong
-            print(f"{fixture}: {verdict} after {passes}")
+            print(f"{fixture}: {verdict} after {label}")
     sys.exit(1 if broken else 0)
 
 

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* Norms that go into the gemms around them: norm_fold.h. */
+#include "norm_fold.h"
+
+#include <string.h>
+
+static tensor_type type_of(MlirValue value) {
+  tensor_type type = {0};
+  value_type(value, &type);
+  return type;
+}
+
+static int64_t last_dimension(MlirValue value) {
+  const tensor_type type = type_of(value);
+  return type.rank ? type.dims[type.rank - 1] : 1;
+}
+
+/* ---- Reading ---- */
+
+bool norm_fold_read(norm_fold *out, MlirOperation norm) {
+  if (op_kind_of(norm) != OP_norm || !attr_str_is(norm, "kind", "rms")) return false;
+  out->norm = norm;
+  out->x = op_operand(norm, "x");
+  out->scale = op_operand(norm, "scale");
+  out->bias = op_operand(norm, "bias");
+  out->epsilon = attr_f64(norm, "epsilon", 0);
+  out->width = last_dimension(out->x);
+  out->scale_is_constant = norm_fold_is_constant(out, out->scale);
+  out->reader_count = 0;
+  return attr_i64(norm, "axis", 0) == type_of(out->x).rank - 1;
+}
+
+bool norm_fold_is_constant(const norm_fold *f, MlirValue value) {
+  if (mlirValueIsNull(value)) return true;
+  const int64_t at = value_position(f->positions, value);
+  return at >= 0 && f->from_weights[at];
+}
+
+/* The same for every row: only the last dimension is not 1. */
+static bool is_one_row(MlirValue value) {
+  const tensor_type type = type_of(value);
+  return type_elements(&type) == (type.rank ? type.dims[type.rank - 1] : 1);
+}
+
+/* Whether the slice is of whole rows. */
+static bool takes_whole_rows(MlirOperation slice) {
+  int64_t steps[PINION_MAX_RANK];
+  MlirValue part = mlirOperationGetResult(slice, 0);
+  attr_i64s(slice, "steps", steps, PINION_MAX_RANK);
+  return last_dimension(part) == last_dimension(mlirOperationGetOperand(slice, 0)) &&
+         steps[type_of(part).rank - 1] == 1;
+}
+
+static const char *add_reader(norm_fold *f, MlirOperation op, MlirValue a, MlirOperation slice) {
+  gemm_parts parts;
+  if (!gemm_read(f->context->compilation, op, &parts) || !mlirValueEqual(parts.a, a) || mlirValueEqual(parts.b, a))
+    return "an op reads it that is no product, or not as its first operand";
+  for (int i = 0; i < parts.operand_count; i++)
+    if (mlirValueEqual(parts.operands[i], a)) return "an epilogue reads it";
+  if (parts.form.row_sums) return "a gemm that reads it has row sums already";
+  if (!norm_fold_is_constant(f, parts.b) || type_of(parts.b).rank != 2) return "a weight is not constant, or no matrix";
+  if (f->reader_count == NORM_MAXIMUM_READERS) return "too many gemms read it";
+  const pinion_dtype dtype = type_of(a).dtype;
+  if (f->reader_count && dtype != f->read_dtype) return "gemms read it in different types";
+  if (dtype == PINION_DTYPE_f16) return "rows that are not normalised may be too large for f16";
+  f->read_dtype = dtype;
+  f->readers[f->reader_count++] = (norm_reader){.op = op, .slice = slice};
+  return NULL;
+}
+
+static bool is_dead(MlirOperation op) {
+  bool unused = mlirOperationGetNumResults(op) > 0;
+  for (intptr_t i = 0; unused && i < mlirOperationGetNumResults(op); i++)
+    unused = value_is_unused(mlirOperationGetResult(op, i));
+  return unused;
+}
+
+/* The gemms that read `value`: the norm's result, or rows of it, or a cast of either. */
+static const char *find_readers(norm_fold *f, MlirValue value, MlirOperation slice, bool is_cast) {
+  const char *why = NULL;
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !why && !mlirOpOperandIsNull(use);
+       use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (is_dead(user)) continue; /* another norm's fusion rebuilt it */
+    MlirValue result = mlirOperationGetNumResults(user) ? mlirOperationGetResult(user, 0) : (MlirValue){0};
+    switch (op_kind_of(user)) {
+    case OP_slice:
+      if (is_cast || !mlirOperationIsNull(slice) || !takes_whole_rows(user))
+        return "a slice of it is no choice of rows";
+      why = find_readers(f, result, user, false);
+      break;
+    case OP_cast:
+      if (is_cast) return "it is cast twice";
+      why = find_readers(f, result, slice, true);
+      break;
+    default: why = add_reader(f, user, value, slice);
+    }
+  }
+  return why;
+}
+
+static const char *find_producer(norm_fold *f) {
+  MlirOperation op = value_definition(f->x);
+  if (mlirOperationIsNull(op) || !gemm_read(f->context->compilation, op, &f->producer))
+    return "its operand is made by no gemm";
+  if (f->producer.form.grouped) return "its operand is made in groups";
+  if (f->producer.form.column_sums) return "its operand's rows are summed already";
+  for (f->x_result = 0; !mlirValueEqual(mlirOperationGetResult(op, f->x_result), f->x);) f->x_result++;
+  return NULL;
+}
+
+/* Whether results, operands and instructions of a gemm stay within the limits, with so many more. */
+static bool has_room(const gemm_parts *parts, int arguments, int instructions) {
+  const int inputs = gemm_leading_inputs(&parts->form) + parts->operand_count + arguments;
+  return 2 + parts->operand_count + parts->result_count + arguments <= PINION_MAX_ARGS && inputs <= PINION_MAX_ARGS &&
+         parts->body->instruction_count + instructions <= BODY_MAX_INSTRUCTIONS;
+}
+
+static bool all_have_room(const norm_fold *f) {
+  enum { MOST_INSTRUCTIONS = 8, PRODUCER_ARGUMENTS = 3 };
+  if (!has_room(&f->producer, PRODUCER_ARGUMENTS, MOST_INSTRUCTIONS)) return false;
+  for (int i = 0; i < f->reader_count; i++) {
+    gemm_parts reader;
+    if (!gemm_read(f->context->compilation, f->readers[i].op, &reader)) return false;
+    const int biases = mlirValueIsNull(f->bias) ? 0 : reader.form.accumulators;
+    if (!has_room(&reader, 1 + biases, MOST_INSTRUCTIONS)) return false;
+  }
+  return true;
+}
+
+const char *norm_fold_why_not(norm_fold *f) {
+  const pinion_dtype dtype = type_of(f->x).dtype;
+  if (dtype == PINION_DTYPE_f64) return "partial sums are in f32, its statistics in f64";
+  const char *why = find_producer(f);
+  if (!why) why = find_readers(f, mlirOperationGetResult(f->norm, 0), (MlirOperation){0}, false);
+  if (why) return why;
+  if (f->reader_count == 0) return "no gemm reads it";
+  if (!mlirValueIsNull(f->scale) && f->scale_is_constant && !is_one_row(f->scale))
+    return "its scale is of several rows";
+  if (!mlirValueIsNull(f->bias) && type_of(f->bias).rank >= 2 && type_of(f->bias).dims[type_of(f->bias).rank - 2] != 1)
+    return "its bias is of several rows";
+  if (!all_have_room(f)) return "a gemm would have too many operands, results or instructions";
+  if (!f->scale_is_constant && !value_move_before(f->scale, f->producer.op)) return "its scale depends on its operand";
+  f->has_copy = !f->scale_is_constant || f->read_dtype != dtype;
+  return NULL;
+}
+
+void norm_fold_remark(const norm_fold *f, const char *pass, const char *why) {
+  MlirStringRef name = location_name(mlirOperationGetLocation(f->norm));
+  pass_remark(f->context, pass, "%.*s: a norm stays: %s", (int)name.length, name.data, why);
+}
+
+/* ---- The producer ---- */
+
+static bool multiply(pointwise_body *built, body_operand x, body_operand y, body_operand *out) {
+  const body_operand operands[] = {x, y};
+  return pointwise_body_instruction(built, "mul", PINION_DTYPE_f32, 2, operands, out);
+}
+
+/* x, or x * scale in the norm's type, as the readers' operand. */
+static bool yield_copy(const norm_fold *f, pointwise_body *built, body_operand x, pinion_dtype x_dtype,
+                       body_operand scale) {
+  const pinion_dtype dtype = type_of(mlirOperationGetResult(f->norm, 0)).dtype;
+  if (!f->scale_is_constant && !multiply(built, x, scale, &x)) return false;
+  const bool is_rounded = dtype == f->read_dtype || (f->scale_is_constant && dtype == x_dtype);
+  if (!is_rounded && !pointwise_body_round(built, dtype, &x)) return false;
+  pointwise_body_yield(built, x, f->read_dtype);
+  return true;
+}
+
+/* What the gemm yields, the readers' operand, and x * x for the sums: of x as it is stored. False over a limit. */
+static bool producer_body(norm_fold *f, pointwise_body *built) {
+  gemm_parts *p = &f->producer;
+  body_operand leading[PINION_MAX_ARGS], inputs[2 * PINION_MAX_ARGS], results[PINION_MAX_ARGS], scale = {0}, square;
+  gemm_body_begin(built, f->context->compilation, &p->form, p->a);
+  for (int i = 0; i < built->body.input_count; i++) leading[i] = (body_operand){.kind = BODY_INPUT, .index = i};
+  const bool added = f->scale_is_constant ? gemm_body_inputs_of(built, p, leading, inputs)
+                                          : gemm_body_inputs_with(built, p, leading, f->scale, inputs, &scale);
+  if (!added || !pointwise_body_append(built, p->body, inputs, results)) return false;
+  const pinion_dtype dtype = p->results[f->x_result].dtype;
+  body_operand *x = &results[f->x_result];
+  if (!pointwise_body_round(built, dtype, x)) return false;
+  for (int i = 0; i < p->result_count; i++) pointwise_body_yield(built, results[i], p->results[i].dtype);
+  if (f->has_copy && !yield_copy(f, built, *x, dtype, scale)) return false;
+  if (!multiply(built, *x, *x, &square)) return false;
+  pointwise_body_yield(built, square, PINION_DTYPE_f32);
+  return true;
+}
+
+/* The results that come behind the producer's own. */
+static void extend_results(norm_fold *f, gemm_parts *p) {
+  tensor_type sums = p->results[f->x_result];
+  if (f->has_copy) {
+    p->results[p->result_count] = sums;
+    p->results[p->result_count++].dtype = f->read_dtype;
+  }
+  sums.dtype = PINION_DTYPE_f32;
+  sums.dims[sums.rank - 1] = (f->width + PINION_COLUMN_BLOCK - 1) / PINION_COLUMN_BLOCK;
+  p->results[p->result_count++] = sums;
+  p->form.column_sums = 1;
+}
+
+/* ---- A reader ---- */
+
+static MlirValue cast_to(builder *b, MlirValue value, pinion_dtype dtype) {
+  return mlirValueIsNull(value) || type_of(value).dtype == dtype ? value : build_cast(b, value, dtype);
+}
+
+/* W with each row times the scale: in f32, rounded once. */
+static MlirValue scaled_weight(const norm_fold *f, builder *b, const gemm_parts *reader) {
+  if (mlirValueIsNull(f->scale) || !f->scale_is_constant) return reader->b;
+  const int64_t size = last_dimension(f->scale), column[] = {size, 1}, row[] = {1, size};
+  MlirValue scale = build_reshape(b, f->scale, 2, reader->transpose_b ? row : column);
+  MlirValue weight = cast_to(b, reader->b, PINION_DTYPE_f32);
+  scale = cast_to(b, scale, PINION_DTYPE_f32);
+  if (mlirValueIsNull(scale) || mlirValueIsNull(weight)) return (MlirValue){0};
+  return cast_to(b, build_binary(b, "mul", weight, scale), type_of(reader->b).dtype);
+}
+
+/* bias W [.., columns] in f32. */
+static MlirValue bias_of_columns(const norm_fold *f, builder *b, const gemm_parts *reader) {
+  static const int64_t swapped[] = {1, 0};
+  tensor_type type = type_of(f->bias);
+  MlirValue bias = cast_to(b, f->bias, PINION_DTYPE_f32), weight = cast_to(b, reader->b, PINION_DTYPE_f32);
+  if (last_dimension(f->bias) != f->width && !mlirValueIsNull(bias)) { /* one number */
+    if (type.rank == 0) type.rank = 1;
+    type.dims[type.rank - 1] = f->width;
+    bias = build_broadcast(b, bias, type.rank, type.dims);
+  }
+  if (reader->transpose_b && !mlirValueIsNull(weight)) weight = build_transpose(b, weight, swapped);
+  return mlirValueIsNull(bias) || mlirValueIsNull(weight) ? (MlirValue){0} : build_matmul(b, bias, weight);
+}
+
+/* Of columns [.., accumulators * groups * n], those of one accumulator: [.., n] or [.., groups, n]. */
+static MlirValue columns_of_accumulator(builder *b, MlirValue columns, const gemm_form *form, int accumulator) {
+  tensor_type type = type_of(columns);
+  const int last = type.rank - 1;
+  int64_t starts[PINION_MAX_RANK] = {0}, steps[PINION_MAX_RANK];
+  for (int d = 0; d < PINION_MAX_RANK; d++) steps[d] = 1;
+  type.dims[last] /= form->accumulators;
+  starts[last] = accumulator * type.dims[last];
+  if (form->accumulators > 1) columns = build_slice(b, columns, starts, type.dims, steps);
+  if (!form->grouped || mlirValueIsNull(columns)) return columns;
+  type.dims[last + 1] = type.dims[last] / form->groups;
+  type.dims[last] = form->groups;
+  return build_reshape(b, columns, type.rank + 1, type.dims);
+}
+
+/* rsqrt(sum / D + epsilon) */
+static bool inverse_root(const norm_fold *f, pointwise_body *built, body_operand sum, body_operand *out) {
+  const body_operand mean[] = {sum, {.kind = BODY_LITERAL, .literal = 1.0 / (double)f->width}};
+  body_operand shifted[] = {{0}, {.kind = BODY_LITERAL, .literal = f->epsilon}};
+  return pointwise_body_instruction(built, "mul", PINION_DTYPE_f32, 2, mean, &shifted[0]) &&
+         pointwise_body_instruction(built, "add", PINION_DTYPE_f32, 2, shifted, out) &&
+         pointwise_body_instruction(built, "rsqrt", PINION_DTYPE_f32, 1, out, out);
+}
+
+/* The reader's body on accumulators that have been normalised; `sums` is the last operand. */
+static bool reader_body(const norm_fold *f, builder *b, const gemm_parts *reader, MlirValue bias, MlirValue sums,
+                        pointwise_body *built) {
+  body_operand leading[PINION_MAX_ARGS], inputs[2 * PINION_MAX_ARGS], biases[2], sum, factor, results[PINION_MAX_ARGS];
+  gemm_body_begin(built, f->context->compilation, &reader->form, reader->a);
+  for (int i = 0; i < built->body.input_count; i++) leading[i] = (body_operand){.kind = BODY_INPUT, .index = i};
+  if (!gemm_body_inputs_of(built, reader, leading, inputs)) return false;
+  for (int i = 0; !mlirValueIsNull(bias) && i < reader->form.accumulators; i++) {
+    MlirValue own = columns_of_accumulator(b, bias, &reader->form, i);
+    if (mlirValueIsNull(own) || !pointwise_body_operand(built, own, &biases[i])) return false;
+  }
+  if (!pointwise_body_operand(built, sums, &sum) || !inverse_root(f, built, sum, &factor)) return false;
+  for (int i = 0; i < reader->form.accumulators; i++) {
+    if (!multiply(built, inputs[i], factor, &inputs[i])) return false;
+    const body_operand summands[] = {inputs[i], biases[i]};
+    if (!mlirValueIsNull(bias) && !pointwise_body_instruction(built, "add", PINION_DTYPE_f32, 2, summands, &inputs[i]))
+      return false;
+  }
+  if (!pointwise_body_append(built, reader->body, inputs, results)) return false;
+  for (int i = 0; i < reader->body->result_count; i++)
+    pointwise_body_yield(built, results[i], reader->results[i].dtype);
+  return true;
+}
+
+/* ---- Rewriting ---- */
+
+static MlirLocation joined(const norm_fold *f, MlirOperation op) {
+  const MlirLocation parts[] = {mlirOperationGetLocation(op), mlirOperationGetLocation(f->norm)};
+  return location_fuse(f->context->compilation->context, 2, parts);
+}
+
+static MlirLocation location_of_all(const norm_fold *f) {
+  MlirLocation parts[NORM_MAXIMUM_READERS + 2];
+  int count = 0;
+  parts[count++] = mlirOperationGetLocation(f->producer.op);
+  parts[count++] = mlirOperationGetLocation(f->norm);
+  for (int i = 0; i < f->reader_count; i++) parts[count++] = mlirOperationGetLocation(f->readers[i].op);
+  return location_fuse(f->context->compilation->context, count, parts);
+}
+
+/* The new gemm takes over its op's results, which are its first ones. The op is left to die. */
+static void replace_op(MlirOperation op, MlirOperation gemm) {
+  op_copy_identity(op, gemm);
+  for (intptr_t i = 0; i < mlirOperationGetNumResults(op); i++)
+    value_replace(mlirOperationGetResult(op, i), mlirOperationGetResult(gemm, i));
+}
+
+static MlirOperation rewrite_producer(norm_fold *f, pointwise_body *built) {
+  MlirOperation op = f->producer.op;
+  builder b = builder_before(f->context->compilation, op);
+  b.location = joined(f, op);
+  if (!producer_body(f, built)) return (MlirOperation){0};
+  extend_results(f, &f->producer);
+  MlirOperation gemm = gemm_build(&b, &f->producer, built);
+  if (!mlirOperationIsNull(gemm)) replace_op(op, gemm);
+  return gemm;
+}
+
+/* The rows that `slice` takes, of another tensor with such rows. */
+static MlirValue same_rows(builder *b, MlirOperation slice, MlirValue value) {
+  if (mlirOperationIsNull(slice)) return value;
+  int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
+  tensor_type type = type_of(mlirOperationGetResult(slice, 0));
+  attr_i64s(slice, "starts", starts, PINION_MAX_RANK);
+  attr_i64s(slice, "steps", steps, PINION_MAX_RANK);
+  type.dims[type.rank - 1] = last_dimension(value);
+  return build_slice(b, value, starts, type.dims, steps);
+}
+
+static status rewrite_reader(const norm_fold *f, const norm_reader *reader, MlirValue rows, MlirValue sums,
+                             pointwise_body *built) {
+  gemm_parts parts;
+  if (!gemm_read(f->context->compilation, reader->op, &parts)) return STATUS_FAILED;
+  builder b = builder_before(f->context->compilation, reader->op);
+  b.location = joined(f, reader->op);
+  MlirValue bias = mlirValueIsNull(f->bias) ? f->bias : bias_of_columns(f, &b, &parts);
+  rows = same_rows(&b, reader->slice, rows);
+  sums = same_rows(&b, reader->slice, sums);
+  if (mlirValueIsNull(rows) || mlirValueIsNull(sums) || mlirValueIsNull(bias) != mlirValueIsNull(f->bias) ||
+      !reader_body(f, &b, &parts, bias, sums, built))
+    return STATUS_FAILED;
+  parts.a = rows;
+  parts.b = scaled_weight(f, &b, &parts);
+  parts.form.row_sums = 1;
+  if (mlirValueIsNull(parts.b)) return STATUS_FAILED;
+  MlirOperation gemm = gemm_build(&b, &parts, built);
+  if (mlirOperationIsNull(gemm)) return STATUS_FAILED;
+  replace_op(reader->op, gemm);
+  return STATUS_OK;
+}
+
+status norm_fold_apply(norm_fold *f) {
+  pass_context *context = f->context;
+  if (!pass_may_rewrite(context, location_of_all(f))) return STATUS_OK;
+  pointwise_body *built = arena_alloc(context->compilation->arena, sizeof *built);
+  MlirOperation producer = rewrite_producer(f, built);
+  if (mlirOperationIsNull(producer)) return STATUS_FAILED;
+  const int count = f->producer.result_count;
+  MlirValue rows = mlirOperationGetResult(producer, f->has_copy ? count - 2 : f->x_result);
+  MlirValue sums = mlirOperationGetResult(producer, count - 1);
+  status code = STATUS_OK;
+  for (int i = 0; i < f->reader_count && code == STATUS_OK; i++)
+    code = rewrite_reader(f, &f->readers[i], rows, sums, built);
+  context->changes++;
+  return code;
+}
