@@ -17,8 +17,6 @@
 #include "callers.h"
 #include "norm_fold.h"
 
-#define PASS_NAME "fuse-adarms"
-
 /* Whether the value is a row of a table of the steps, through reshapes and casts. */
 static bool is_table_row(arena *a, MlirValue value) {
   MlirOperation op;
@@ -48,7 +46,7 @@ static status fuse_block(pass_context *context, MlirBlock block) {
     if (!why)
       code = norm_fold_apply(&f);
     else
-      norm_fold_remark(&f, PASS_NAME, why);
+      pass_missed(context, mlirOperationGetLocation(f.norm), "%s", why);
   }
   if (code == STATUS_OK) block_erase_dead(block);
   arena_destroy(a);

@@ -20,8 +20,6 @@
  */
 #include "norm_fold.h"
 
-#define PASS_NAME "fuse-rmsnorm"
-
 static status fuse_block(pass_context *context, MlirBlock block) {
   arena *a = arena_create();
   op_list ops = block_ops(a, block);
@@ -35,7 +33,7 @@ static status fuse_block(pass_context *context, MlirBlock block) {
     if (!why)
       code = norm_fold_apply(&f);
     else
-      norm_fold_remark(&f, PASS_NAME, why);
+      pass_missed(context, mlirOperationGetLocation(f.norm), "%s", why);
   }
   if (code == STATUS_OK) block_erase_dead(block);
   arena_destroy(a);

@@ -145,11 +145,6 @@ const char *norm_fold_why_not(norm_fold *f) {
   return NULL;
 }
 
-void norm_fold_remark(const norm_fold *f, const char *pass, const char *why) {
-  MlirStringRef name = location_name(mlirOperationGetLocation(f->norm));
-  pass_remark(f->context, pass, "%.*s: a norm stays: %s", (int)name.length, name.data, why);
-}
-
 /* ---- The producer ---- */
 
 static bool multiply(pointwise_body *built, body_operand x, body_operand y, body_operand *out) {

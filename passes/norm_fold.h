@@ -46,8 +46,6 @@ bool norm_fold_read(norm_fold *out, MlirOperation norm);
 bool norm_fold_is_constant(const norm_fold *f, MlirValue value);
 /* NULL if the norm can go, the scale and bias apart; else why it stays. Finds the producer and the readers. */
 const char *norm_fold_why_not(norm_fold *f);
-/* Says why the norm stays. */
-void norm_fold_remark(const norm_fold *f, const char *pass, const char *why);
 /* Rewrites, if the gate lets it. The norm is left without uses. */
 status norm_fold_apply(norm_fold *f);
 

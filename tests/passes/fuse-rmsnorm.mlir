@@ -82,15 +82,15 @@ func.func @main(%a: tensor<1x5x4xbf16>) -> tensor<1x4x2xf32> {
 // Must not fire: the operand is made by no gemm; another op reads the norm, or the function returns it; a weight that is an
 // argument; an epilogue reads it; statistics in f64; columns of it; a scale of several rows; its operand's rows are summed for
 // another norm already (the first of the two goes). Nothing is said of a layer norm, of one whose scale is no constant.
-// CHECK: remark: fuse-rmsnorm: argument: a norm stays: its operand is made by no gemm
-// CHECK: remark: fuse-rmsnorm: returned: a norm stays: an op reads it that is no product, or not as its first operand
-// CHECK: remark: fuse-rmsnorm: weight: a norm stays: a weight is not constant, or no matrix
-// CHECK: remark: fuse-rmsnorm: residual: a norm stays: an epilogue reads it
-// CHECK: remark: fuse-rmsnorm: wide: a norm stays: partial sums are in f32, its statistics in f64
-// CHECK: remark: fuse-rmsnorm: columns: a norm stays: a slice of it is no choice of rows
-// CHECK: remark: fuse-rmsnorm: rows: a norm stays: its scale is of several rows
-// CHECK: remark: fuse-rmsnorm: again: a norm stays: its operand's rows are summed already
-// CHECK: remark: fuse-rmsnorm: half: a norm stays: rows that are not normalised may be too large for f16
+// CHECK: remark: fuse-rmsnorm: not at 'argument': its operand is made by no gemm
+// CHECK: remark: fuse-rmsnorm: not at 'returned': an op reads it that is no product, or not as its first operand
+// CHECK: remark: fuse-rmsnorm: not at 'weight': a weight is not constant, or no matrix
+// CHECK: remark: fuse-rmsnorm: not at 'residual': an epilogue reads it
+// CHECK: remark: fuse-rmsnorm: not at 'wide': partial sums are in f32, its statistics in f64
+// CHECK: remark: fuse-rmsnorm: not at 'columns': a slice of it is no choice of rows
+// CHECK: remark: fuse-rmsnorm: not at 'rows': its scale is of several rows
+// CHECK: remark: fuse-rmsnorm: not at 'again': its operand's rows are summed already
+// CHECK: remark: fuse-rmsnorm: not at 'half': rows that are not normalised may be too large for f16
 // CHECK-NOT: remark
 // CHECK-LABEL: func.func @main
 // CHECK-COUNT-11: "pinion.norm"
