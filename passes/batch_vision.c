@@ -224,18 +224,6 @@ static status grow_op(const batching *t, MlirOperation op) {
   return STATUS_OK;
 }
 
-static void grow_signature(const batching *t) {
-  MlirContext context = t->context->compilation->context;
-  MlirBlock block = function_body(t->function);
-  MlirOperation end = block_terminator(block);
-  intptr_t arguments = mlirBlockGetNumArguments(block), results = mlirOperationGetNumOperands(end);
-  MlirType *types = arena_alloc(t->arena, (size_t)(arguments + results + 1) * sizeof *types);
-  for (intptr_t i = 0; i < arguments; i++) types[i] = mlirValueGetType(mlirBlockGetArgument(block, i));
-  for (intptr_t i = 0; i < results; i++) types[arguments + i] = mlirValueGetType(mlirOperationGetOperand(end, i));
-  MlirType type = mlirFunctionTypeGet(context, arguments, types, results, types + arguments);
-  mlirOperationSetAttributeByName(t->function, mlirStringRefCreateFromCString("function_type"), mlirTypeAttrGet(type));
-}
-
 static status grow_function(const batching *t) {
   MlirBlock block = function_body(t->function);
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(block); i++)
@@ -243,7 +231,7 @@ static status grow_function(const batching *t) {
   status code = STATUS_OK;
   for (int i = 0; i < t->ops.count - 1 && code == STATUS_OK; i++)
     if (!t->from_weights[i]) code = grow_op(t, t->ops.ops[i]);
-  grow_signature(t);
+  function_update_type(t->context->compilation, t->function);
   return code;
 }
 

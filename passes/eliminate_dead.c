@@ -110,16 +110,6 @@ static void rebuild_caller(const callee *f, MlirOperation op, const bool *argume
   op_erase(op);
 }
 
-static void set_function_type(const callee *f) {
-  MlirOperation end = block_terminator(f->block);
-  intptr_t arguments = mlirBlockGetNumArguments(f->block), results = mlirOperationGetNumOperands(end);
-  MlirType *types = arena_alloc(f->arena, (size_t)(arguments + results + 1) * sizeof *types);
-  for (intptr_t i = 0; i < arguments; i++) types[i] = mlirValueGetType(mlirBlockGetArgument(f->block, i));
-  for (intptr_t i = 0; i < results; i++) types[arguments + i] = mlirValueGetType(mlirOperationGetOperand(end, i));
-  MlirType type = mlirFunctionTypeGet(f->compilation->context, arguments, types, results, types + arguments);
-  mlirOperationSetAttributeByName(f->function, mlirStringRefCreateFromCString("function_type"), mlirTypeAttrGet(type));
-}
-
 /* Returns how many results and arguments went away. */
 static int shrink_function(const callee *f) {
   MlirOperation end = block_terminator(f->block);
@@ -135,7 +125,7 @@ static int shrink_function(const callee *f) {
   if (dropped == 0) return 0;
   for (intptr_t i = argument_count - 1; i >= 0; i--)
     if (arguments[i]) mlirBlockEraseArgument(f->block, (unsigned)i);
-  set_function_type(f);
+  function_update_type(f->compilation, f->function);
   for (int i = 0; i < f->callers.count; i++) rebuild_caller(f, f->callers.ops[i], arguments, results);
   return dropped;
 }

@@ -231,6 +231,19 @@ MlirOperation function_create(compilation *c, MlirModule module, const char *nam
   return function;
 }
 
+void function_update_type(compilation *c, MlirOperation function) {
+  arena *a = arena_create();
+  MlirBlock block = function_body(function);
+  MlirOperation end = block_terminator(block);
+  const intptr_t arguments = mlirBlockGetNumArguments(block), results = mlirOperationGetNumOperands(end);
+  MlirType *types = arena_alloc(a, (size_t)(arguments + results + 1) * sizeof *types);
+  for (intptr_t i = 0; i < arguments; i++) types[i] = mlirValueGetType(mlirBlockGetArgument(block, i));
+  for (intptr_t i = 0; i < results; i++) types[arguments + i] = mlirValueGetType(mlirOperationGetOperand(end, i));
+  MlirType type = function_type(c->context, (int)arguments, types, (int)results, types + arguments);
+  mlirOperationSetAttributeByName(function, mlirStringRefCreateFromCString("function_type"), mlirTypeAttrGet(type));
+  arena_destroy(a);
+}
+
 MlirOperation build_return(builder *b, int count, const MlirValue *values) {
   MlirOperationState state = mlirOperationStateGet(mlirStringRefCreateFromCString("func.return"), b->location);
   mlirOperationStateAddOperands(&state, count, values);

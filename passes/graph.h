@@ -70,6 +70,8 @@ MlirLocation location_fuse(MlirContext context, int count, const MlirLocation *l
 MlirOperation function_create(compilation *c, MlirModule module, const char *name, int argument_count,
                               const MlirType *arguments, int result_count, const MlirType *results,
                               MlirLocation location);
+/* Writes down the types that its arguments and the values it returns have now. */
+void function_update_type(compilation *c, MlirOperation function);
 MlirOperation build_return(builder *b, int count, const MlirValue *values);
 MlirOperation build_call(builder *b, MlirOperation callee, int count, const MlirValue *arguments);
 

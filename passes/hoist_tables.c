@@ -239,15 +239,6 @@ static int drop_unused_arguments(hoist *h, int first_table, MlirValue *operands,
   return tables;
 }
 
-static void update_function_type(hoist *h) {
-  MlirContext context = h->context->compilation->context;
-  intptr_t count = mlirBlockGetNumArguments(h->block);
-  MlirType *types = arena_alloc(h->arena, (size_t)count * sizeof *types);
-  for (intptr_t i = 0; i < count; i++) types[i] = mlirValueGetType(mlirBlockGetArgument(h->block, i));
-  mlirOperationSetAttributeByName(h->function, mlirStringRefCreateFromCString("function_type"),
-                                  mlirTypeAttrGet(mlirFunctionTypeGet(context, count, types, 1, types)));
-}
-
 static status rebuild_steps(hoist *h) {
   compilation *c = h->context->compilation;
   int operand_count = (int)mlirOperationGetNumOperands(h->steps), first_table = operand_count - h->table_count;
@@ -257,7 +248,7 @@ static status rebuild_steps(hoist *h) {
     if (h->hoisted[i]) add_rows(h, i, operands, &operand_count);
   block_erase_dead(h->block);
   int tables = drop_unused_arguments(h, first_table, operands, &operand_count);
-  update_function_type(h);
+  function_update_type(h->context->compilation, h->function);
   builder b = builder_before(c, h->steps);
   MlirNamedAttribute attributes[] = {
       make_named(c->context, "callee",
