@@ -14,14 +14,13 @@
  * scores and weights are wide. It fires when q, k and v are of one type, and nothing else reads the scores or the
  * weights.
  */
+#include "attention_sight.h"
 #include "match.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { RANK = 4, BATCH = 0, HEAD = 1, ROW = 2, COLUMN = 3 };
-
-#define SWALLOWS_ANY_SCORE (-1e30)
 
 typedef struct attention_parts {
   MlirValue q, k, v, mask; /* mask: null if absent */
@@ -98,7 +97,7 @@ static bool match_selected(match *m, MlirValue value, attention_parts *out) {
   if (!out->condition_hides && !value_uniform(m->compilation, mlirOperationGetOperand(select, 2), &out->hidden))
     return false;
   out->condition = mlirOperationGetOperand(select, 0);
-  return out->hidden < SWALLOWS_ANY_SCORE &&
+  return out->hidden < MASK_HIDES_BELOW &&
          match_scores(m, mlirOperationGetOperand(select, out->condition_hides ? 2 : 1), out);
 }
 
