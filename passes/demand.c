@@ -115,8 +115,7 @@ static void analyse_call(frame *f, MlirOperation op, demand *results) {
   demand *arguments = arena_alloc(a, (size_t)(count + 1) * sizeof *arguments);
   analyse_function(f->rules, f->all, f->depth + 1, callee, results, arguments);
   for (intptr_t i = 0; i < count; i++)
-    if (!repeated || steps_pass_whole(op, i))
-      map_join(a, &f->needed, mlirOperationGetOperand(op, i), &arguments[i]);
+    if (!repeated || steps_pass_whole(op, i)) map_join(a, &f->needed, mlirOperationGetOperand(op, i), &arguments[i]);
   if (repeated) {
     map_set(a, &f->needed, mlirOperationGetResult(op, 0), &results[0]);
     keep_whole(f, op, callee);

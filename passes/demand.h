@@ -42,8 +42,8 @@ typedef struct demand_rules {
   bool removing;
 } demand_rules;
 
-/* What an op (no call, no pinion.steps) of one result, or several of one shape, needs of an operand, given what is needed
-   of its results. */
+/* What an op (no call, no pinion.steps) of one result, or several of one shape, needs of an operand, given what is
+   needed of its results. */
 demand demand_of_operand(demand_rules *r, MlirOperation op, intptr_t operand, const demand *needed);
 /* When removing: what the op can make instead of its whole result, where `needed` is wanted of it: at least that. */
 demand demand_settle(demand_rules *r, MlirOperation op, const demand *needed);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MAXIMUM_PLACES = 1 << 20 }; /* of a demand; beyond, dimensions are taken as needed alike */
+enum { MAXIMUM_PLACES = 1 << 16 }; /* that a slice or a reshape tells apart; beyond, dimensions are needed alike */
 
 /* ---- Demands ---- */
 
@@ -215,8 +215,7 @@ static void map_reduce(MlirOperation op, int rank, int *map) {
 
 static void map_gather(MlirOperation op, bool is_index, int rank, int *map) {
   const int axis = (int)attr_i64(op, "axis", 0), index_rank = type_of(mlirOperationGetOperand(op, 1)).rank;
-  for (int d = 0; d < rank; d++)
-    map[d] = is_index ? axis + d : d < axis ? d : d > axis ? d + index_rank - 1 : -1;
+  for (int d = 0; d < rank; d++) map[d] = is_index ? axis + d : d < axis ? d : d > axis ? d + index_rank - 1 : -1;
 }
 
 /* x [B,H,S,D]; cosine, sine [B or 1,S,R/2] */
@@ -418,8 +417,8 @@ static demand demand_of_summands(arena *a, const mask_tensor *x, const demand *a
 
 /* ---- Attention ---- */
 
-static void add_query(demand_rules *r, MlirOperation op, const attention_sight *s, const int64_t at[3], bool needs_a_key,
-                      condition needed, condition *keys) {
+static void add_query(demand_rules *r, MlirOperation op, const attention_sight *s, const int64_t at[3],
+                      bool needs_a_key, condition needed, condition *keys) {
   bool doubtful = false;
   if (r->removing) {
     doubtful = s->causal || s->limit_count > 0 || pointer_map_get(r->doubtful, op.ptr) >= 0;
@@ -452,8 +451,7 @@ static demand demand_of_keys(demand_rules *r, MlirOperation op, const demand *y)
       for (int64_t q = 0; q < count; q++) {
         const condition needed = queries.when[b * stride[0] + h * stride[1] + q * stride[2]];
         const int64_t at[3] = {s.batches > 1 ? b : 0, s.heads > 1 ? h : 0, q};
-        if (needed != CONDITION_NEVER)
-          add_query(r, op, &s, at, needs_a_key, needed, keys.when + b * s.keys);
+        if (needed != CONDITION_NEVER) add_query(r, op, &s, at, needs_a_key, needed, keys.when + b * s.keys);
       }
   return keys;
 }
