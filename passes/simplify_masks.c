@@ -12,15 +12,14 @@
  *
  * It fires when it is proved. The mask is evaluated over constants and truths, the elements of bool tensors that are
  * known in a run alone: each query must see each key either never, or where the same truths hold as for every other
- * query that sees it at all. What a query's own row asks beyond that (that the query be valid) goes when no output needs
- * the row where it does not hold. Keys that are hidden by a finite number make a query that sees nothing see all keys
- * alike: it must be proved that a query whose row is needed sees one.
+ * query that sees it at all. What a query's own row asks beyond that (that the query be valid) goes when no output
+ * needs the row where it does not hold. Keys that are hidden by a finite number make a query that sees nothing see all
+ * keys alike: it must be proved that a query whose row is needed sees one.
  */
 #include "demand.h"
 
 #include <string.h>
 
-#define PASS_NAME "simplify-masks"
 enum { MAXIMUM_LIMITS = 5 };
 
 /* A vector of valid keys that was built. */
@@ -168,7 +167,7 @@ static const char *find_best_form(const masks *p, MlirOperation op, const attent
   const demand needed = demand_map_get(&p->proofs.needed, mlirOperationGetResult(op, 0)),
                every_row = demand_everything(p->arena, needed.rank);
   if (demand_is_empty(&needed)) return "nothing needs what it computes";
-  if (!s->elements) return "its mask is not made of bool inputs and constants alone";
+  if (!s->elements) return "it is not made of bool inputs and constants alone";
   if (pointer_map_get(p->proofs.rules.doubtful, op.ptr) >= 0) return "a query may see no key, and then sees all alike";
   const bool sees_always = !sight_needs_a_key(s) || every_row_sees(s);
   if (sees_always && !find_form(p, s, &every_row, form)) return NULL;
@@ -229,7 +228,8 @@ static bool element_is(const mask_form *form, const mask_tensor *source, int64_t
   for (int64_t b = 0; b < form->batches; b++) {
     const mask_element *e = &source->elements[b * width + element];
     const condition when = e->when == CONDITION_ALWAYS && e->then == 0 ? CONDITION_NEVER : e->when;
-    const bool is_truth = e->when == CONDITION_ALWAYS || (e->when != CONDITION_NEVER && e->then != 0 && e->otherwise == 0);
+    const bool is_truth =
+        e->when == CONDITION_ALWAYS || (e->when != CONDITION_NEVER && e->then != 0 && e->otherwise == 0);
     if (!is_truth || when != form->valid[b * form->keys + key]) return false;
   }
   return true;
@@ -321,7 +321,7 @@ static const char *find_home(const masks *p, MlirOperation attention, vector_pla
   plan->home = value_function(value_origin(&p->calls, op_operand(attention, "mask")));
   plan->before = attention;
   if (mlirOperationEqual(plan->home, function)) return NULL;
-  if (!call_graph_runs_once(&p->calls, plan->home)) return "its mask is made in a function that runs several times";
+  if (!call_graph_runs_once(&p->calls, plan->home)) return "it is made in a function that runs several times";
   plan->before = call_graph_call_towards(&p->calls, plan->home, function);
   if (mlirOperationIsNull(plan->before)) plan->before = block_terminator(function_body(plan->home));
   return NULL;
@@ -401,8 +401,7 @@ static status visit(masks *p, MlirOperation op) {
     if (!why) why = plan_vector(p, &plan);
   }
   if (!why) return simplify(p, op, &form, &plan);
-  MlirStringRef name = location_name(mlirOperationGetLocation(op));
-  pass_remark(p->context, PASS_NAME, "%.*s: the mask stays as it is: %s", (int)name.length, name.data, why);
+  pass_missed(p->context, mlirOperationGetLocation(op), "its mask stays as it is: %s", why);
   return STATUS_OK;
 }
 

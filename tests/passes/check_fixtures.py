@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What the default pipeline makes of every fixture: all denoising steps outlined, one batch of all cameras' towers, ten
-steps about as many ops, and as long to compile, as two; and norms, rotations, attentions and activations recognised, as many
-as the policy's dimensions say, whichever exporter and opset spelled them. Prints a table; exits 1 if a rule is broken.
+steps about as many ops, and as long to compile, as two; norms, rotations, attentions and activations recognised, as many
+as the policy's dimensions say, whichever exporter and opset spelled them; and masks reduced to valid keys and limits.
+Prints a table; exits 1 if a rule is broken.
 
     check_fixtures.py --pinion=build/pinion --work=FOLDER
 """
@@ -104,6 +105,20 @@ def check_recognised(fixture, description, dumps):
                 yield f"{fixture}: @{name} has {found[what]} {what}, not {count}"
 
 
+def check_masks(fixture, description, dumps):
+    """Broken rules: the masks of the language model's attentions are valid keys, and limits where a state's token sees no
+    action (Pi0)."""
+    functions = functions_of(dump(dumps, "simplify-masks"))
+    for name in ("prefix", "step"):
+        attentions = [line for line in functions.get(name, []) if '"pinion.attention"' in line]
+        valid = sum(bool(re.search(r"tensor<\d+x1x1x\d+xi1>\) ->", line)) for line in attentions)
+        limits = sum("limits" in line for line in attentions)
+        wanted = len(attentions) * (name == "step" and description["policy"] == "pi0")
+        if (valid, limits) != (len(attentions), wanted):
+            yield (f"{fixture}: of {len(attentions)} attentions of @{name} {valid} have a vector of valid keys, and {limits} "
+                   f"limits, not {wanted}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pinion", required=True)
@@ -125,6 +140,7 @@ def main():
         print(f"{fixture:24} {counts[0]:8} {counts[1]:8} {counts[2]:6} {launches:8} {seconds[fixture]:8.2f}")
         broken += check(fixture, description, dumps)
         broken += check_recognised(fixture, description, dumps)
+        broken += check_masks(fixture, description, dumps)
     ratio = ops[TEN_STEPS] / ops[TWO_STEPS]
     print(f"ten steps to two: {ratio:.3f} times the ops (at most {MAXIMUM_RATIO}), "
           f"{seconds[TEN_STEPS] / seconds[TWO_STEPS]:.2f} times the seconds of the passes")

@@ -271,10 +271,16 @@ def transposed(g, k):
 
 
 def visible(g, batch, queries, keys):
-    """bool [B, 1, Q, K] (or fewer): of an argument; key 0 is always seen."""
+    """bool [B, 1, Q, K] (or fewer): of an argument, of which queries see the more the later they come, perhaps; key 0 is
+    always seen."""
     dims = g.choose([batch, 1, queries, keys], [batch, 1, 1, keys], [queries, keys])
     first = g.constant([key == 0 for key in range(keys)], "i1")
-    return g.binary("or", g.argument(dims, "i1"), first)
+    shows = g.binary("or", g.argument(dims, "i1"), first)
+    if g.often():
+        return shows
+    limits = sorted(g.random.randint(1, keys) for _ in range(g.choose(1, 2, 3, queries)))
+    limits = [limits[query * len(limits) // queries] for query in range(queries)]
+    return g.either_order("and", shows, g.constant([[key < limit for key in range(keys)] for limit in limits], "i1"))
 
 
 def masked(g, scores):
