@@ -128,7 +128,7 @@ static int64_t attention_scratch(const pinion_params *params, bool plain) {
   const int64_t keys = params->size[4], depth = params->size[5], value = params->size[6];
   const int64_t wider = depth > value ? depth : value;
   if (plain) return ATTENTION_QUERIES * (keys + depth + value) + wider;
-  return CPU_ATOM * (ATTENTION_PANELS * (depth + value) + 2 * ATTENTION_KEYS +
+  return CPU_ATOM * (ATTENTION_PANELS * (depth + value) + (CPU_PANELS + 1) * ATTENTION_KEYS +
                      (wider > ATTENTION_KEYS ? wider : ATTENTION_KEYS)) +
          ATTENTION_KEYS * (depth + value);
 }
@@ -178,7 +178,7 @@ const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem
 
 int64_t cpu_tile_scratch(const cpu_tile *tile) {
   if (!tile->rows) return 0;
-  return 4 * ((int64_t)CPU_ATOM * tile->depth + (int64_t)tile->rows * (tile->columns + tile->depth));
+  return 4 * ((int64_t)CPU_PANELS * CPU_ATOM * tile->depth + (int64_t)tile->rows * (tile->columns + tile->depth));
 }
 
 /* Whether the kernel brings A's rows together, whatever the tile says: they are read in place only if float32 and

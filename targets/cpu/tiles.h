@@ -10,6 +10,7 @@
 #include "../target.h"
 
 #define CPU_ATOM 16         /* columns of n in one packed panel: a cache line of floats */
+#define CPU_PANELS 2        /* that a micro-kernel takes together at most */
 #define ATTENTION_QUERIES 8 /* that share one pass over the keys, in the plain form */
 #define ATTENTION_PANELS 4  /* of 16 rows that do, in the other */
 #define ATTENTION_KEYS 84   /* looked at together: whole slivers of 6 and of 14 rows */
@@ -18,7 +19,7 @@ typedef struct cpu_tile {
   const char *name;
   int rows;     /* of A (and C) in a block: with `depth` they fill half of a level-2 cache; 0: the plain form */
   int columns;  /* of C in a block at most */
-  int depth;    /* of k in one pass: 16 columns of B at that depth fill half of a level-1 cache */
+  int depth;    /* of k in one pass: the panels taken together fill half of a level-1 cache at that depth */
   bool packs_a; /* into slivers of the micro-kernel's height; else it is read where it lies, if its rows are contiguous
                  */
 } cpu_tile;
@@ -28,7 +29,7 @@ extern const int cpu_tile_count;
 
 /* NULL, or why the tile cannot compute the problem. Static. */
 const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem);
-/* Bytes of scratch that a worker needs: rows of A, a block of C in float32, one panel of B. */
+/* Bytes of scratch that a worker needs: rows of A, a block of C in float32, panels of B. */
 int64_t cpu_tile_scratch(const cpu_tile *tile);
 /* Microseconds on one thread, by the model. */
 double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem);
