@@ -13,7 +13,7 @@
  *
  * Shapes are compiled in: PN_M, PN_H, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k), PN_STRIDES and PN_LIES_WHOLE (of the
  * arguments), PN_PART_STARTS (first groups of the parts), PN_ROW_SUM_FIRST (argument), PN_ROW_SUM_COUNT,
- * PN_ROW_SUM_LENGTH. PN_M may be several dimensions in one, where
+ * PN_ROW_SUM_LENGTH, PN_ROW_SUM_STRIDES (along k, by argument). PN_M may be several dimensions in one, where
  * the strides allow it. PN_WGMMA(accumulator, b, a) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
  */
 #define CONSUMERS (PN_ATOMS * 128)
@@ -284,20 +284,32 @@ PN_INLINE void finish_chunk(const pinion_pointers &arguments, const unit_place &
   }
 }
 
+/* The sum of PN_ROW_SUM_LENGTH elements; all are asked for before the first is used. */
+template <int i> PN_INLINE float sum_row(const float *from) {
+  constexpr int64_t strides[] = PN_ROW_SUM_STRIDES, stride = strides[i - PN_ROW_SUM_FIRST];
+  float sum = 0;
+  if (lies_whole(i)) {
+#pragma unroll
+    for (int k = 0; k < PN_ROW_SUM_LENGTH; k += 4) {
+      const float4 x = *(const float4 *)(from + k);
+      sum += x.x + x.y + (x.z + x.w);
+    }
+    return sum;
+  }
+#pragma unroll 16
+  for (int k = 0; k < PN_ROW_SUM_LENGTH; k++) sum += from[k * stride];
+  return sum;
+}
+
 /* Sums of the unit's rows into shared memory, one array of PN_TOKENS for each such operand. */
-PN_INLINE void sum_rows(const pinion_pointers &arguments, const pinion_params &params, const unit_place &unit,
-                        float *out_sums) {
+PN_INLINE void sum_rows(const pinion_pointers &arguments, const unit_place &unit, float *out_sums) {
 #if PN_ROW_SUM_COUNT
 #pragma unroll 1
   for (int token = threadIdx.x % 128; token < PN_TOKENS && unit.m0 + token < PN_M; token += 128) {
-    const pn_index at[3] = {(pn_index)unit.b0, (pn_index)unit.b1, (pn_index)(unit.m0 + token)};
+    const eight_place place = {{(pn_index)unit.b0, (pn_index)unit.b1, (pn_index)(unit.m0 + token)}};
 #define SUM_ROW(j, i, type)                                                                                            \
-  {                                                                                                                    \
-    const float *from = (const float *)arguments.pointer[i] + pn_offset(&params, i, 0, 3, at);                         \
-    float sum = 0;                                                                                                     \
-    for (int k = 0; k < PN_ROW_SUM_LENGTH; k++) sum += from[k * params.stride[i][PINION_GEMM_K]];                      \
-    out_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token] = sum;                                                        \
-  }
+  out_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token] =                                                               \
+      sum_row<i>((const float *)arguments.pointer[i] + operand_offset<i>(place));
     PN_ROW_SUMS(SUM_ROW)
   }
 #endif
@@ -359,19 +371,23 @@ PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_
 }
 
 /* One warpgroup; `row_sums` is its own memory. The empty asm on the accumulators keeps ptxas from moving anything across the waits. */
-PN_INLINE void multiply(const pinion_pointers &arguments, const pinion_params &params, const block_shared &shared,
-                        float *row_sums, int warpgroup, uint32_t rank) {
+PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, float *row_sums, int warpgroup,
+                        uint32_t rank) {
   const int thread = threadIdx.x % 128, lane = thread % 32;
   const uint32_t staged = shared.staged + warpgroup * STAGED_FLOATS * 4;
   float accumulator[PN_TOKENS / 2];
   int stage = 0;
   uint32_t parity = 0;
+  unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_sums` are of */
   pn_wait_for_inputs(); /* what the epilogue reads, and before it writes */
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
     int before = 0;
-    sum_rows(arguments, params, place, row_sums);
+    if (place.m0 != summed.m0 || place.b0 != summed.b0 || place.b1 != summed.b1) {
+      sum_rows(arguments, place, row_sums);
+      summed = place;
+    }
 #pragma unroll
     for (int i = 0; i < PN_TOKENS / 2; i++) {
       accumulator[i] = 0;
@@ -454,6 +470,6 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 #endif
-    multiply(arguments, params, shared, row_sums[warpgroup], warpgroup, rank);
+    multiply(arguments, shared, row_sums[warpgroup], warpgroup, rank);
   }
 }

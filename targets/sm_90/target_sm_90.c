@@ -321,11 +321,20 @@ static int64_t wgmma_stride(const kernel_problem *problem, const gemm_shape *sha
   return size == 1 && d != PINION_GEMM_M ? 0 : problem->params.stride[i][d];
 }
 
-/* Whether eight columns of argument i always exist, side by side, at a multiple of 16 bytes. */
+static bool is_row_sum(const pinion_params *params, int i) {
+  return i >= params->arg_count - params->integer[2];
+}
+
+/* Whether eight columns of argument i (of a row sum: four terms) always exist, side by side, at a multiple of 16 bytes.
+ */
 static bool lies_whole(const kernel_problem *problem, const gemm_shape *shape, int i) {
+  const pinion_params *params = &problem->params;
   const int64_t step = 16 / (int64_t)pinion_dtype_size(problem->dtypes[i]);
-  bool whole = problem->aligned[i] && problem->params.size[PINION_GEMM_N] % 8 == 0 && step <= 8 &&
-               wgmma_stride(problem, shape, i, PINION_GEMM_N) == 1;
+  bool whole = problem->aligned[i] && step <= 8;
+  if (is_row_sum(params, i))
+    whole &= params->stride[i][PINION_GEMM_K] == 1 && params->integer[3] % 4 == 0;
+  else
+    whole &= params->size[PINION_GEMM_N] % 8 == 0 && wgmma_stride(problem, shape, i, PINION_GEMM_N) == 1;
   for (int d = PINION_GEMM_B0; d < PINION_GEMM_N; d++) whole &= wgmma_stride(problem, shape, i, d) % step == 0;
   return whole;
 }
@@ -369,7 +378,10 @@ static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_til
   define_strides(problem, &shape, defines);
   text_append(defines, "#define PN_PART_STARTS 0, %lld, %lld\n", (long long)params->integer[0],
               (long long)params->integer[1]);
-  text_append(defines, "#define PN_ROW_SUM_FIRST %d\n#define PN_ROW_SUM_COUNT %d\n#define PN_ROW_SUM_LENGTH %lld\n",
+  text_append(defines, "#define PN_ROW_SUM_STRIDES {");
+  for (int i = params->arg_count - (int)params->integer[2]; i < params->arg_count; i++)
+    text_append(defines, "%lld, ", (long long)params->stride[i][PINION_GEMM_K]);
+  text_append(defines, "}\n#define PN_ROW_SUM_FIRST %d\n#define PN_ROW_SUM_COUNT %d\n#define PN_ROW_SUM_LENGTH %lld\n",
               params->arg_count - (int)params->integer[2], (int)params->integer[2], (long long)params->integer[3]);
   text_append(defines, "#define PN_B0 %lld\n#define PN_B1 %lld\n", (long long)shape.b0, (long long)shape.b1);
   define_wgmma(tile->m, defines);
