@@ -136,9 +136,19 @@ static void import_by_table(import_node *n, const scope *s) {
     n->row->import(n);
 }
 
+static void enter_node(importer *im, const import_node *n) {
+  node_account *account = &im->account;
+  account->nodes =
+      arena_grow(im->arena, account->nodes, (size_t)account->count, &im->account_capacity, sizeof *account->nodes);
+  account->nodes[account->count++] = (onnx_node){.location = n->builder.location,
+                                                 .fate = n->is_needed ? FATE_KEPT : FATE_DEAD,
+                                                 .by = n->is_needed ? NULL : "import"};
+}
+
 static status import_one(importer *im, const scope *s, size_t index) {
   import_node n = {.importer = im, .scope = s, .proto = s->nodes[index], .name = import_node_name(im, s, index)};
   n.symbols = &s->node_symbols[index];
+  n.is_needed = s->needed[index];
   bool is_lost = false;
   n.builder = (builder){.compilation = im->compilation, .block = im->block, .op_type = n.proto->op_type};
   n.builder.location = import_location(im, n.proto, n.name);
@@ -147,6 +157,7 @@ static status import_one(importer *im, const scope *s, size_t index) {
   resolve_inputs(im, &n, &is_lost);
   look_at_new_ops(im); /* initializers that are shapes */
   const Onnx__FunctionProto *function = import_function_of(im, n.proto);
+  if (!function) enter_node(im, &n);
   if (n.result != STATUS_OK) return n.result;
   if (is_lost && (function || import_row_find(n.proto->op_type ? n.proto->op_type : "", s->opset)))
     n.result = STATUS_UNSUPPORTED; /* the reason is noted already */
@@ -164,6 +175,7 @@ static status import_one(importer *im, const scope *s, size_t index) {
 status import_nodes(importer *im, scope *s) {
   int *order = arena_alloc(im->arena, (s->node_count + 1) * sizeof *order);
   status result = scope_schedule(im, s, order);
+  if (result == STATUS_OK) scope_find_needed(im, s, order);
   for (size_t i = 0; i < s->node_count && result == STATUS_OK; ++i) result = import_one(im, s, (size_t)order[i]);
   return result;
 }
@@ -303,8 +315,7 @@ static MlirModule make_module(importer *im, MlirRegion body, int input_count, co
   mlirOperationStateAddOwnedRegions(&state, 1, &body);
   MlirModule module = mlirModuleCreateEmpty(location);
   mlirBlockAppendOwnedOperation(mlirModuleGetBody(module), mlirOperationCreate(&state));
-  mlirOperationSetAttributeByName(mlirModuleGetOperation(module), ref("pinion.onnx_nodes"),
-                                  make_i64(context, im->imported_nodes));
+  account_write(im->compilation, module, &im->account);
   return module;
 }
 

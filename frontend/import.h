@@ -15,6 +15,8 @@
 #include "names.h"
 #include "known.h"
 
+#include "../ir/account.h"
+
 /* A value's name in a graph or a function body. */
 typedef struct symbol {
   const char *name;                     /* borrowed from the model */
@@ -43,6 +45,7 @@ typedef struct scope {
   const struct import_node *call;      /* of a function: the node that calls it; NULL in the graph */
   const Onnx__FunctionProto *function; /* NULL in the graph */
   int depth;                           /* of calls */
+  const bool *needed;                  /* per node, once they are scheduled: whether the model's outputs depend on it */
 } scope;
 
 struct importer {
@@ -57,8 +60,11 @@ struct importer {
   name_table functions;  /* of Onnx__FunctionProto, by "domain:name:overload" */
   name_table dimensions; /* of int64_t: symbolic dimensions */
   struct unsupported_group *unsupported;
-  int64_t lost_tensors; /* initializers of types that we do not have; each was diagnosed */
-  int64_t imported_nodes;
+  int64_t lost_tensors;   /* initializers of types that we do not have; each was diagnosed */
+  int64_t imported_nodes; /* with those that call functions */
+  name_table locations;   /* of nodes: each has its own */
+  node_account account;
+  size_t account_capacity;
 };
 
 /* One node while it is imported. */
@@ -72,6 +78,7 @@ typedef struct import_node {
   int input_count, output_count;
   MlirValue *inputs;  /* null: absent */
   MlirValue *outputs; /* to be set; null where the node names none */
+  bool is_needed;     /* by the model's outputs */
   builder builder;
   status result;
 } import_node;
@@ -161,6 +168,8 @@ void node_promote(import_node *n, MlirValue *x, MlirValue *y);
 /* ---- Driver ---- */
 status import_nodes(importer *im, scope *s); /* in an order in which values precede their uses */
 status scope_schedule(importer *im, const scope *s, int *out_order);
+/* Sets `needed`; the nodes are scheduled. */
+void scope_find_needed(importer *im, scope *s, const int *order);
 status scope_add_outputs(importer *im, scope *s);               /* a symbol for each node's output */
 symbol *scope_define(importer *im, scope *s, const char *name); /* NULL, after a diagnostic, if it is defined already */
 status import_call(import_node *n, const Onnx__FunctionProto *function); /* inlines a local function */

@@ -61,11 +61,10 @@ static span module_path(const Onnx__NodeProto *node, const char *name) {
 
 MlirLocation import_location(importer *im, const Onnx__NodeProto *node, const char *name) {
   const span path = module_path(node, name);
-  size_t length = strlen(name);
-  char *full = arena_alloc(im->arena, length + path.length + 1);
-  memcpy(full, name, length);
-  if (path.length) full[length++] = '@';
-  for (size_t i = 0; i < path.length; ++i) full[length++] = path.start[i] == '/' ? '.' : path.start[i];
-  MlirContext context = im->compilation->context;
-  return mlirLocationNameGet(context, mlirStringRefCreate(full, length), mlirLocationUnknownGet(context));
+  char *at = arena_string(im->arena, path.start, path.length);
+  for (char *slash = strchr(at, '/'); slash; slash = strchr(slash, '/')) *slash = '.';
+  const char *mark = *at ? "@" : "", *full = arena_format(im->arena, "%s%s%s", name, mark, at);
+  for (int i = 2; !name_add(im->arena, &im->locations, full, im); i++) /* files may name several nodes alike */
+    full = arena_format(im->arena, "%s#%d%s%s", name, i, mark, at);
+  return location_of_node(im->compilation->context, full, node->op_type ? node->op_type : "");
 }

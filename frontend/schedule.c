@@ -98,3 +98,31 @@ status scope_add_outputs(importer *im, scope *s) {
   }
   return STATUS_OK;
 }
+
+/* ---- What is needed ---- */
+
+static void need_value(const scope *s, bool *needed, const char *name) {
+  const symbol *found = name ? name_find(&s->symbols, name) : NULL;
+  if (found && found->producer >= 0) needed[found->producer] = true;
+}
+
+/* The outputs of the graph or of the function. */
+static void need_outputs(const importer *im, const scope *s, bool *needed) {
+  const Onnx__GraphProto *graph = im->model->graph;
+  for (size_t i = 0; s->function && s->call->is_needed && i < s->function->n_output; ++i)
+    need_value(s, needed, s->function->output[i]);
+  for (size_t i = 0; !s->function && i < graph->n_output; ++i) need_value(s, needed, graph->output[i]->name);
+}
+
+void scope_find_needed(importer *im, scope *s, const int *order) {
+  bool *needed = arena_alloc(im->arena, s->node_count + 1);
+  need_outputs(im, s, needed);
+  for (size_t i = s->node_count; i-- > 0;) {
+    const int node = order[i];
+    for (size_t k = 0; needed[node] && k < s->nodes[node]->n_input; ++k) {
+      const symbol *input = s->node_symbols[node].inputs[k];
+      if (input && input->producer >= 0) needed[input->producer] = true;
+    }
+  }
+  s->needed = needed;
+}

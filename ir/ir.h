@@ -7,8 +7,9 @@
  * Tensors are builtin ranked tensors with static shapes: f32 f64 f16 bf16, i1 for bool, i8 i16 i32 i64 for signed and
  * ui8 ui16 ui32 ui64 for unsigned integers.
  *
- * Every op made by the importer has a location: name loc of the ONNX node, `NAME@MODULE.PATH`; a fused op has a fused
- * location of those it came from.
+ * Every op made by the importer has a location: name loc of the ONNX node, `NAME@MODULE.PATH`, whose child is its op
+ * type, loc("Mul_3@layers.0"("Mul")); a fused op has a fused location of those it came from. The module's own location
+ * is the account of all nodes (account.h).
  */
 #ifndef PINION_IR_H
 #define PINION_IR_H
@@ -124,6 +125,9 @@ MlirStringRef location_name(MlirLocation location);
 /* The name locations in a location, in order, each once; returns how many. *out_parts is the arena's. (MLIR keeps fused
    locations flat.) */
 int location_parts(arena *a, MlirLocation location, MlirLocation **out_parts);
+/* The location of an ONNX node, and the op type that one names; empty if it names none. Borrowed. */
+MlirLocation location_of_node(MlirContext context, const char *name, const char *op_type);
+MlirStringRef location_op_type(MlirLocation location);
 
 /* A builder that inserts before `op`, with op's location. */
 builder builder_before(compilation *c, MlirOperation op);

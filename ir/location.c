@@ -30,3 +30,17 @@ MlirStringRef location_name(MlirLocation location) {
   }
   return (MlirStringRef){"", 0};
 }
+
+MlirLocation location_of_node(MlirContext context, const char *name, const char *op_type) {
+  const MlirLocation type =
+      *op_type ? mlirLocationNameGet(context, mlirStringRefCreateFromCString(op_type), mlirLocationUnknownGet(context))
+               : mlirLocationUnknownGet(context);
+  return mlirLocationNameGet(context, mlirStringRefCreateFromCString(name), type);
+}
+
+MlirStringRef location_op_type(MlirLocation location) {
+  const MlirStringRef none = {"", 0};
+  if (!mlirLocationIsAName(location)) return none;
+  const MlirLocation type = mlirLocationNameGetChildLoc(location);
+  return mlirLocationIsAName(type) ? mlirIdentifierStr(mlirLocationNameGetName(type)) : none;
+}

@@ -58,10 +58,16 @@ const char *match_why_open(const match *m) {
   return NULL;
 }
 
+void match_set_aside(match *m, const match *attempt) {
+  for (int i = m->count; i < attempt->count && m->aside_count < MATCH_MAXIMUM_ASIDE; i++)
+    m->aside[m->aside_count++] = attempt->ops[i];
+}
+
 MlirLocation match_location(const match *m) {
-  MlirLocation parts[MATCH_MAXIMUM_OPS];
+  MlirLocation parts[MATCH_MAXIMUM_OPS + MATCH_MAXIMUM_ASIDE];
   for (int i = 0; i < m->count; i++) parts[i] = mlirOperationGetLocation(m->ops[m->count - 1 - i]);
-  return location_fuse(m->compilation->context, m->count, parts);
+  for (int i = 0; i < m->aside_count; i++) parts[m->count + i] = mlirOperationGetLocation(m->aside[i]);
+  return location_fuse(m->compilation->context, m->count + m->aside_count, parts);
 }
 
 builder match_builder(const match *m) {

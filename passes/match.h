@@ -8,12 +8,14 @@
 
 #include "graph.h"
 
-enum { MATCH_MAXIMUM_OPS = 48 };
+enum { MATCH_MAXIMUM_OPS = 48, MATCH_MAXIMUM_ASIDE = 16 };
 
 typedef struct match {
   compilation *compilation;
   MlirOperation ops[MATCH_MAXIMUM_OPS]; /* the root first */
   int count;
+  MlirOperation aside[MATCH_MAXIMUM_ASIDE]; /* what the rewrite also computes, but others may read as well */
+  int aside_count;
 } match;
 
 match match_begin(compilation *c, MlirOperation root);
@@ -28,7 +30,9 @@ MlirValue match_through_casts(match *m, MlirValue value);
 /* NULL if nothing but the match reads what its ops compute, the root apart; else a sentence for pass_missed that names
    the reader, in the compilation's arena. */
 const char *match_why_open(const match *m);
-/* Joined location of the match's ops. */
+/* Puts what `attempt`, a copy of the match that went on, has found since aside. */
+void match_set_aside(match *m, const match *attempt);
+/* Joined location of the match's ops, and of those aside. */
 MlirLocation match_location(const match *m);
 /* A builder in front of the root, with the match's location. */
 builder match_builder(const match *m);

@@ -51,7 +51,7 @@ static bool takes_whole_rows(MlirOperation slice) {
          steps[type_of(part).rank - 1] == 1;
 }
 
-static const char *add_reader(norm_fold *f, MlirOperation op, MlirValue a, MlirOperation slice) {
+static const char *add_reader(norm_fold *f, MlirOperation op, MlirValue a, MlirOperation slice, MlirOperation cast) {
   gemm_parts parts;
   if (!gemm_read(f->context->compilation, op, &parts) || !mlirValueEqual(parts.a, a) || mlirValueEqual(parts.b, a))
     return "an op reads it that is no product, or not as its first operand";
@@ -64,7 +64,7 @@ static const char *add_reader(norm_fold *f, MlirOperation op, MlirValue a, MlirO
   if (f->reader_count && dtype != f->read_dtype) return "gemms read it in different types";
   if (dtype == PINION_DTYPE_f16) return "rows that are not normalised may be too large for f16";
   f->read_dtype = dtype;
-  f->readers[f->reader_count++] = (norm_reader){.op = op, .slice = slice};
+  f->readers[f->reader_count++] = (norm_reader){.op = op, .slice = slice, .cast = cast};
   return NULL;
 }
 
@@ -76,7 +76,8 @@ static bool is_dead(MlirOperation op) {
 }
 
 /* The gemms that read `value`: the norm's result, or rows of it, or a cast of either. */
-static const char *find_readers(norm_fold *f, MlirValue value, MlirOperation slice, bool is_cast) {
+static const char *find_readers(norm_fold *f, MlirValue value, MlirOperation slice, MlirOperation cast) {
+  const bool is_cast = !mlirOperationIsNull(cast);
   const char *why = NULL;
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !why && !mlirOpOperandIsNull(use);
        use = mlirOpOperandGetNextUse(use)) {
@@ -87,13 +88,13 @@ static const char *find_readers(norm_fold *f, MlirValue value, MlirOperation sli
     case OP_slice:
       if (is_cast || !mlirOperationIsNull(slice) || !takes_whole_rows(user))
         return "a slice of it is no choice of rows";
-      why = find_readers(f, result, user, false);
+      why = find_readers(f, result, user, cast);
       break;
     case OP_cast:
       if (is_cast) return "it is cast twice";
-      why = find_readers(f, result, slice, true);
+      why = find_readers(f, result, slice, user);
       break;
-    default: why = add_reader(f, user, value, slice);
+    default: why = add_reader(f, user, value, slice, cast);
     }
   }
   return why;
@@ -132,7 +133,7 @@ const char *norm_fold_why_not(norm_fold *f) {
   const pinion_dtype dtype = type_of(f->x).dtype;
   if (dtype == PINION_DTYPE_f64) return "partial sums are in f32, its statistics in f64";
   const char *why = find_producer(f);
-  if (!why) why = find_readers(f, mlirOperationGetResult(f->norm, 0), (MlirOperation){0}, false);
+  if (!why) why = find_readers(f, mlirOperationGetResult(f->norm, 0), (MlirOperation){0}, (MlirOperation){0});
   if (why) return why;
   if (f->reader_count == 0) return "no gemm reads it";
   if (!mlirValueIsNull(f->scale) && f->scale_is_constant && !is_one_row(f->scale))
@@ -325,6 +326,10 @@ static status rewrite_reader(const norm_fold *f, const norm_reader *reader, Mlir
   if (!gemm_read(f->context->compilation, reader->op, &parts)) return STATUS_FAILED;
   builder b = builder_before(f->context->compilation, reader->op);
   b.location = joined(f, reader->op);
+  if (!mlirOperationIsNull(reader->cast)) {
+    const MlirLocation locations[] = {b.location, mlirOperationGetLocation(reader->cast)};
+    b.location = location_fuse(b.compilation->context, 2, locations);
+  }
   MlirValue bias = mlirValueIsNull(f->bias) ? f->bias : bias_of_columns(f, &b, &parts);
   rows = same_rows(&b, reader->slice, rows);
   sums = same_rows(&b, reader->slice, sums);

@@ -20,6 +20,7 @@ enum { NORM_MAXIMUM_READERS = 8 };
 typedef struct norm_reader {
   MlirOperation op;
   MlirOperation slice; /* null: all rows */
+  MlirOperation cast;  /* null: none */
 } norm_reader;
 
 typedef struct norm_fold {

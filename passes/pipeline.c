@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /* The pass table, the default pipeline, and running passes under MLIR's pass manager. */
+#include "fates.h"
 #include "gate.h"
 #include "remarks.h"
 
@@ -158,6 +159,7 @@ typedef struct pipeline_state {
   compilation *compilation;
   const pipeline_options *options;
   rewrite_gate gate;
+  node_fates fates;
   status code; /* of the pass that failed */
 } pipeline_state;
 
@@ -194,6 +196,7 @@ static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
     state->code = module_verify(state->compilation, module, entry->info->levels);
   state->verified_levels = entry->info->levels;
   remarks_end(&log);
+  if (context.changes > 0) fates_update(&state->fates, module, entry->info);
   if (state->code != STATUS_OK) mlirExternalPassSignalFailure(pass);
   if (state->options->timing)
     fprintf(stderr, "%3d %-18s %6d changes %7d ops after\n", entry->number, entry->info->name, context.changes,
@@ -261,6 +264,7 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
       .verified_levels = options->verified_levels, .compilation = c, .options = options, .code = STATUS_OK};
   code = gate_open(&state.gate, c, module, options);
   if (code != STATUS_OK) return code;
+  state.fates = fates_begin(c, module);
   MlirPassManager manager = mlirPassManagerCreate(c->context);
   MlirTypeIDAllocator identities = mlirTypeIDAllocatorCreate();
   mlirPassManagerEnableVerifier(manager, false); /* run_pass verifies: MLIR's rules and ours */
@@ -275,6 +279,7 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
   mlirPassManagerDestroy(manager);
   mlirTypeIDAllocatorDestroy(identities);
   if (mlirLogicalResultIsFailure(result) && state.code == STATUS_OK) state.code = STATUS_FAILED;
+  fates_end(&state.fates);
   if (state.code == STATUS_OK) gate_close(&state.gate);
   return state.code;
 }

@@ -48,11 +48,12 @@ static MlirValue without_scale(match *m, MlirValue value, double *scale) {
   }
 }
 
-/* The same for q and k, whose scaled form may have other users: it does not become part of the match. */
-static MlirValue operand_without_scale(const match *m, MlirValue value, double *scale) {
-  match aside = *m;
-  aside.count = 1;
-  return without_scale(&aside, value, scale);
+/* The same for q and k, whose scaled form may have other users. */
+static MlirValue operand_without_scale(match *m, MlirValue value, double *scale) {
+  match attempt = *m;
+  value = without_scale(&attempt, value, scale);
+  match_set_aside(m, &attempt);
+  return value;
 }
 
 /* ---- Scores ---- */

@@ -422,6 +422,23 @@ def torchscript_names():
 
 
 @model
+def accounted():
+    function = helper.make_function(
+        "lib", "Twice", ["x"], ["y"], [node("Add", ["x", "x"], ["y"], "add")], [helper.make_opsetid("", 20)]
+    )
+    nodes = [
+        node("Shape", ["x"], ["s"], "shape"),
+        node("Reshape", ["x", "s"], ["r"], "reshape"),
+        node("Identity", ["r"], ["i"], "pass_on"),
+        node("Neg", ["i"], ["n"], "/act/Neg"),
+        node("Neg", ["n"], ["m"], "/act/Neg"),
+        node("Exp", ["x"], ["u"], "unneeded"),
+        node("Twice", ["m"], ["y"], "call", domain="lib"),
+    ]
+    return build(nodes, functions=[function])
+
+
+@model
 def dynamo_names():
     listed = node("Relu", ["x"], ["relu"], "node_relu")
     listed.metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File 'x.py', line 1, in forward\n    relu(x)")
