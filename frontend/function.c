@@ -13,17 +13,20 @@ static const char *function_key(arena *a, const char *domain, const char *name, 
 }
 
 status import_functions_index(importer *im) {
+  const wire_span *bytes = wire_list(im->arena, onnx_file_bytes(im->file), MODEL_FUNCTIONS, im->model->n_functions);
   for (size_t i = 0; i < im->model->n_functions; ++i) {
-    Onnx__FunctionProto *function = im->model->functions[i];
-    const char *key = function_key(im->arena, function->domain, function->name, function->overload);
+    const Onnx__FunctionProto *proto = im->model->functions[i];
+    const char *key = function_key(im->arena, proto->domain, proto->name, proto->overload);
+    model_function *function = arena_alloc(im->arena, sizeof *function);
+    *function = (model_function){proto, bytes[i]};
     if (!name_add(im->arena, &im->functions, key, function))
       return diagnose(&im->compilation->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "the function '%s' is defined twice",
-                      function->name ? function->name : "");
+                      proto->name ? proto->name : "");
   }
   return STATUS_OK;
 }
 
-const Onnx__FunctionProto *import_function_of(importer *im, const Onnx__NodeProto *node) {
+const model_function *import_function_of(importer *im, const Onnx__NodeProto *node) {
   if (im->functions.count == 0) return NULL;
   return name_find(&im->functions, function_key(im->arena, node->domain, node->op_type, node->overload));
 }
@@ -51,11 +54,13 @@ static void bind_outputs(import_node *n, const scope *body, bool *out_lost) {
   }
 }
 
-status import_call(import_node *n, const Onnx__FunctionProto *function) {
+status import_call(import_node *n, const model_function *function) {
   importer *im = n->importer;
-  scope body = {.node_count = function->n_node, .nodes = function->node, .call = n, .function = function};
+  const Onnx__FunctionProto *proto = function->proto;
+  scope body = {.node_count = proto->n_node, .nodes = proto->node, .call = n, .function = proto};
+  body.node_bytes = wire_list(im->arena, function->bytes, FUNCTION_NODE, proto->n_node);
   bool is_lost = false;
-  body.opset = import_opset(function->n_opset_import, function->opset_import);
+  body.opset = import_opset(proto->n_opset_import, proto->opset_import);
   if (!body.opset) body.opset = n->scope->opset;
   body.depth = n->scope->depth + 1;
   if (body.depth > FUNCTION_MAX_DEPTH) node_bad(n, "functions call each other too deeply, or in a circle");

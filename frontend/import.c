@@ -151,12 +151,12 @@ static status import_one(importer *im, const scope *s, size_t index) {
   n.is_needed = s->needed[index];
   bool is_lost = false;
   n.builder = (builder){.compilation = im->compilation, .block = im->block, .op_type = n.proto->op_type};
-  n.builder.location = import_location(im, n.proto, n.name);
+  n.builder.location = import_location(im, s->node_bytes[index], n.name, n.proto->op_type ? n.proto->op_type : "");
   n.output_count = (int)n.proto->n_output;
   n.outputs = arena_alloc(im->arena, (size_t)(n.output_count + 1) * sizeof *n.outputs);
   resolve_inputs(im, &n, &is_lost);
   look_at_new_ops(im); /* initializers that are shapes */
-  const Onnx__FunctionProto *function = import_function_of(im, n.proto);
+  const model_function *function = import_function_of(im, n.proto);
   if (!function) enter_node(im, &n);
   if (n.result != STATUS_OK) return n.result;
   if (is_lost && (function || import_row_find(n.proto->op_type ? n.proto->op_type : "", s->opset)))
@@ -369,6 +369,9 @@ static status import_model(importer *im, MlirModule *out_module) {
   if (result == STATUS_OK) result = import_functions_index(im);
   if (result != STATUS_OK) return result;
   scope s = {.opset = opset, .node_count = im->model->graph->n_node, .nodes = im->model->graph->node};
+  wire_span graph = {0};
+  wire_find(onnx_file_bytes(im->file), MODEL_GRAPH, &graph);
+  s.node_bytes = wire_list(im->arena, graph, GRAPH_NODE, s.node_count);
   MlirRegion body = mlirRegionCreate();
   im->block = mlirBlockCreate(0, NULL, NULL);
   mlirRegionAppendOwnedBlock(body, im->block);

@@ -27,6 +27,12 @@ typedef struct symbol {
   bool is_lost;                         /* a node that we cannot import makes it, or something on the way to it */
 } symbol;
 
+/* A function that the model brings along. */
+typedef struct model_function {
+  const Onnx__FunctionProto *proto; /* borrowed */
+  wire_span bytes;                  /* as it lies in the file */
+} model_function;
+
 /* What a node's names stand for: NULL for an empty name, and for an input that nothing defines. */
 typedef struct node_symbols {
   symbol **inputs, **outputs;
@@ -41,6 +47,7 @@ typedef struct scope {
   int64_t opset;      /* of the default domain */
   size_t node_count;
   Onnx__NodeProto *const *nodes;
+  wire_span *node_bytes;               /* per node: as it lies in the file */
   node_symbols *node_symbols;          /* per node: outputs by scope_add_outputs, inputs by scope_schedule */
   const struct import_node *call;      /* of a function: the node that calls it; NULL in the graph */
   const Onnx__FunctionProto *function; /* NULL in the graph */
@@ -57,7 +64,7 @@ struct importer {
   MlirBlock block;
   MlirOperation last_seen; /* the last op of the block that known_values has looked at */
   known_values known;
-  name_table functions;  /* of Onnx__FunctionProto, by "domain:name:overload" */
+  name_table functions;  /* of model_function, by "domain:name:overload" */
   name_table dimensions; /* of int64_t: symbolic dimensions */
   struct unsupported_group *unsupported;
   int64_t lost_tensors;   /* initializers of types that we do not have; each was diagnosed */
@@ -172,13 +179,13 @@ status scope_schedule(importer *im, const scope *s, int *out_order);
 void scope_find_needed(importer *im, scope *s, const int *order);
 status scope_add_outputs(importer *im, scope *s);               /* a symbol for each node's output */
 symbol *scope_define(importer *im, scope *s, const char *name); /* NULL, after a diagnostic, if it is defined already */
-status import_call(import_node *n, const Onnx__FunctionProto *function); /* inlines a local function */
-const Onnx__FunctionProto *import_function_of(importer *im, const Onnx__NodeProto *node);
+status import_call(import_node *n, const model_function *function); /* inlines it */
+const model_function *import_function_of(importer *im, const Onnx__NodeProto *node);
 status import_functions_index(importer *im);
 int64_t import_opset(size_t count, Onnx__OperatorSetIdProto *const *opsets); /* of the default domain; 0 if absent */
 bool import_domain_is_default(const char *domain);
 const char *import_node_name(importer *im, const scope *s, size_t index);
-MlirLocation import_location(importer *im, const Onnx__NodeProto *node, const char *name);
+MlirLocation import_location(importer *im, wire_span node, const char *name, const char *op_type);
 
 /* ---- Graph inputs ---- */
 status import_check_shapes(importer *im, const Onnx__GraphProto *graph);

@@ -64,3 +64,7 @@ void onnx_file_close(onnx_file *file) {
   file_unmap(&file->file);
   *file = (onnx_file){0};
 }
+
+wire_span onnx_file_bytes(const onnx_file *file) {
+  return (wire_span){file->file.bytes, file->file.bytes + file->file.size};
+}

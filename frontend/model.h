@@ -4,6 +4,7 @@
 #define PINION_FRONTEND_MODEL_H
 
 #include "../ir/ir.h"
+#include "wire.h"
 
 #include "onnx.pb-c.h"
 
@@ -20,6 +21,9 @@ typedef struct onnx_file {
 status onnx_file_open(compilation *c, const char *path, const ProtobufCMessageDescriptor *root, onnx_file *out_file,
                       ProtobufCMessage **out_message);
 void onnx_file_close(onnx_file *file);
+
+/* The whole file, as one message: for what scanning leaves out. */
+wire_span onnx_file_bytes(const onnx_file *file);
 
 /* A tensor's type and where its values are, row-major in the type's storage. */
 typedef struct onnx_tensor {

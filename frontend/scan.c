@@ -21,64 +21,9 @@ static status malformed(scanner *s, const uint8_t *at, const char *what) {
                   (size_t)(at - s->start), what);
 }
 
-static bool read_varint(wire_span *c, uint64_t *out_value) {
-  uint64_t value = 0;
-  for (unsigned shift = 0; shift < 64 && c->at < c->end; shift += 7) {
-    uint8_t byte = *c->at++;
-    value |= (uint64_t)(byte & 0x7f) << shift;
-    if (byte < 0x80) {
-      *out_value = value;
-      return true;
-    }
-  }
-  return false;
-}
-
-static bool skip_bytes(wire_span *c, uint64_t count) {
-  if (count > (uint64_t)(c->end - c->at)) return false;
-  c->at += count;
-  return true;
-}
-
-/* NULL, or why there is no field at c->at; *out_field->tag is set in any case. */
-static const char *next_field(wire_span *c, wire_field *out_field) {
-  uint64_t tag;
-  out_field->tag = c->at;
-  out_field->value = 0;
-  if (!read_varint(c, &tag)) return "a field's tag is cut off";
-  if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff) return "a field has no valid number";
-  out_field->number = (uint32_t)(tag >> 3);
-  out_field->wire_type = tag & 7;
-  out_field->payload.at = c->at;
-  bool complete = false;
-  switch (out_field->wire_type) {
-  case PROTOBUF_C_WIRE_TYPE_VARINT: complete = read_varint(c, &out_field->value); break;
-  case PROTOBUF_C_WIRE_TYPE_64BIT: complete = skip_bytes(c, 8); break;
-  case PROTOBUF_C_WIRE_TYPE_32BIT: complete = skip_bytes(c, 4); break;
-  case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-    complete = read_varint(c, &out_field->value);
-    out_field->payload.at = c->at;
-    complete = complete && skip_bytes(c, out_field->value);
-    break;
-  default: return "a field has an unknown wire type";
-  }
-  out_field->payload.end = c->at;
-  return complete ? NULL : "a field ends beyond its message; the file may be truncated";
-}
-
 static status read_field(scanner *s, wire_span *c, wire_field *out_field) {
-  const char *why = next_field(c, out_field);
+  const char *why = wire_read(c, out_field);
   return why ? malformed(s, out_field->tag, why) : STATUS_OK;
-}
-
-bool wire_next(wire_span *rest, wire_field *out_field) {
-  return rest->at < rest->end && !next_field(rest, out_field);
-}
-
-bool wire_find(wire_span message, uint32_t number, uint32_t wire_type, wire_field *out_field) {
-  while (wire_next(&message, out_field))
-    if (out_field->number == number && out_field->wire_type == wire_type) return true;
-  return false;
 }
 
 static uint32_t wire_type_of(ProtobufCType type) {
@@ -102,24 +47,14 @@ static bool wire_type_fits(const ProtobufCFieldDescriptor *field, uint32_t wire_
   return field->label == PROTOBUF_C_LABEL_REPEATED && wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
 }
 
-/* Whether an entry of metadata says where in the model a node stood. One whose key does not come first is kept. */
-static bool is_wanted_entry(wire_span entry) {
-  static const char *const keys[] = {METADATA_SCOPES, METADATA_NAMESPACE};
-  wire_field key;
-  if (!wire_next(&entry, &key) || key.number != 1) return true;
-  const size_t length = (size_t)(key.payload.end - key.payload.at);
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; ++i)
-    if (length == strlen(keys[i]) && memcmp(key.payload.at, keys[i], length) == 0) return true;
-  return false;
-}
-
-/* What is never unpacked: text that a compiler has no use for, and that can be most of a file (stack traces of every
-   node), and declared types (declared.c reads them where they lie). */
-static bool is_left_out(const ProtobufCFieldDescriptor *field, const wire_field *wire) {
+/* What is never unpacked: text that a compiler has no use for, and what is read where it lies instead, metadata and
+   the declared types of values. Together they are most of a file. */
+static bool is_left_out(const ProtobufCFieldDescriptor *field) {
+  static const char *const names[] = {"metadata_props", "value_info", "training_info"};
   if (field->type == PROTOBUF_C_TYPE_STRING) return strcmp(field->name, "doc_string") == 0;
-  if (field->type != PROTOBUF_C_TYPE_MESSAGE) return false;
-  if (strcmp(field->name, "metadata_props") == 0) return !is_wanted_entry(wire->payload);
-  return strcmp(field->name, "value_info") == 0 || strcmp(field->name, "training_info") == 0;
+  for (size_t i = 0; field->type == PROTOBUF_C_TYPE_MESSAGE && i < sizeof names / sizeof *names; ++i)
+    if (strcmp(field->name, names[i]) == 0) return true;
+  return false;
 }
 
 static void append_varint(text *out, uint64_t value, int padded_bytes) {
@@ -176,7 +111,7 @@ static status scan_field(scanner *s, const ProtobufCMessageDescriptor *message, 
   const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(message, wire->number);
   if (!field) return STATUS_OK;
   if (!wire_type_fits(field, wire->wire_type)) return malformed(s, wire->tag, "a field has the wrong wire type");
-  if (is_left_out(field, wire)) return STATUS_OK;
+  if (is_left_out(field)) return STATUS_OK;
   status result = check_given_once(s, message, field, wire, seen);
   if (result != STATUS_OK) return result;
   if (field->type == PROTOBUF_C_TYPE_MESSAGE) return scan_nested(s, field, wire, depth);
