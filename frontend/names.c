@@ -3,20 +3,8 @@
 
 #include <string.h>
 
-/* Eight bytes at a time: names are long, and asked for several times each. */
 static uint64_t hash_name(const char *name) {
-  size_t left = strlen(name);
-  uint64_t hash = left, word;
-  do {
-    size_t taken = left < sizeof word ? left : sizeof word;
-    word = 0;
-    memcpy(&word, name, taken);
-    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    hash ^= hash >> 32;
-    name += taken;
-    left -= taken;
-  } while (left > 0);
-  return hash;
+  return hash_bytes(HASH_START, name, strlen(name));
 }
 
 /* The name's entry, or the free one where it belongs. */

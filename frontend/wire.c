@@ -4,6 +4,10 @@
 #include <protobuf-c/protobuf-c.h>
 
 static bool read_varint(wire_span *rest, uint64_t *out_value) {
+  if (rest->at < rest->end && *rest->at < 0x80) { /* most */
+    *out_value = *rest->at++;
+    return true;
+  }
   uint64_t value = 0;
   for (unsigned shift = 0; shift < 64 && rest->at < rest->end; shift += 7) {
     uint8_t byte = *rest->at++;

@@ -135,6 +135,21 @@ void *arena_grow(arena *a, void *items, size_t count, size_t *capacity, size_t e
   return moved;
 }
 
+/* ---- Hashing ---- */
+
+static uint64_t hash_word(uint64_t hash, const uint8_t *data, size_t bytes) {
+  uint64_t word = 0;
+  memcpy(&word, data, bytes);
+  hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+  return hash ^ hash >> 32;
+}
+
+uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes) {
+  const uint8_t *at = data;
+  for (; bytes >= sizeof hash; at += sizeof hash, bytes -= sizeof hash) hash = hash_word(hash, at, sizeof hash);
+  return bytes > 0 ? hash_word(hash, at, bytes) : hash;
+}
+
 /* ---- Text ---- */
 
 static void text_reserve(text *t, size_t more) {

@@ -42,6 +42,10 @@ char *arena_format(arena *a, const char *format, ...) PRINTF_LIKE(2, 3);
 void *heap_alloc(size_t count, size_t element_bytes);
 char *heap_string(const char *string); /* a copy, the same way */
 
+/* A hash for tables, to be chained: start with HASH_START. Not to be stored: it depends on the machine's byte order. */
+#define HASH_START 1469598103934665603ull
+uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes);
+
 /* Makes room for one more element in an arena-backed array: doubles `*items` when count has reached *capacity. */
 void *arena_grow(arena *a, void *items, size_t count, size_t *capacity, size_t element_bytes);
 

@@ -52,12 +52,6 @@ void pointer_map_set(pointer_map *map, const void *key, int64_t value) {
   map->values[slot] = value;
 }
 
-uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes) {
-  const uint8_t *at = data;
-  for (size_t i = 0; i < bytes; i++) hash = (hash ^ at[i]) * 1099511628211ull;
-  return hash;
-}
-
 /* ---- Ops in order ---- */
 
 bool op_is_named(MlirOperation op, const char *name) {

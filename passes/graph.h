@@ -17,10 +17,6 @@ pointer_map pointer_map_create(arena *a);
 int64_t pointer_map_get(const pointer_map *map, const void *key);
 void pointer_map_set(pointer_map *map, const void *key, int64_t value);
 
-/* FNV-1a over bytes, to be chained: start with HASH_START. */
-#define HASH_START 1469598103934665603ull
-uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes);
-
 /* ---- Ops in order ---- */
 typedef struct op_list {
   MlirOperation *ops; /* the arena's */
