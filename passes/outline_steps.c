@@ -6,16 +6,16 @@
  *   x_1 = f(x_0, c_1); x_2 = f(x_1, c_2); ..; x_N = f(x_{N-1}, c_N)
  *     becomes   pinion.steps(x_0, invariants.., tables..) {callee = @step, count = N}
  *
- * Requires: constants folded (the steps' times must be constants), equal ops merged, dead ops gone.
+ * Requires: equal weights merged (eliminate-common). What the exporter has simplified alike in every copy need not be
+ *           clean: values that are only computed alike match too, and so do different constants.
  * Produces: func @step(x, invariants.., rows..) -> x', each op with a fused location and the `onnx` values of its N
- * copies; in
- *           @main one pinion.steps; what differs between copies stacked to tables [N, ..].
+ *           copies; in @main one pinion.steps; what differs between copies stacked to tables [N, ..].
  * Breaks:   nothing; a module whose copies differ is left as it is (--remarks says where they differ).
  *
  * How. For an argument n of @main, the values that every path from n to the results goes through are its waists. An
  * unrolled loop's carried value is a waist after every step, so x_0 .. x_N are among the waists, equally spaced, all of
- * one type. Two neighbouring pieces are compared by copies_match; the longest run of equal pieces is matched as a
- * whole. No name is looked at.
+ * one type. The pieces between them are compared by copies_match: all at once, or else neighbours, and then the longest
+ * runs of equal ones. No name is looked at.
  *
  * A deep network without a loop is also a chain of equal pieces, its layers. What tells steps from layers: steps share
  * their weights.

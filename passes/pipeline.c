@@ -24,12 +24,14 @@ const pass_info *pass_find(const char *name) {
 const char *const *pipeline_default(void) {
   static const char *const names[] = {
       "choose-precision",     /* first: the casts it puts in are cleaned up like the exporter's */
-      "canonicalise",         /* early: the exporter's identities hide what is constant and what is equal */
-      "fold-constants",       /* shapes, masks, time embeddings: afterwards the steps differ in constants alone */
+      "eliminate-common",     /* exporters repeat a weight for every step, which tells steps from layers */
+      "outline-steps",        /* early: all that follows sees one step, however many there were */
+      "canonicalise",         /* the exporter's identities hide what is constant and what is equal */
+      "fold-constants",       /* shapes, masks, positions */
       "canonicalise",         /* constants make more ops no-ops */
-      "eliminate-common",     /* before outlining: what every step computes alike becomes one value, hence invariant */
-      "eliminate-dead",       /* before outlining: dead ops have uses, and would look like a second way to the output */
-      "outline-steps",        /* before any fusion: the copies must still be equal op by op */
+      "eliminate-common",     /* what canonicalising made equal */
+      "eliminate-dead",       /* across functions: what a step computes or is given for nothing */
+      "outline-steps",        /* where the copies are equal only now; before any fusion */
       "split-concat-matmul",  /* before hoist-tables, which computes the part split off */
       "hoist-tables",         /* before outline-weights: what it hoists depends on weights alone */
       "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */

@@ -10,6 +10,8 @@
 // RUN: pinion opt --passes=outline-steps %t/merged.mlir | FileCheck %s --check-prefix=MERGED
 // RUN: pinion opt --passes=outline-steps %t/around.mlir | FileCheck %s --check-prefix=AROUND
 // RUN: pinion opt --passes=outline-steps %t/tapped.mlir | FileCheck %s --check-prefix=TAPPED
+// RUN: pinion opt --default-passes --dump-ir-after=outline-steps %t/unclean.mlir 2>&1 | FileCheck %s --check-prefix=UNCLEAN
+// RUN: pinion opt --default-passes --dump-ir-after=outline-steps %t/clean.mlir 2>&1 | FileCheck %s --check-prefix=EARLY
 
 // Three Euler steps x' = x + dt * W x c_s, whose times differ: one function; the times become a table, the prefix an
 // argument, the weight is cloned into the step.
@@ -175,4 +177,36 @@ func.func @main(%x: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>) {
   %m2 = "pinion.matmul"(%x1, %w) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
   %x2 = "pinion.binary"(%x1, %m2) {kind = "add"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
   return %x1, %x2 : tensor<2x4xf32>, tensor<2x4xf32>
+}
+
+// In the default pipeline: before anything is cleaned up, so that all of it sees one step. The exporter repeated the
+// weight; equal ones are merged before.
+// EARLY: IR after outline-steps (3)
+// EARLY: "pinion.steps"{{.*}}count = 2 : i64, tables = 0 : i64
+//--- clean.mlir
+func.func @main(%x: tensor<2x4xf32> {pinion.name = "x"}) -> tensor<2x4xf32> attributes {pinion.inputs = ["x"], pinion.outputs = ["y"]} {
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 0 : i64} : () -> tensor<4x4xf32>
+  %v = "pinion.weight"() {name = "v", file = "w.bin", offset = 0 : i64} : () -> tensor<4x4xf32>
+  %m1 = "pinion.matmul"(%x, %w) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+  %x1 = "pinion.binary"(%x, %m1) {kind = "add"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  %m2 = "pinion.matmul"(%x1, %v) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+  %x2 = "pinion.binary"(%x1, %m2) {kind = "add"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %x2 : tensor<2x4xf32>
+}
+
+// Must not fire on copies that only cleaning makes equal (an exporter left a product by 1 in the second), but after it.
+// UNCLEAN: IR after outline-steps (3)
+// UNCLEAN-NOT: pinion.steps
+// UNCLEAN: IR after outline-steps
+// UNCLEAN: "pinion.steps"{{.*}}count = 2 : i64, tables = 0 : i64
+//--- unclean.mlir
+func.func @main(%x: tensor<2x4xf32> {pinion.name = "x"}) -> tensor<2x4xf32> attributes {pinion.inputs = ["x"], pinion.outputs = ["y"]} {
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 0 : i64} : () -> tensor<4x4xf32>
+  %one = "pinion.constant"() {value = dense<1.0> : tensor<f32>} : () -> tensor<f32>
+  %m1 = "pinion.matmul"(%x, %w) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+  %x1 = "pinion.binary"(%x, %m1) {kind = "add"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  %s2 = "pinion.binary"(%x1, %one) {kind = "mul"} : (tensor<2x4xf32>, tensor<f32>) -> tensor<2x4xf32>
+  %m2 = "pinion.matmul"(%s2, %w) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+  %x2 = "pinion.binary"(%x1, %m2) {kind = "add"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %x2 : tensor<2x4xf32>
 }
