@@ -36,14 +36,25 @@ static double random_unit(void) { /* in [-1, 1] */
 /* ---- Cases ---- */
 
 static bool parse_body(compilation *c, const problem_case *k, kernel_problem *problem) {
-  MlirAttribute lines[8];
+  MlirAttribute lines[CASE_BODY_LINES];
   const char *why = "";
   int line_count = 0;
-  for (; line_count < 8 && k->body[line_count]; line_count++)
+  for (; line_count < CASE_BODY_LINES && k->body[line_count]; line_count++)
     lines[line_count] = make_str(c->context, k->body[line_count]);
   if (kernel_problem_body(c->arena, mlirArrayAttrGet(c->context, line_count, lines), problem, &why)) return true;
   fprintf(stderr, "%s: %s\n", k->name, why);
   return false;
+}
+
+/* What of a gemm's parameters its kernel depends on; as small a shape as has it. */
+static void set_form(const problem_case *k, pinion_params *params) {
+  for (int d = 0; d < PINION_GEMM_RANK; d++) params->size[d] = 1;
+  if (k->accumulators) params->size[PINION_GEMM_P] = k->accumulators;
+  if (k->parts) params->size[PINION_GEMM_H] = k->parts;
+  for (int part = 1; part < k->parts; part++) params->integer[part - 1] = part;
+  params->integer[2] = k->row_sums;
+  params->integer[4] = k->column_sums;
+  params->integer[5] = k->results;
 }
 
 bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *out_problem) {
@@ -55,7 +66,7 @@ bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *ou
   for (char *word; (word = strtok_r(rest, " ", &rest)); count++)
     if (!dtype_from_name(word, &out_problem->dtypes[count])) return false;
   out_problem->params.arg_count = count;
-  if (k->family == PINION_FAMILY_GEMM) out_problem->params.size[PINION_GEMM_P] = 1;
+  if (k->family == PINION_FAMILY_GEMM) set_form(k, &out_problem->params);
   return k->body[0] ? parse_body(c, k, out_problem) : true;
 }
 
@@ -90,6 +101,19 @@ static void shape_pointwise(pinion_params *params, dimension_use *use) {
     for (int d = 0; d < params->rank; d++) use->used[a][d] = !one_in(5);
 }
 
+/* Groups, and where the parts begin; how much is summed. */
+static void shape_form(const problem_case *k, pinion_params *params, int64_t *sizes) {
+  int64_t groups = k->parts > 1 ? 0 : k->grouped ? random_between(1, 4) : 1;
+  for (int part = 0; part < k->parts && k->parts > 1; part++) {
+    if (part) params->integer[part - 1] = groups;
+    groups += random_between(1, part ? 2 : 4);
+  }
+  if (groups > 1 && sizes[PINION_GEMM_N] > 100) sizes[PINION_GEMM_N] = one_in(2) ? 64 : sizes[PINION_GEMM_N] / groups;
+  sizes[PINION_GEMM_H] = groups;
+  sizes[PINION_GEMM_P] = k->accumulators ? k->accumulators : 1;
+  params->integer[3] = k->row_sums ? random_between(1, 40) : 0;
+}
+
 /* Beyond the tile along one dimension at a time. */
 static void shape_gemm(const problem_case *k, pinion_params *params, dimension_use *use) {
   enum { M = PINION_GEMM_M, N = PINION_GEMM_N, K = PINION_GEMM_K };
@@ -97,9 +121,9 @@ static void shape_gemm(const problem_case *k, pinion_params *params, dimension_u
       random_between(1, 2), random_between(1, 2), random_between(1, 40), 1, random_between(1, 50), 1,
       random_between(1, 70)};
   switch (random_between(0, 7)) {
-  case 0: sizes[M] = random_between(120, 300); break;
-  case 1: sizes[N] = random_between(120, 300); break;
-  case 2: sizes[K] = random_between(120, 500); break;
+  case 0: sizes[M] = random_between(120, one_in(2) ? 300 : 400); break;
+  case 1: sizes[N] = random_between(120, one_in(2) ? 300 : 1200); break;
+  case 2: sizes[K] = random_between(120, one_in(2) ? 500 : 900); break;
   case 3: sizes[K] = 0; break;
   case 4: sizes[0] = sizes[1] = 1; break;
   case 5: /* what a real layer looks like: all multiples of 16 bytes */
@@ -112,9 +136,13 @@ static void shape_gemm(const problem_case *k, pinion_params *params, dimension_u
     break;
   default: break;
   }
+  shape_form(k, params, sizes);
   set_sizes(params, PINION_GEMM_RANK, sizes);
-  for (int a = k->results + 2; a < params->arg_count; a++)
-    for (int d = 0; d < PINION_GEMM_RANK; d++) use->used[a][d] = d < PINION_GEMM_P && !one_in(3);
+  for (int a = k->results + 2; a < params->arg_count; a++) {
+    const bool is_sum = a >= params->arg_count - k->row_sums;
+    for (int d = 0; d < PINION_GEMM_RANK; d++)
+      use->used[a][d] = is_sum ? d == K || (d <= M && !one_in(3)) : d < PINION_GEMM_P && !one_in(3);
+  }
   for (int d = 0; d < PINION_GEMM_RANK; d++) {
     use->used[k->results][d] = d == M || d == K || (d < M && one_in(2));
     use->used[k->results + 1][d] = d > M || (d < M && one_in(2) && !k->packed_b);
@@ -149,7 +177,7 @@ static void shape_attention(pinion_params *params, dimension_use *use) {
   }
   switch (random_between(0, 4)) { /* beyond a tile of queries, of keys, of the depth, of the values */
   case 0: sizes[3] = random_between(60, 150); break;
-  case 1: sizes[4] = random_between(60, 300); break;
+  case 1: sizes[4] = random_between(60, one_in(2) ? 300 : 400); break;
   case 2: sizes[5] = use->in_rows ? sizes[5] : random_between(60, 150); break;
   case 3: sizes[6] = use->in_rows ? sizes[6] : random_between(60, 300); break;
   default: break;
@@ -226,6 +254,7 @@ static void random_shape(const problem_case *k, pinion_params *params, dimension
 /* Extent of the space along d as argument a sees it: the gathered axis and the image have their own. */
 static int64_t extent_of(const kernel_problem *problem, int a, int d) {
   const pinion_params *params = &problem->params;
+  if (problem->family == PINION_FAMILY_GEMM) return pinion_gemm_extent(params, a, d);
   if (problem->family == PINION_FAMILY_GATHER && a == 1 && d == params->integer[1]) return params->integer[0];
   if (problem->family == PINION_FAMILY_IM2COL && a == 1 && (d == 1 || d == 2)) return params->integer[5 + d];
   return params->size[d];
@@ -328,11 +357,13 @@ static void pack_b(kernel_problem *problem, const struct target *target, problem
 
 /* ---- How far a kernel may be off ---- */
 
-/* What an accumulator's error is relative to: 1, or for sums how many terms of at most 1 there are. */
-static double scale_of(const kernel_problem *problem) {
+/* What a result's error is relative to: 1, or for sums how many terms of at most 1 there are. */
+static double scale_of(const kernel_problem *problem, int r) {
   const pinion_params *params = &problem->params;
   double terms = 1;
-  if (problem->family == PINION_FAMILY_GEMM) return (double)params->size[PINION_GEMM_K] + 8;
+  if (problem->family == PINION_FAMILY_GEMM)
+    return ((double)params->size[PINION_GEMM_K] + (double)params->integer[3] + 8) *
+           (r < params->integer[5] - params->integer[4] ? 1 : PINION_COLUMN_BLOCK);
   if (problem->family == PINION_FAMILY_CUMSUM) return (double)params->size[params->rank - 1] + 8;
   if (problem->family != PINION_FAMILY_REDUCE) return 1;
   for (int d = params->rank - (int)params->integer[0]; d < params->rank; d++) terms *= (double)params->size[d];
@@ -355,7 +386,7 @@ static double rounding_of(const kernel_problem *problem, int r) {
 
 static void set_tolerance(const problem_case *k, const kernel_problem *problem, int r, problem_argument *argument) {
   double unit = problem->dtypes[r] == PINION_DTYPE_f64 ? 0x1p-52 : 0x1p-23;
-  argument->absolute = k->tolerance * unit * scale_of(problem);
+  argument->absolute = k->tolerance * unit * scale_of(problem, r);
   argument->relative = k->tolerance * unit + rounding_of(problem, r);
   if (problem->dtypes[r] == PINION_DTYPE_f16) argument->absolute += 0x1p-25; /* half the smallest denormal */
 }

@@ -8,18 +8,91 @@
 
 #include "targets/target.h"
 
+#define CASE_BODY_LINES 12
+
+/* Tables of cases leave out what is 0 at the end. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 /* One kernel instance: all that does not vary with the shape. */
 typedef struct problem_case {
   const char *name;
   pinion_family family;
-  const char *kind;    /* of a reduce or norm, else "" */
-  int results;         /* how many of the types are results */
-  const char *types;   /* of all arguments, results first: "f32 bf16 bf16" */
-  const char *body[8]; /* instructions, NULL-terminated; none: no body */
-  const char *tile;    /* that is forced, or NULL */
+  const char *kind;                  /* of a reduce or norm, else "" */
+  int results;                       /* how many of the types are results */
+  const char *types;                 /* of all arguments, results first: "f32 bf16 bf16" */
+  const char *body[CASE_BODY_LINES]; /* instructions, NULL-terminated; none: no body */
+  const char *tile;                  /* that is forced, or NULL */
   bool packed_b;
   double tolerance; /* in units of the accumulator's rounding (2^-23, or 2^-52 for f64), beyond the result's own */
+  /* Of a gemm (runtime/abi.h). */
+  int accumulators; /* 0 means 1 */
+  bool grouped;     /* the shape has groups; always where there are parts */
+  int parts;        /* 0 means 1 */
+  int row_sums, column_sums;
 } problem_case;
+
+/*
+ * What a gemm can have beside one accumulator, as cases of one tile; operands and stored results are of one type.
+ * A gated pair; heads that share a bias; queries, keys and values, rotated but for the values; a row scaled by a sum,
+ * with a residual; the sums of the squares of what is stored. A product of two accumulators is off by as much as one
+ * is, times the other: up to 20 here.
+ */
+#define GEMM_FORM_CASES(prefix, type, forced_tile, packed)                                                             \
+  {.name = prefix "_pair",                                                                                             \
+   .family = PINION_FAMILY_GEMM,                                                                                       \
+   .kind = "",                                                                                                         \
+   .results = 1,                                                                                                       \
+   .types = type " " type " " type " f32",                                                                             \
+   .body = {"gelu_tanh x0", "mul v0 x1", "add v1 x2", "yield v2"},                                                     \
+   .tile = forced_tile,                                                                                                \
+   .packed_b = packed,                                                                                                 \
+   .tolerance = 20,                                                                                                    \
+   .accumulators = 2},                                                                                                 \
+      {.name = prefix "_heads",                                                                                        \
+       .family = PINION_FAMILY_GEMM,                                                                                   \
+       .kind = "",                                                                                                     \
+       .results = 1,                                                                                                   \
+       .types = type " " type " " type " " type,                                                                       \
+       .body = {"add x0 x1", "yield v0"},                                                                              \
+       .tile = forced_tile,                                                                                            \
+       .packed_b = packed,                                                                                             \
+       .tolerance = 1,                                                                                                 \
+       .grouped = true},                                                                                               \
+      {.name = prefix "_parts",                                                                                        \
+       .family = PINION_FAMILY_GEMM,                                                                                   \
+       .kind = "",                                                                                                     \
+       .results = 6,                                                                                                   \
+       .types = type " " type " " type " " type " " type " " type " " type " " type " f32 f32",                        \
+       .body = {"mul x0 x3", "mul x1 x4", "sub v0 v1", "mul x1 x3", "mul x0 x4", "add v3 v4", "eq x2 2",               \
+                "select v6 x0 v2", "select v6 x1 v5", "yield v7 v8"},                                                  \
+       .tile = forced_tile,                                                                                            \
+       .packed_b = packed,                                                                                             \
+       .tolerance = 4,                                                                                                 \
+       .accumulators = 2,                                                                                              \
+       .parts = 3},                                                                                                    \
+      {.name = prefix "_row_sum",                                                                                      \
+       .family = PINION_FAMILY_GEMM,                                                                                   \
+       .kind = "",                                                                                                     \
+       .results = 2,                                                                                                   \
+       .types = type " " type " " type " " type " " type " f32",                                                       \
+       .body = {"mul x3 0.125", "sigmoid v0", "cast.f32 x1", "add v1 v2", "mul x0 v3", "add v4 x2", "yield v5"},       \
+       .tile = forced_tile,                                                                                            \
+       .packed_b = packed,                                                                                             \
+       .tolerance = 4,                                                                                                 \
+       .grouped = true,                                                                                                \
+       .parts = 2,                                                                                                     \
+       .row_sums = 1},                                                                                                 \
+      {.name = prefix "_column_sum",                                                                                   \
+       .family = PINION_FAMILY_GEMM,                                                                                   \
+       .kind = "",                                                                                                     \
+       .results = 2,                                                                                                   \
+       .types = type " f32 " type " " type " " type " f32",                                                            \
+       .body = {"mul x0 x2", "add v0 x1", "mul v1 v1", "yield v1 v2"},                                                 \
+       .tile = forced_tile,                                                                                            \
+       .packed_b = packed,                                                                                             \
+       .tolerance = 20,                                                                                                \
+       .row_sums = 1,                                                                                                  \
+       .column_sums = 1}
 
 /* One argument in memory. */
 typedef struct problem_argument {

@@ -3,7 +3,7 @@
 add_library(params_reference STATIC kernels/params_reference.c)
 target_include_directories(params_reference PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/kernels)
 target_link_libraries(params_reference PUBLIC pinion_compiler)
-add_executable(test_cpu_kernels kernels/test_cpu_kernels.c)
+add_executable(test_cpu_kernels kernels/test_cpu_kernels.c kernels/random_problem.c)
 target_link_libraries(test_cpu_kernels PRIVATE params_reference pinion_tools)
 foreach(compiler gcc clang-22)
   find_program(KERNEL_COMPILER_${compiler} ${compiler})
