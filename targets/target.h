@@ -45,8 +45,9 @@
  *   PN_PARTS                 how many parts there are. If more than one, the lists of results are those of the first:
  *                            those of part q lie q * PN_RESULTS / PN_PARTS arguments further; PN_PART is then the
  *                            name (x1 or x2) of the input that is the part's index
- *   PN_ROW_SUMS(X)           where PN_HAS_BODY: like PN_BODY_OPERANDS, inputs that are sums over rows; not in that list
- *   PN_COLUMN_SUMS(X)        where PN_HAS_BODY: like PN_BODY_RESULTS, results that are summed over columns; not in it
+ *   PN_GROUPED               1: there is more than one group
+ *   PN_ROW_SUMS(X)           like PN_BODY_OPERANDS, inputs that are sums over rows: they are not in that list
+ *   PN_COLUMN_SUMS(X)        like PN_BODY_RESULTS, results that are summed over columns: they are not in that list
  */
 
 /* One launch as code generation sees it: what to compute, on which types; no tile chosen yet. */

@@ -52,30 +52,36 @@ bool kernel_problem_body(arena *a, MlirAttribute lines, kernel_problem *problem,
   return problem->has_body;
 }
 
+static int row_sums_of(const kernel_problem *problem) {
+  return problem->family == PINION_FAMILY_GEMM ? (int)problem->params.integer[2] : 0;
+}
+
+static int column_sums_of(const kernel_problem *problem) {
+  return problem->family == PINION_FAMILY_GEMM ? (int)problem->params.integer[4] : 0;
+}
+
 static void define_body(const kernel_problem *problem, text *out) {
-  const int results = problem->result_count / parts_of(problem), inputs = problem->body.input_count;
-  const int64_t *integer = problem->params.integer; /* sums are a gemm's */
   const bool is_gemm = problem->family == PINION_FAMILY_GEMM;
-  const int arguments = problem->params.arg_count, row_sums = is_gemm ? (int)integer[2] : 0,
-            column_sums = is_gemm ? (int)integer[4] : 0;
-  const int first = problem->result_count + 2 * is_gemm, made = inputs - (arguments - first);
+  const int results = problem->result_count / parts_of(problem), inputs = problem->body.input_count;
+  const int first = problem->result_count + 2 * is_gemm, end = problem->params.arg_count;
   text_append(out, "#define PN_HAS_BODY 1\n");
-  define_body_list(problem, "PN_BODY_OPERANDS", made, first, arguments - row_sums, out);
-  define_body_list(problem, "PN_BODY_RESULTS", 0, 0, results - column_sums, out);
-  if (is_gemm) {
-    define_body_list(problem, "PN_ROW_SUMS", inputs - row_sums, arguments - row_sums, arguments, out);
-    define_body_list(problem, "PN_COLUMN_SUMS", results - column_sums, results - column_sums, results, out);
-  }
+  define_body_list(problem, "PN_BODY_OPERANDS", inputs - (end - first), first, end - row_sums_of(problem), out);
+  define_body_list(problem, "PN_BODY_RESULTS", 0, 0, results - column_sums_of(problem), out);
   text_append(out, "#define PN_BODY_ARGUMENTS ");
   for (int i = 0; i < inputs; i++) text_append(out, "x%d, ", i);
   for (int i = 0; i < results; i++) text_append(out, "&r%d%s", i, i + 1 < results ? ", " : "\n");
 }
 
 static void define_gemm(const kernel_problem *problem, text *out) {
-  const int accumulators = (int)problem->params.size[PINION_GEMM_P];
-  text_append(out, "#define PN_ACCUMULATORS %d\n#define PN_PARTS %d\n", accumulators, parts_of(problem));
-  if (parts_of(problem) > 1) text_append(out, "#define PN_PART x%d\n", accumulators);
+  const int accumulators = (int)problem->params.size[PINION_GEMM_P], parts = parts_of(problem);
+  const int row_sums = row_sums_of(problem), column_sums = column_sums_of(problem);
+  const int results = problem->result_count / parts, arguments = problem->params.arg_count;
+  text_append(out, "#define PN_ACCUMULATORS %d\n#define PN_PARTS %d\n", accumulators, parts);
+  if (parts > 1) text_append(out, "#define PN_PART x%d\n", accumulators);
+  if (problem->params.size[PINION_GEMM_H] > 1) text_append(out, "#define PN_GROUPED 1\n");
   if (problem->packed_b) text_append(out, "#define PN_PACKED_B 1\n");
+  define_body_list(problem, "PN_ROW_SUMS", problem->body.input_count - row_sums, arguments - row_sums, arguments, out);
+  define_body_list(problem, "PN_COLUMN_SUMS", results - column_sums, results - column_sums, results, out);
 }
 
 void kernel_problem_defines(const kernel_problem *problem, const char *name, text *out) {

@@ -142,6 +142,7 @@ PN_ENTRY(THREADS) {
         if (m >= m_size || n >= n_size) continue;
         at[PINION_GEMM_M] = (pn_index)m;
         at[PINION_GEMM_N] = (pn_index)n;
-        PN_STORE_ACCUMULATOR(accumulator[i][j][element])
+        const float *accumulators = &accumulator[i][j][element];
+        PN_FINISH_ELEMENT
       }
 }

@@ -337,7 +337,7 @@ PN_INLINE int64_t pn_key_limit(const pinion_params *params, int64_t query) {
   return integer[block] < limit ? integer[block] : limit;
 }
 
-/* ---- The body, at the coordinates that the kernel calls `at`. Gemm sets x0 before. ---- */
+/* ---- The body, at the coordinates that the kernel calls `at` ---- */
 #define PN_BODY_LOAD(j, i, type)                                                                                       \
   const PN_C##i x##j = pn_load_##type(arguments.pointer[i], pn_offset(&params, i, 0, PN_RANK, at));
 #define PN_BODY_DECLARE(j, i, type) PN_C##i r##j;
@@ -348,13 +348,88 @@ PN_INLINE int64_t pn_key_limit(const pinion_params *params, int64_t query) {
   pn_body(PN_BODY_ARGUMENTS);                                                                                          \
   PN_BODY_RESULTS(PN_BODY_STORE)
 
-/* A gemm's epilogue: its accumulator goes through the body, or straight to the result. */
-#ifdef PN_HAS_BODY
-#define PN_STORE_ACCUMULATOR(value)                                                                                    \
-  const auto x0 = value;                                                                                               \
-  PN_RUN_BODY
+/* ---- A gemm's columns and its epilogue ---- */
+#ifdef PN_ACCUMULATORS
+
+/* Group and place in it of column `column`, all groups counted through. */
+PN_INLINE void pn_column(const pinion_params *params, int64_t column, pn_index *at) {
+#ifdef PN_GROUPED
+  at[PINION_GEMM_H] = (pn_index)(column / params->size[PINION_GEMM_N]);
+  at[PINION_GEMM_N] = (pn_index)(column % params->size[PINION_GEMM_N]);
 #else
-#define PN_STORE_ACCUMULATOR(value) PN_STORE(0, pn_offset(&params, 0, 0, PN_RANK, at), value);
+  at[PINION_GEMM_H] = 0;
+  at[PINION_GEMM_N] = (pn_index)column;
+#endif
+}
+
+/* The sums that the body is given in row `at`, by argument. */
+PN_INLINE void pn_sum_rows(const pinion_pointers &arguments, const pinion_params &params, const pn_index *at,
+                           float *out_sums) {
+#define PN_SUM_ROW(j, i, type)                                                                                         \
+  out_sums[i] = 0;                                                                                                     \
+  for (int64_t term = 0; term < params.integer[3]; term++)                                                             \
+    out_sums[i] += pn_load_##type(arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_H, at) +                  \
+                                                            term * params.stride[i][PINION_GEMM_K]);
+  PN_ROW_SUMS(PN_SUM_ROW)
+}
+
+/* One element of the product, at the coordinates that the kernel calls `at`: its `accumulators` go through the body, or
+   straight to the result. `row_sums` are given to it, what is summed over columns is added to `column_sums`; both by
+   argument. */
+#if PN_ACCUMULATORS == 2
+#define PN_GEMM_ACCUMULATORS const auto x0 = accumulators[0], x1 = accumulators[1];
+#else
+#define PN_GEMM_ACCUMULATORS const auto x0 = accumulators[0];
+#endif
+#if PN_PARTS > 1
+#define PN_GEMM_PART                                                                                                   \
+  const int part = pn_part(&params, at[PINION_GEMM_H]);                                                                \
+  const int64_t PN_PART = part;
+#define PN_GEMM_ARGUMENT(i) (i + part * (PN_RESULTS / PN_PARTS))
+#define PN_GEMM_PLACE(i)                                                                                               \
+  (pn_offset(&params, PN_GEMM_ARGUMENT(i), 0, PINION_GEMM_P, at) -                                                     \
+   (part ? params.integer[part - 1] : 0) * params.stride[PN_GEMM_ARGUMENT(i)][PINION_GEMM_H])
+PN_INLINE int pn_part(const pinion_params *params, int64_t group) {
+  return (group >= params->integer[0]) + (PN_PARTS == 3 && group >= params->integer[1]);
+}
+#else
+#define PN_GEMM_PART
+#define PN_GEMM_ARGUMENT(i) i
+#define PN_GEMM_PLACE(i) pn_offset(&params, i, 0, PINION_GEMM_P, at)
+#endif
+#define PN_GEMM_LOAD(j, i, type)                                                                                       \
+  const PN_C##i x##j = pn_load_##type(arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at));
+#define PN_GEMM_TAKE(j, i, type) const float x##j = row_sums[i];
+#define PN_GEMM_STORE(j, i, type)                                                                                      \
+  pn_store_##type(arguments.pointer[PN_GEMM_ARGUMENT(i)], PN_GEMM_PLACE(i), r##j);
+#define PN_GEMM_ADD(j, i, type) column_sums[i] += r##j;
+#ifdef PN_HAS_BODY
+#define PN_FINISH_ELEMENT                                                                                              \
+  PN_GEMM_ACCUMULATORS                                                                                                 \
+  PN_GEMM_PART                                                                                                         \
+  PN_BODY_OPERANDS(PN_GEMM_LOAD)                                                                                       \
+  PN_ROW_SUMS(PN_GEMM_TAKE)                                                                                            \
+  PN_BODY_RESULTS(PN_BODY_DECLARE)                                                                                     \
+  PN_COLUMN_SUMS(PN_BODY_DECLARE)                                                                                      \
+  pn_body(PN_BODY_ARGUMENTS);                                                                                          \
+  PN_BODY_RESULTS(PN_GEMM_STORE)                                                                                       \
+  PN_COLUMN_SUMS(PN_GEMM_ADD)
+#else
+#define PN_FINISH_ELEMENT PN_STORE(0, PN_GEMM_PLACE(0), accumulators[0]);
+#endif
+
+/* ---- Packed weights, [row/64][k/P] atoms of 64 rows x 128 bytes, P = 128 / element bytes; target_sm_90.c has the
+ * picture ---- */
+PN_INLINE int64_t pn_packed_row(int64_t column, int half) {
+  return column / 8 * 8 * PN_ACCUMULATORS + half * 8 + column % 8;
+}
+PN_INLINE int64_t pn_packed_index(int64_t packed_row, int64_t k, int64_t k_size, int element_bytes) {
+  const int per_row = 128 / element_bytes, per_chunk = 16 / element_bytes;
+  const int64_t atom = packed_row / 64 * ((k_size + per_row - 1) / per_row) + k / per_row;
+  const int row = (int)(packed_row % 64), column = (int)(k % per_row);
+  const int chunk = column / per_chunk ^ (row & 7);
+  return (atom * 64 + row) * per_row + chunk * per_chunk + column % per_chunk;
+}
 #endif
 
 /* ---- Rows: PN_ROW_THREADS neighbouring threads (32, or the whole block of 256) share one. Every reduction gives all
@@ -388,13 +463,3 @@ PN_ROW_REDUCTION(prod, x *y)
 PN_ROW_REDUCTION(max, pn_max(x, y))
 PN_ROW_REDUCTION(min, pn_min(x, y))
 #endif
-
-/* ---- Packed weights, [n/64][k/P] atoms of 64 rows x 128 bytes, P = 128 / element bytes; target_sm_90.c has the
- * picture ---- */
-PN_INLINE int64_t pn_packed_index(int64_t n, int64_t k, int64_t k_size, int element_bytes) {
-  const int per_row = 128 / element_bytes, per_chunk = 16 / element_bytes;
-  const int64_t atom = n / 64 * ((k_size + per_row - 1) / per_row) + k / per_row;
-  const int row = (int)(n % 64), column = (int)(k % per_row);
-  const int chunk = column / per_chunk ^ (row & 7);
-  return (atom * 64 + row) * per_row + chunk * per_chunk + column % per_chunk;
-}

@@ -398,10 +398,15 @@ static int tile_dynamic_shared(const gemm_tile *tile) {
   return tile->form == FORM_MMA ? 2 * (tile->m + tile->n) * 128 : 0;
 }
 
+/* Columns of a tile: its accumulators are all halves of all of them. */
+static int64_t tile_columns(const kernel_problem *problem, const gemm_tile *tile) {
+  return tile->n / problem->params.size[PINION_GEMM_P];
+}
+
 static int64_t tile_count(const kernel_problem *problem, const gemm_tile *tile) {
   const int64_t *size = problem->params.size;
   return size[PINION_GEMM_B0] * size[PINION_GEMM_B1] * round_up_division(size[PINION_GEMM_M], tile->m) *
-         round_up_division(size[PINION_GEMM_N], tile->n);
+         round_up_division(size[PINION_GEMM_H] * size[PINION_GEMM_N], tile_columns(problem, tile));
 }
 
 /* Why a tile cannot do a problem, or NULL. */
@@ -410,7 +415,10 @@ static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *
   if (tile->form == FORM_WGMMA) return wgmma_refusal(problem, tile);
   if (tile->form == FORM_MMA && (a != b || (a != PINION_DTYPE_bf16 && a != PINION_DTYPE_f16)))
     return "mma.sync needs both operands in bf16 or both in f16";
-  if (!is_ordinary(&problem->params)) return "the tile knows neither groups, nor pairs of accumulators, nor sums";
+  if (tile->form == FORM_MMA && !is_ordinary(&problem->params))
+    return "mma.sync's kernel knows neither groups, nor pairs of accumulators, nor sums";
+  if (problem->params.integer[4] && tile_columns(problem, tile) % PINION_COLUMN_BLOCK)
+    return "a tile holds no whole blocks of columns to sum";
   if (tile_dynamic_shared(tile) > SHARED_BYTES)
     return "the slices do not fit the 232448 bytes of shared memory of a block";
   if (tile_count(problem, tile) > largest_grid) return "a grid has at most 2147483647 blocks";

@@ -85,6 +85,8 @@ static const problem_case cases[] = {
     {"gemm_f64", PINION_FAMILY_GEMM, "", 1, "f64 f64 f64", {NULL}, "fma_64x64", true, 2},
     {"gemm_i32", PINION_FAMILY_GEMM, "", 1, "i32 i8 i32", {NULL}, "fma_32x32", false, 0},
     {"gemm_f32_body", PINION_FAMILY_GEMM, "", 1, "f32 f32 f32 f32 bf16", {"add x0 x1", "silu v0", "mul v1 x2", "yield v2"}, NULL, true, 2},
+    GEMM_FORM_CASES("gemm_fma_forms", "f32", "fma_128x128", true),
+    GEMM_FORM_CASES("gemm_fma_forms_64", "bf16", "fma_64x64", false),
     {"gemm_mma_128", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_128x128", false, 1},
     {"gemm_mma_128_packed", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_128x128", true, 1},
     {"gemm_mma_64x128", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_64x128", true, 1},

@@ -103,7 +103,7 @@ static void shape_pointwise(pinion_params *params, dimension_use *use) {
 
 /* Groups, and where the parts begin; how much is summed. */
 static void shape_form(const problem_case *k, pinion_params *params, int64_t *sizes) {
-  int64_t groups = k->parts > 1 ? 0 : k->grouped ? random_between(1, 4) : 1;
+  int64_t groups = k->parts > 1 ? 0 : k->grouped ? random_between(2, 5) : 1;
   for (int part = 0; part < k->parts && k->parts > 1; part++) {
     if (part) params->integer[part - 1] = groups;
     groups += random_between(1, part ? 2 : 4);

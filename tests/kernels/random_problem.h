@@ -37,62 +37,21 @@ typedef struct problem_case {
  * with a residual; the sums of the squares of what is stored. A product of two accumulators is off by as much as one
  * is, times the other: up to 20 here.
  */
-#define GEMM_FORM_CASES(prefix, type, forced_tile, packed)                                                             \
-  {.name = prefix "_pair",                                                                                             \
-   .family = PINION_FAMILY_GEMM,                                                                                       \
-   .kind = "",                                                                                                         \
-   .results = 1,                                                                                                       \
-   .types = type " " type " " type " f32",                                                                             \
-   .body = {"gelu_tanh x0", "mul v0 x1", "add v1 x2", "yield v2"},                                                     \
-   .tile = forced_tile,                                                                                                \
-   .packed_b = packed,                                                                                                 \
-   .tolerance = 20,                                                                                                    \
-   .accumulators = 2},                                                                                                 \
-      {.name = prefix "_heads",                                                                                        \
-       .family = PINION_FAMILY_GEMM,                                                                                   \
-       .kind = "",                                                                                                     \
-       .results = 1,                                                                                                   \
-       .types = type " " type " " type " " type,                                                                       \
-       .body = {"add x0 x1", "yield v0"},                                                                              \
-       .tile = forced_tile,                                                                                            \
-       .packed_b = packed,                                                                                             \
-       .tolerance = 1,                                                                                                 \
-       .grouped = true},                                                                                               \
-      {.name = prefix "_parts",                                                                                        \
-       .family = PINION_FAMILY_GEMM,                                                                                   \
-       .kind = "",                                                                                                     \
-       .results = 6,                                                                                                   \
-       .types = type " " type " " type " " type " " type " " type " " type " " type " f32 f32",                        \
-       .body = {"mul x0 x3", "mul x1 x4", "sub v0 v1", "mul x1 x3", "mul x0 x4", "add v3 v4", "eq x2 2",               \
-                "select v6 x0 v2", "select v6 x1 v5", "yield v7 v8"},                                                  \
-       .tile = forced_tile,                                                                                            \
-       .packed_b = packed,                                                                                             \
-       .tolerance = 4,                                                                                                 \
-       .accumulators = 2,                                                                                              \
-       .parts = 3},                                                                                                    \
-      {.name = prefix "_row_sum",                                                                                      \
-       .family = PINION_FAMILY_GEMM,                                                                                   \
-       .kind = "",                                                                                                     \
-       .results = 2,                                                                                                   \
-       .types = type " " type " " type " " type " " type " f32",                                                       \
-       .body = {"mul x3 0.125", "sigmoid v0", "cast.f32 x1", "add v1 v2", "mul x0 v3", "add v4 x2", "yield v5"},       \
-       .tile = forced_tile,                                                                                            \
-       .packed_b = packed,                                                                                             \
-       .tolerance = 4,                                                                                                 \
-       .grouped = true,                                                                                                \
-       .parts = 2,                                                                                                     \
-       .row_sums = 1},                                                                                                 \
-      {.name = prefix "_column_sum",                                                                                   \
-       .family = PINION_FAMILY_GEMM,                                                                                   \
-       .kind = "",                                                                                                     \
-       .results = 2,                                                                                                   \
-       .types = type " f32 " type " " type " " type " f32",                                                            \
-       .body = {"mul x0 x2", "add v0 x1", "mul v1 v1", "yield v1 v2"},                                                 \
-       .tile = forced_tile,                                                                                            \
-       .packed_b = packed,                                                                                             \
-       .tolerance = 20,                                                                                                \
-       .row_sums = 1,                                                                                                  \
-       .column_sums = 1}
+/* clang-format off */
+#define GEMM_FORM(name, results, types, forced_tile, packed, units, ...) {name, PINION_FAMILY_GEMM, "", results, types, {__VA_ARGS__}, forced_tile, packed, .tolerance = units
+#define GEMM_FORM_CASES(prefix, T, tile, packed)                                                                       \
+  GEMM_FORM(prefix "_pair", 1, T " " T " " T " f32", tile, packed, 20,                                                 \
+            "gelu_tanh x0", "mul v0 x1", "add v1 x2", "yield v2"), .accumulators = 2},                                 \
+  GEMM_FORM(prefix "_heads", 1, T " " T " " T " " T, tile, packed, 1, "add x0 x1", "yield v0"), .grouped = true},      \
+  GEMM_FORM(prefix "_parts", 6, T " " T " " T " " T " " T " " T " " T " " T " f32 f32", tile, packed, 4,               \
+            "mul x0 x3", "mul x1 x4", "sub v0 v1", "mul x1 x3", "mul x0 x4", "add v3 v4", "eq x2 2",                   \
+            "select v6 x0 v2", "select v6 x1 v5", "yield v7 v8"), .accumulators = 2, .parts = 3},                      \
+  GEMM_FORM(prefix "_row_sum", 2, T " " T " " T " " T " " T " f32", tile, packed, 4,                                   \
+            "mul x3 0.125", "sigmoid v0", "cast.f32 x1", "add v1 v2", "mul x0 v3", "add v4 x2", "yield v5"),           \
+            .parts = 2, .row_sums = 1},                                                                                \
+  GEMM_FORM(prefix "_column_sum", 2, T " f32 " T " " T " " T " f32", tile, packed, 20,                                 \
+            "mul x0 x2", "add v0 x1", "mul v1 v1", "yield v1 v2"), .row_sums = 1, .column_sums = 1}
+/* clang-format on */
 
 /* One argument in memory. */
 typedef struct problem_argument {
