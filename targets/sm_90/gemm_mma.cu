@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * acc[m,n] = sum_k a[m,k] * b[n,k] on the tensor cores (mma.sync.m16n8k16), a and b both bf16 or both f16, float32
- * accumulators, any strides. A block of PN_WARPS_M x PN_WARPS_N warps computes a tile of PN_TILE_M x PN_TILE_N in
- * slices of 64 k, two in shared memory: the next is on its way while one is multiplied.
+ * gemm on the tensor cores (mma.sync.m16n8k16), a and b both bf16 or both f16, float32 accumulators, any strides and
+ * forms. A block of PN_WARPS_M x PN_WARPS_N warps computes a tile of PN_TILE_M rows of a by PN_TILE_N rows of b in
+ * slices of 64 k, two in shared memory: the next is on its way while one is multiplied. Rows of b are in the order in
+ * which they are packed: with two accumulators 8 columns' first halves, then their second, so that a thread has both.
  *
  * A slice in shared memory is rows of 128 bytes; the 16-byte chunk c of row r lies at c ^ (r & 7), so that ldmatrix
  * meets no bank twice. A packed b has the same layout in memory and is copied as it is.
@@ -12,20 +13,51 @@
 #define SLICE_BYTES_B (PN_TILE_N * 128)
 #define THREADS (PN_WARPS_M * PN_WARPS_N * 32)
 #define WARP_TILES_M (PN_TILE_M / PN_WARPS_M / 16) /* of 16 rows */
-#define WARP_TILES_N (PN_TILE_N / PN_WARPS_N / 8)  /* of 8 columns; even, ldmatrix brings two */
+#define WARP_TILES_N (PN_TILE_N / PN_WARPS_N / 8)  /* of 8 rows of b; even, ldmatrix brings two */
+#define COLUMNS (PN_TILE_N / PN_ACCUMULATORS)
+#define WARP_COLUMNS (COLUMNS / PN_WARPS_N)
+#define ARGUMENTS (PN_RESULTS + PN_OPERANDS)
+#define ONE(j, i, type) +1
+#define SUMS_COLUMNS (0 PN_COLUMN_SUMS(ONE) > 0)
 
-/* A matrix in memory: element (row, k) of 2 bytes at base + row * row_stride + k * k_stride. */
+/* A matrix in memory: a, or b by its columns. Strides in elements of 2 bytes. */
 typedef struct matrix {
   const uint16_t *base;
-  int64_t rows, columns, row_stride, k_stride;
-  bool chunked; /* rows of contiguous elements that begin at multiples of 16 bytes */
+  int64_t rows, depth, row_stride, k_stride;
+  int64_t group, group_stride, half_stride; /* of b: rows of a group; 0: all in one, with one accumulator */
+  bool chunked;                             /* rows of contiguous elements that begin at multiples of 16 bytes */
 } matrix;
 
-PN_INLINE matrix make_matrix(const void *pointer, int64_t offset, int64_t rows, int64_t columns, int64_t row_stride,
+PN_INLINE matrix make_matrix(const void *pointer, int64_t offset, int64_t rows, int64_t depth, int64_t row_stride,
                              int64_t k_stride) {
   const uint16_t *base = (const uint16_t *)pointer + offset;
   const bool aligned = ((uint64_t)base & 15) == 0 && row_stride % 8 == 0;
-  return {base, rows, columns, row_stride, k_stride, aligned && k_stride == 1};
+  return {base, rows, depth, row_stride, k_stride, 0, 0, 0, aligned && k_stride == 1};
+}
+
+/* b[h, n, p, k] as a matrix whose rows are columns of the product. */
+PN_INLINE matrix matrix_of_b(const pinion_pointers &arguments, const pinion_params &params, const pn_index *at) {
+  const int64_t *size = params.size, *stride = params.stride[PN_RESULTS + 1];
+  matrix b = make_matrix(arguments.pointer[PN_RESULTS + 1], pn_offset(&params, PN_RESULTS + 1, 0, 2, at),
+                         size[PINION_GEMM_H] * size[PINION_GEMM_N], size[PINION_GEMM_K], stride[PINION_GEMM_N],
+                         stride[PINION_GEMM_K]);
+#if PN_ACCUMULATORS > 1 || defined(PN_GROUPED)
+  b.group = size[PINION_GEMM_N];
+  b.group_stride = stride[PINION_GEMM_H];
+  b.half_stride = stride[PINION_GEMM_P];
+  b.chunked &= b.group_stride % 8 == 0 && b.half_stride % 8 == 0;
+#endif
+  return b;
+}
+
+/* Where a row of a lies, or one of b in the packed order; false if there is none. */
+PN_INLINE bool find_row(const matrix *from, int64_t row, int64_t *out_offset) {
+  *out_offset = row * from->row_stride;
+  if (!from->group) return row < from->rows;
+  const int64_t column = row / (8 * PN_ACCUMULATORS) * 8 + row % 8, half = row / 8 % PN_ACCUMULATORS;
+  *out_offset = column / from->group * from->group_stride + column % from->group * from->row_stride;
+  *out_offset += half * from->half_stride;
+  return column < from->rows;
 }
 
 PN_INLINE uint32_t swizzled(int row, int chunk) {
@@ -37,29 +69,30 @@ PN_INLINE void load_slice(uint32_t to_shared, const matrix *from, int extent, in
   if (from->chunked) {
     for (int i = threadIdx.x; i < extent * 8; i += THREADS) {
       const int row = i / 8, chunk = i % 8;
-      const int64_t left = row0 + row < from->rows ? (from->columns - k0 - chunk * 8) * 2 : 0;
+      int64_t offset;
+      const int64_t left = find_row(from, row0 + row, &offset) ? (from->depth - k0 - chunk * 8) * 2 : 0;
       const int valid = left < 0 ? 0 : left < 16 ? (int)left : 16;
-      const int64_t index = valid ? (row0 + row) * from->row_stride + k0 + chunk * 8 : 0;
-      pn_copy_chunk(to_shared + swizzled(row, chunk), from->base + index, valid);
+      pn_copy_chunk(to_shared + swizzled(row, chunk), from->base + (valid ? offset + k0 + chunk * 8 : 0), valid);
     }
     return;
   }
   const bool rows_fastest = from->row_stride == 1;
   for (int i = threadIdx.x; i < extent * SLICE; i += THREADS) {
     const int row = rows_fastest ? i % extent : i / SLICE, k = rows_fastest ? i / extent : i % SLICE;
-    const bool inside = row0 + row < from->rows && k0 + k < from->columns;
-    const uint16_t value = inside ? from->base[(row0 + row) * from->row_stride + (k0 + k) * from->k_stride] : 0;
+    int64_t offset;
+    const bool inside = find_row(from, row0 + row, &offset) && k0 + k < from->depth;
+    const uint16_t value = inside ? from->base[offset + (k0 + k) * from->k_stride] : 0;
     pn_store_shared(to_shared + swizzled(row, k / 8) + k % 8 * 2, value);
   }
 }
 
 #ifdef PN_PACKED_B
 /* Whole atoms, 64 rows of 128 bytes; one beyond the last row of atoms is 0. */
-PN_INLINE void load_atoms(uint32_t to_shared, const void *packed, int64_t n_size, int64_t k_size, int64_t n0,
+PN_INLINE void load_atoms(uint32_t to_shared, const void *packed, int64_t rows, int64_t k_size, int64_t row0,
                           int64_t k0) {
-  const int64_t atoms_n = (n_size + 63) / 64, atoms_k = (k_size + 63) / 64;
+  const int64_t atoms_n = (rows + 63) / 64, atoms_k = (k_size + 63) / 64;
   for (int i = threadIdx.x; i < PN_TILE_N * 8; i += THREADS) {
-    const int64_t atom_n = n0 / 64 + i / 512;
+    const int64_t atom_n = row0 / 64 + i / 512;
     const bool inside = atom_n < atoms_n;
     const int64_t from = inside ? (atom_n * atoms_k + k0 / 64) * 8192 + i % 512 * 16 : 0;
     pn_copy_chunk(to_shared + i * 16, (const char *)packed + from, inside ? 16 : 0);
@@ -67,29 +100,81 @@ PN_INLINE void load_atoms(uint32_t to_shared, const void *packed, int64_t n_size
 }
 #endif
 
-extern __shared__ __align__(128) char shared_bytes[]; /* two slices of a, then two of b */
+/* ---- The epilogue ---- */
+
+/* Sums over columns: of each row of the tile, each warp's part of its columns, by argument. */
+typedef float column_parts[PN_TILE_M][PN_WARPS_N];
+
+/* What a thread has of one row of its warp's tile: of each 8 columns, 2 (lane % 4) and the next. */
+PN_INLINE void finish_row(const pinion_pointers &arguments, const pinion_params &params, pn_index *at, int64_t m,
+                          int64_t column0, const float (*accumulator)[4], int upper, float *column_sums) {
+  const int64_t columns = params.size[PINION_GEMM_H] * params.size[PINION_GEMM_N];
+  float row_sums[ARGUMENTS];
+  if (m >= params.size[PINION_GEMM_M]) return;
+  at[PINION_GEMM_M] = (pn_index)m;
+  pn_sum_rows(arguments, params, at, row_sums);
+#pragma unroll
+  for (int j = 0; j < WARP_TILES_N; j += PN_ACCUMULATORS)
+#pragma unroll
+    for (int element = upper * 2; element < upper * 2 + 2; element++) {
+      const float accumulators[2] = {accumulator[j][element], accumulator[j + PN_ACCUMULATORS - 1][element]};
+      const int64_t column = column0 + j / PN_ACCUMULATORS * 8 + threadIdx.x % 4 * 2 + element % 2;
+      if (column >= columns) continue;
+      pn_column(&params, column, at);
+      PN_FINISH_ELEMENT
+    }
+}
+
+/* Lanes with the same row add up; the first of them keeps the sum. */
+PN_INLINE void keep_column_sums(column_parts *parts, int row, int warp_n, float *column_sums) {
+#define KEEP_SUM(j, i, type)                                                                                           \
+  column_sums[i] += __shfl_xor_sync(0xffffffffu, column_sums[i], 1);                                                   \
+  column_sums[i] += __shfl_xor_sync(0xffffffffu, column_sums[i], 2);                                                   \
+  if (threadIdx.x % 4 == 0) parts[i][row][warp_n] = column_sums[i];
+  PN_COLUMN_SUMS(KEEP_SUM)
+}
+
+/* The parts of each block of columns, in the order of the warps. */
+PN_INLINE void store_column_sums(const pinion_pointers &arguments, const pinion_params &params, pn_index *at,
+                                 int64_t m0, int64_t column0, const column_parts *parts) {
+  enum { WARPS = PINION_COLUMN_BLOCK / WARP_COLUMNS }; /* of a block of columns */
+  for (int i = threadIdx.x; i < PN_TILE_M * (PN_WARPS_N / WARPS); i += THREADS) {
+    const int row = i % PN_TILE_M, block = i / PN_TILE_M;
+    const int64_t column = column0 + block * PINION_COLUMN_BLOCK;
+    if (m0 + row >= params.size[PINION_GEMM_M] || column >= params.size[PINION_GEMM_N]) continue;
+    at[PINION_GEMM_M] = (pn_index)(m0 + row);
+    at[PINION_GEMM_H] = 0;
+    at[PINION_GEMM_N] = (pn_index)(column / PINION_COLUMN_BLOCK);
+#define STORE_SUM(j, i, type)                                                                                          \
+  float sum_##j = 0;                                                                                                   \
+  for (int warp = 0; warp < WARPS; warp++) sum_##j += parts[i][row][block * WARPS + warp];                             \
+  pn_store_##type(arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at), sum_##j);
+    PN_COLUMN_SUMS(STORE_SUM)
+  }
+}
+
+extern __shared__ __align__(128) char shared_bytes[]; /* two slices of a, then two of b; at the end column_parts */
 
 PN_ENTRY(THREADS) {
-  const int64_t m_size = params.size[PINION_GEMM_M], n_size = params.size[PINION_GEMM_N],
-                k_size = params.size[PINION_GEMM_K];
-  const int64_t m_tiles = (m_size + PN_TILE_M - 1) / PN_TILE_M, n_tiles = (n_size + PN_TILE_N - 1) / PN_TILE_N;
-  const int64_t tiles = m_tiles * n_tiles;
+  const int64_t m_size = params.size[PINION_GEMM_M], k_size = params.size[PINION_GEMM_K];
+  const int64_t columns = params.size[PINION_GEMM_H] * params.size[PINION_GEMM_N];
+  const int64_t m_tiles = (m_size + PN_TILE_M - 1) / PN_TILE_M, column_tiles = (columns + COLUMNS - 1) / COLUMNS;
+  const int64_t tiles = m_tiles * column_tiles;
   if (blockIdx.x >= params.size[PINION_GEMM_B0] * params.size[PINION_GEMM_B1] * tiles) return;
   /* Neighbouring blocks share a tile of b, the larger operand as a rule. */
   const int64_t batch = blockIdx.x / tiles, in_batch = blockIdx.x % tiles;
-  const int64_t m0 = in_batch % m_tiles * PN_TILE_M, n0 = in_batch / m_tiles * PN_TILE_N;
-  pn_index at[PINION_GEMM_RANK] = {(pn_index)(batch / params.size[PINION_GEMM_B1]),
-                                   (pn_index)(batch % params.size[PINION_GEMM_B1])};
-  const int64_t *a_stride = params.stride[PN_RESULTS], *b_stride = params.stride[PN_RESULTS + 1];
+  const int64_t m0 = in_batch % m_tiles * PN_TILE_M, row0 = in_batch / m_tiles * PN_TILE_N;
+  pn_index at[PINION_GEMM_P] = {(pn_index)(batch / params.size[PINION_GEMM_B1]),
+                                (pn_index)(batch % params.size[PINION_GEMM_B1])};
+  const int64_t *a_stride = params.stride[PN_RESULTS];
   const matrix a = make_matrix(arguments.pointer[PN_RESULTS], pn_offset(&params, PN_RESULTS, 0, 2, at), m_size, k_size,
                                a_stride[PINION_GEMM_M], a_stride[PINION_GEMM_K]);
 #ifdef PN_PACKED_B
   const void *packed = arguments.pointer[PN_RESULTS + 1];
-#define LOAD_B(to, k0) load_atoms(to, packed, n_size, k_size, n0, k0)
+#define LOAD_B(to, k0) load_atoms(to, packed, columns *PN_ACCUMULATORS, k_size, row0, k0)
 #else
-  const matrix b = make_matrix(arguments.pointer[PN_RESULTS + 1], pn_offset(&params, PN_RESULTS + 1, 0, 2, at), n_size,
-                               k_size, b_stride[PINION_GEMM_N], b_stride[PINION_GEMM_K]);
-#define LOAD_B(to, k0) load_slice(to, &b, PN_TILE_N, n0, k0)
+  const matrix b = matrix_of_b(arguments, params, at);
+#define LOAD_B(to, k0) load_slice(to, &b, PN_TILE_N, row0, k0)
 #endif
   const uint32_t shared_a = pn_shared_address(shared_bytes), shared_b = shared_a + 2 * SLICE_BYTES_A;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -131,18 +216,19 @@ PN_ENTRY(THREADS) {
           PN_PASTE(pn_mma_, PN_MMA_TYPE)(accumulator[i][j], fragment_a[i], &fragment_b[j / 2][j % 2 * 2]);
     }
   }
+  column_parts *parts = (column_parts *)shared_bytes;
+  const int64_t column0 = row0 / PN_ACCUMULATORS + warp_n / PN_ACCUMULATORS;
+  if (SUMS_COLUMNS) __syncthreads(); /* nobody reads a slice any more */
 #pragma unroll
   for (int i = 0; i < WARP_TILES_M; i++)
 #pragma unroll
-    for (int j = 0; j < WARP_TILES_N; j++)
-#pragma unroll
-      for (int element = 0; element < 4; element++) {
-        const int64_t m = m0 + warp_m + i * 16 + lane / 4 + element / 2 * 8;
-        const int64_t n = n0 + warp_n + j * 8 + lane % 4 * 2 + element % 2;
-        if (m >= m_size || n >= n_size) continue;
-        at[PINION_GEMM_M] = (pn_index)m;
-        at[PINION_GEMM_N] = (pn_index)n;
-        const float *accumulators = &accumulator[i][j][element];
-        PN_FINISH_ELEMENT
-      }
+    for (int upper = 0; upper < 2; upper++) {
+      const int row = warp_m + i * 16 + lane / 4 + upper * 8;
+      float column_sums[ARGUMENTS] = {};
+      finish_row(arguments, params, at, m0 + row, column0, accumulator[i], upper, column_sums);
+      keep_column_sums(parts, row, warp % PN_WARPS_N, column_sums);
+    }
+  if (!SUMS_COLUMNS) return;
+  __syncthreads();
+  store_column_sums(arguments, params, at, m0, row0 / PN_ACCUMULATORS, parts);
 }

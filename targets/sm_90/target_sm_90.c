@@ -235,12 +235,6 @@ static bool can_map(const kernel_problem *problem) {
   return rows;
 }
 
-/* Whether all that it has is one accumulator an element, one group, and single elements in and out. */
-static bool is_ordinary(const pinion_params *params) {
-  return params->size[PINION_GEMM_H] == 1 && params->size[PINION_GEMM_P] == 1 && !params->integer[2] &&
-         !params->integer[4];
-}
-
 /* Why wgmma cannot do a problem in this tile, or NULL. */
 static const char *wgmma_refusal(const kernel_problem *problem, const gemm_tile *tile) {
   gemm_shape shape = shape_of(problem);
@@ -415,8 +409,6 @@ static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *
   if (tile->form == FORM_WGMMA) return wgmma_refusal(problem, tile);
   if (tile->form == FORM_MMA && (a != b || (a != PINION_DTYPE_bf16 && a != PINION_DTYPE_f16)))
     return "mma.sync needs both operands in bf16 or both in f16";
-  if (tile->form == FORM_MMA && !is_ordinary(&problem->params))
-    return "mma.sync's kernel knows neither groups, nor pairs of accumulators, nor sums";
   if (problem->params.integer[4] && tile_columns(problem, tile) % PINION_COLUMN_BLOCK)
     return "a tile holds no whole blocks of columns to sum";
   if (tile_dynamic_shared(tile) > SHARED_BYTES)

@@ -93,6 +93,8 @@ static const problem_case cases[] = {
     {"gemm_mma_64", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_64x64", false, 1},
     {"gemm_mma_64_f16", PINION_FAMILY_GEMM, "", 1, "f32 f16 f16", {NULL}, "mma_64x64", true, 1},
     {"gemm_mma_32", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_32x64", true, 1},
+    GEMM_FORM_CASES("gemm_mma_forms", "bf16", "mma_128x128", true),
+    GEMM_FORM_CASES("gemm_mma_forms_64", "f16", "mma_64x128", false),
     /* wgmma, whose shapes are compiled in: a kernel for each problem. Every N of the instruction that has a tile. */
 #define WGMMA(name, tile) {name, PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, tile, true, 1}
     WGMMA("wgmma_128x200", "wgmma_128x200"),

@@ -102,6 +102,24 @@ static void a_packed_panel_holds_sixteen_columns_and_all_of_k(void **state) {
     for (int k = 0; k < K; k++) assert_true(packed[(n / 16 * K + k) * 16 + n % 16] == (n < N ? source[k][n] : 0));
 }
 
+/* Panels of both halves take turns; columns are (h, n). */
+static void a_packed_panel_of_a_second_half_follows_that_of_the_first(void **state) {
+  (void)state;
+  const struct target *cpu = target_find("cpu");
+  enum { H = 3, N = 7, K = 2, COLUMNS = H * N };
+  float source[K][2][H][N], packed[64 * K];
+  for (int i = 0; i < 2 * K * COLUMNS; i++) (&source[0][0][0][0])[i] = (float)(i + 1);
+  const pack_request request = {
+      .data = source, .size = {H, N, 2, K}, .stride = {N, 1, COLUMNS, 2 * COLUMNS}, .dtype = PINION_DTYPE_f32};
+  assert_int_equal(cpu->packed_bytes(request.size, PINION_DTYPE_f32), sizeof packed);
+  memset(packed, 0xff, sizeof packed);
+  cpu->pack(&request, packed);
+  for (int i = 0; i < 64 * K; i++) {
+    const int column = i / (32 * K) * 16 + i % 16, p = i / (16 * K) % 2, k = i / 16 % K;
+    assert_true(packed[i] == (column < COLUMNS ? source[k][p][column / N][column % N] : 0));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rows_fit_the_caches_that_they_are_cut_for),
@@ -109,6 +127,7 @@ int main(void) {
       cmocka_unit_test(a_tile_that_cannot_work_is_refused_with_a_reason),
       cmocka_unit_test(grids_follow_the_work),
       cmocka_unit_test(a_packed_panel_holds_sixteen_columns_and_all_of_k),
+      cmocka_unit_test(a_packed_panel_of_a_second_half_follows_that_of_the_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

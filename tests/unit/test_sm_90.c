@@ -61,6 +61,30 @@ static void packing_is_swizzled_atoms_padded_with_zeros(void **state) {
     }
 }
 
+/* Sixteen rows are eight columns' first halves, and their second ones; columns are (h, n). */
+static void packing_puts_both_halves_of_eight_columns_side_by_side(void **state) {
+  (void)state;
+  enum { H_SIZE = 3, N_SIZE = 10, K_SIZE = 5 };
+  float source[2][K_SIZE][H_SIZE][N_SIZE];
+  pack_request request = {.data = source,
+                          .size = {H_SIZE, N_SIZE, 2, K_SIZE},
+                          .stride = {N_SIZE, 1, K_SIZE * H_SIZE * N_SIZE, H_SIZE * N_SIZE},
+                          .dtype = PINION_DTYPE_f32};
+  for (int i = 0; i < 2 * K_SIZE * H_SIZE * N_SIZE; i++) (&source[0][0][0][0])[i] = (float)(i + 1);
+  size_t bytes = (size_t)sm_90()->packed_bytes(request.size, PINION_DTYPE_f32);
+  assert_int_equal(bytes, 8192);
+  uint8_t *packed = malloc(bytes), *expected = calloc(bytes, 1);
+  for (size_t column = 0; column < H_SIZE * N_SIZE; column++)
+    for (size_t half = 0; half < 2; half++)
+      for (size_t k = 0; k < K_SIZE; k++)
+        memcpy(expected + swizzled_address(column / 8 * 16 + half * 8 + column % 8, k * sizeof(float)),
+               &source[half][k][column / N_SIZE][column % N_SIZE], sizeof(float));
+  sm_90()->pack(&request, packed);
+  assert_memory_equal(packed, expected, bytes);
+  free(packed);
+  free(expected);
+}
+
 static kernel_problem gemm_problem(pinion_dtype a, pinion_dtype b, int64_t m, int64_t n, int64_t k) {
   kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1};
   problem.params = (pinion_params){.rank = PINION_GEMM_RANK,
@@ -398,6 +422,7 @@ static void spills_and_lost_fast_forms_are_complaints(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(packing_is_swizzled_atoms_padded_with_zeros),
+      cmocka_unit_test(packing_puts_both_halves_of_eight_columns_side_by_side),
       cmocka_unit_test(float32_never_loses_bits_on_tensor_cores),
       cmocka_unit_test(bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens),
       cmocka_unit_test(layers_of_pi0_get_the_tiles_that_were_measured_to_be_fast),
