@@ -59,7 +59,7 @@ static const problem_case cases[] = {
     {"norm_rms_whole", PINION_FAMILY_NORM, "rms", 1, "bf16 bf16 bf16 bf16", {NULL}, "registers", false, 40},
     {"norm_rms_f64", PINION_FAMILY_NORM, "rms", 1, "f64 f64", {NULL}, NULL, false, 40},
     {"attention_f32", PINION_FAMILY_ATTENTION, "", 1, "f32 f32 f32 f32", {NULL}, NULL, false, 60},
-    {"attention_mask", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 f32", {NULL}, NULL, false, 60},
+    {"attention_mask", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 f32", {NULL}, "plain", false, 60},
     {"attention_bool", PINION_FAMILY_ATTENTION, "", 1, "f32 f32 f32 f32 bool", {NULL}, NULL, false, 60},
     {"attention_f64", PINION_FAMILY_ATTENTION, "", 1, "f64 f64 f64 f64 f64", {NULL}, NULL, false, 60},
     /* Probabilities are rounded to bf16, by at most 2^-9 of themselves; values are 1 at most. */
