@@ -167,9 +167,30 @@ static bool cast_is_exact(pinion_dtype from, pinion_dtype to) {
   return integer_bits(from) <= integer_bits(to);
 }
 
+/* A concatenation that is read in a narrower float alone is one of narrower pieces: what makes a piece rounds it in
+   passing, and what does not change between steps is rounded once. */
+static MlirValue cast_of_concat(rewriter *r, MlirOperation op, MlirOperation concat) {
+  const pinion_dtype to = type_of(result_of(op)).dtype;
+  if (!value_has_one_use(result_of(concat)) || !dtype_is_float(to) ||
+      !cast_is_exact(to, type_of(result_of(concat)).dtype))
+    return no_change;
+  builder b = builder_before(r->compilation, concat);
+  const intptr_t count = mlirOperationGetNumOperands(concat);
+  MlirValue *pieces = arena_alloc(r->arena, (size_t)count * sizeof *pieces);
+  for (intptr_t i = 0; i < count; i++) {
+    b.location = mlirOperationGetLocation(op);
+    pieces[i] = build_cast(&b, operand_of(concat, i), to);
+    if (mlirValueIsNull(pieces[i])) return no_change;
+  }
+  b.location = mlirOperationGetLocation(concat);
+  return build_concat(&b, (int)count, pieces, attr_i64(concat, "axis", 0));
+}
+
 static MlirValue simplify_cast(rewriter *r, MlirOperation op) {
   MlirValue x = operand_of(op, 0), inner = operand_through(x, OP_cast);
+  MlirOperation concat = value_defined_by(x, OP_concat);
   if (same_type(x, result_of(op))) return x;
+  if (!mlirOperationIsNull(concat)) return cast_of_concat(r, op, concat);
   if (mlirValueIsNull(inner) || !cast_is_exact(type_of(inner).dtype, type_of(x).dtype)) return no_change;
   if (same_type(inner, result_of(op))) return inner;
   builder b = builder_before(r->compilation, op);

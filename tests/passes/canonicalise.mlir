@@ -3,6 +3,7 @@
 // RUN: pinion opt --passes=canonicalise %t/elementwise.mlir | FileCheck %t/elementwise.mlir
 // RUN: pinion opt --passes=canonicalise %t/inexact.mlir | FileCheck %t/inexact.mlir
 // RUN: pinion opt --passes=canonicalise %t/casts.mlir | FileCheck %t/casts.mlir
+// RUN: pinion opt --passes=canonicalise %t/pieces.mlir | FileCheck %t/pieces.mlir
 // RUN: pinion opt --passes=canonicalise %t/shapes.mlir | FileCheck %t/shapes.mlir
 // RUN: pinion opt --passes=canonicalise %t/broadcasts.mlir | FileCheck %t/broadcasts.mlir
 // RUN: pinion opt --passes=canonicalise %t/slices.mlir | FileCheck %t/slices.mlir
@@ -75,6 +76,28 @@ func.func @main(%h: tensor<4xbf16>, %x: tensor<4xf32>, %b: tensor<4xi1>, %i: ten
   %6 = "pinion.cast"(%i) : (tensor<4xi64>) -> tensor<4xf32>
   %7 = "pinion.cast"(%6) : (tensor<4xf32>) -> tensor<4xi64>
   return %1, %3, %5, %7 : tensor<4xbf16>, tensor<4xf32>, tensor<4xf32>, tensor<4xi64>
+}
+
+//--- pieces.mlir
+// A concatenation that is read rounded is one of rounded pieces. Must not fire: it is widened, another op reads it as it is.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[X:.*]]: tensor<1x4xf32>{{.*}}, %[[Y:.*]]: tensor<2x4xf32>{{.*}}, %[[H:.*]]: tensor<1x4xbf16>
+// CHECK-NEXT: %[[A:.*]] = "pinion.cast"(%[[X]]) : (tensor<1x4xf32>) -> tensor<1x4xbf16>
+// CHECK-NEXT: %[[B:.*]] = "pinion.cast"(%[[Y]]) : (tensor<2x4xf32>) -> tensor<2x4xbf16>
+// CHECK-NEXT: %[[AB:.*]] = "pinion.concat"(%[[A]], %[[B]]) {axis = 0 : i64, onnx = "narrow"}
+// CHECK-NEXT: %[[WIDE:.*]] = "pinion.concat"(%[[H]], %[[H]])
+// CHECK-NEXT: %[[C:.*]] = "pinion.cast"(%[[WIDE]])
+// CHECK-NEXT: %[[BOTH:.*]] = "pinion.concat"(%[[Y]], %[[X]])
+// CHECK-NEXT: %[[D:.*]] = "pinion.cast"(%[[BOTH]])
+// CHECK-NEXT: return %[[AB]], %[[C]], %[[BOTH]], %[[D]]
+func.func @main(%x: tensor<1x4xf32>, %y: tensor<2x4xf32>, %h: tensor<1x4xbf16>) -> (tensor<3x4xbf16>, tensor<2x4xf32>, tensor<3x4xf32>, tensor<3x4xbf16>) {
+  %0 = "pinion.concat"(%x, %y) {axis = 0 : i64} : (tensor<1x4xf32>, tensor<2x4xf32>) -> tensor<3x4xf32>
+  %1 = "pinion.cast"(%0) {onnx = "narrow"} : (tensor<3x4xf32>) -> tensor<3x4xbf16>
+  %2 = "pinion.concat"(%h, %h) {axis = 0 : i64} : (tensor<1x4xbf16>, tensor<1x4xbf16>) -> tensor<2x4xbf16>
+  %3 = "pinion.cast"(%2) : (tensor<2x4xbf16>) -> tensor<2x4xf32>
+  %4 = "pinion.concat"(%y, %x) {axis = 0 : i64} : (tensor<2x4xf32>, tensor<1x4xf32>) -> tensor<3x4xf32>
+  %5 = "pinion.cast"(%4) : (tensor<3x4xf32>) -> tensor<3x4xbf16>
+  return %1, %3, %4, %5 : tensor<3x4xbf16>, tensor<2x4xf32>, tensor<3x4xf32>, tensor<3x4xbf16>
 }
 
 //--- shapes.mlir
