@@ -22,42 +22,56 @@ static bool only_moves(op_kind kind) {
   return kind == OP_reshape || kind == OP_transpose || kind == OP_broadcast || kind == OP_slice || kind == OP_concat;
 }
 
-static void read_nodes(node_fates *f, arena *a, MlirOperation op, fates_op *out) {
+/* The nodes that a location names. Most locations stay as they are from pass to pass, and are looked up once. */
+static const fates_nodes *nodes_of(node_fates *f, MlirLocation location) {
+  const int64_t known = pointer_map_get(&f->known, location.ptr);
+  if (known >= 0) return &f->lists[known];
   MlirLocation *parts;
-  const int count = location_parts(a, mlirOperationGetLocation(op), &parts);
-  int *nodes = arena_alloc(a, (size_t)(count + 1) * sizeof *nodes);
+  const int count = location_parts(f->arena, location, &parts);
+  fates_nodes list = {.nodes = arena_alloc(f->arena, (size_t)(count + 1) * sizeof *list.nodes)};
   for (int i = 0; i < count; i++) {
     const int64_t node = pointer_map_get(&f->index, parts[i].ptr);
-    if (node >= 0) nodes[out->node_count++] = (int)node;
+    if (node >= 0) list.nodes[list.count++] = (int)node;
   }
-  out->nodes = nodes;
+  pointer_map_set(&f->known, location.ptr, (int64_t)f->list_count);
+  f->lists = arena_grow(f->arena, f->lists, f->list_count, &f->list_capacity, sizeof list);
+  f->lists[f->list_count] = list;
+  return &f->lists[f->list_count++];
+}
+
+static size_t use_count(MlirValue value) {
+  size_t count = 0;
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
+    count++;
+  return count;
 }
 
 static void read_readers(arena *a, const pointer_map *positions, MlirOperation op, int first, fates_op *out) {
-  size_t capacity = 0;
-  int *readers = NULL;
-  for (intptr_t r = 0; r < mlirOperationGetNumResults(op); r++) {
+  size_t count = 0;
+  const intptr_t results = mlirOperationGetNumResults(op);
+  for (intptr_t r = 0; r < results; r++) count += use_count(mlirOperationGetResult(op, r));
+  int *readers = arena_alloc(a, (count + 1) * sizeof *readers);
+  for (intptr_t r = 0; r < results; r++) {
     MlirOpOperand use = mlirValueGetFirstUse(mlirOperationGetResult(op, r));
-    for (; !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
-      readers = arena_grow(a, readers, (size_t)out->reader_count, &capacity, sizeof *readers);
+    for (; !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
       readers[out->reader_count++] = first + (int)pointer_map_get(positions, mlirOpOperandGetOwner(use).ptr);
-    }
   }
   out->readers = readers;
 }
 
-static void read_block(node_fates *f, fates_snapshot *s, MlirBlock block, size_t *capacity) {
+static void read_block(node_fates *f, fates_snapshot *s, MlirBlock block) {
   const op_list ops = block_ops(s->arena, block);
   const pointer_map positions = op_positions(s->arena, &ops);
   const bool *from_weights = ops_from_weights(s->arena, &ops, &positions);
   const int first = s->count;
   for (int i = 0; i < ops.count; i++) {
     const op_kind kind = op_kind_of(ops.ops[i]);
-    s->ops = arena_grow(s->arena, s->ops, (size_t)s->count, capacity, sizeof *s->ops);
     fates_op *op = &s->ops[s->count++];
     *op = (fates_op){.from_weights = from_weights[i], .moves = only_moves(kind), .is_end = i == ops.count - 1};
     op->lives = op->is_end || kind == OP_launch;
-    read_nodes(f, s->arena, ops.ops[i], op);
+    const fates_nodes *list = nodes_of(f, mlirOperationGetLocation(ops.ops[i]));
+    op->nodes = list->nodes;
+    op->node_count = list->count;
     read_readers(s->arena, &positions, ops.ops[i], first, op);
   }
   for (int i = s->count - 1; i >= first; i--) /* readers stand behind what they read */
@@ -67,8 +81,10 @@ static void read_block(node_fates *f, fates_snapshot *s, MlirBlock block, size_t
 static fates_snapshot look(node_fates *f, MlirModule module) {
   fates_snapshot s = {.arena = arena_create()};
   const op_list functions = module_functions(s.arena, module);
-  size_t capacity = 0;
-  for (int i = 0; i < functions.count; i++) read_block(f, &s, function_body(functions.ops[i]), &capacity);
+  int count = 0;
+  for (int i = 0; i < functions.count; i++) count += block_op_count(function_body(functions.ops[i]));
+  s.ops = arena_alloc(s.arena, (size_t)(count + 1) * sizeof *s.ops);
+  for (int i = 0; i < functions.count; i++) read_block(f, &s, function_body(functions.ops[i]));
   return s;
 }
 
@@ -151,8 +167,9 @@ node_fates fates_begin(compilation *c, MlirModule module) {
   if (f.account.count == 0) return f;
   f.index = pointer_map_create(f.arena);
   for (int i = 0; i < f.account.count; i++) pointer_map_set(&f.index, f.account.nodes[i].location.ptr, i);
+  f.known = pointer_map_create(f.arena);
   f.before = look(&f, module);
-  if (settle_imported(&f, &f.before)) account_write(c, module, &f.account);
+  f.is_news = settle_imported(&f, &f.before);
   return f;
 }
 
@@ -165,10 +182,15 @@ void fates_update(node_fates *f, MlirModule module, const pass_info *pass) {
   if (changed) {
     find_views(&f->before, lives, pass);
     settle(f, lives, pass->name);
-    account_write(f->compilation, module, &f->account);
+    f->is_news = true;
   }
   arena_destroy(f->before.arena);
   f->before = now;
+}
+
+void fates_write(node_fates *f, MlirModule module) {
+  if (f->is_news) account_write(f->compilation, module, &f->account);
+  f->is_news = false;
 }
 
 void fates_end(node_fates *f) {

@@ -26,18 +26,29 @@ typedef struct fates_snapshot {
   int count;
 } fates_snapshot;
 
+/* Places in the account. */
+typedef struct fates_nodes {
+  int *nodes, count;
+} fates_nodes;
+
 typedef struct node_fates {
   compilation *compilation;
   arena *arena;
   node_account account; /* count 0: nothing is followed */
   pointer_map index;    /* from a node's location to its place in the account */
+  pointer_map known;    /* from a location to its list */
+  fates_nodes *lists;
+  size_t list_count, list_capacity;
   fates_snapshot before;
+  bool is_news; /* the module does not say it yet */
 } node_fates;
 
 /* Reads the module's account, and settles what the import left without ops. */
 node_fates fates_begin(compilation *c, MlirModule module);
-/* A pass has run; writes the account into the module if it has changed. */
+/* A pass has run. */
 void fates_update(node_fates *f, MlirModule module, const pass_info *pass);
+/* Writes the account into the module, if it has changed: for those who look at the module next. */
+void fates_write(node_fates *f, MlirModule module);
 void fates_end(node_fates *f);
 
 #endif

@@ -86,7 +86,10 @@ op_list module_functions(arena *a, MlirModule module) {
 }
 
 pointer_map op_positions(arena *a, const op_list *ops) {
-  pointer_map positions = pointer_map_create(a);
+  pointer_map positions = {.arena = a};
+  size_t capacity = 64;
+  while (capacity < 2 * (size_t)ops->count) capacity *= 2;
+  pointer_map_resize(&positions, capacity);
   for (int i = 0; i < ops->count; i++) pointer_map_set(&positions, ops->ops[i].ptr, i);
   return positions;
 }

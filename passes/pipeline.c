@@ -223,6 +223,7 @@ static void run_dump(MlirOperation op, MlirExternalPass pass, void *user_data) {
   compilation *c = state->compilation;
   MlirModule module = mlirModuleFromOperation(op);
   const char *folder = state->options->dump_folder;
+  fates_write(&state->fates, module);
   if (folder) {
     state->code =
         dump_module(c, module, folder, arena_format(c->arena, "%03d-%s.mlir", entry->number, entry->info->name));
@@ -281,6 +282,7 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
   mlirPassManagerDestroy(manager);
   mlirTypeIDAllocatorDestroy(identities);
   if (mlirLogicalResultIsFailure(result) && state.code == STATUS_OK) state.code = STATUS_FAILED;
+  fates_write(&state.fates, module);
   fates_end(&state.fates);
   if (state.code == STATUS_OK) gate_close(&state.gate);
   return state.code;
