@@ -180,6 +180,7 @@ status artifact_write(compilation *c, MlirModule module, const artifact_options 
   status result = check_replaceable(c, options->folder);
   if (result == STATUS_OK) result = program_read(c, module, &a.program);
   if (result == STATUS_OK) result = check_planned(c, &a.program);
+  if (result == STATUS_OK) nodes_read(c, module, &a.program, &a.nodes);
   if (result == STATUS_OK) result = tuning_read(c, options->target, options->tuning_file, &tuned);
   report(options, "kernels");
   if (result == STATUS_OK) result = kernels_choose(c, &a.program, options->target, &tuned, &a.kernels);

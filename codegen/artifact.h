@@ -63,6 +63,33 @@ status kernels_choose(compilation *c, const program *p, const struct target *tar
 status kernels_compile(compilation *c, const struct target *target, kernel_plan *plan);
 void kernels_free(kernel_plan *plan);
 
+/* ---- ONNX nodes (nodes.c) ---- */
+/* How nodes ended: in a launch, or in one of the ways of ir/account.h, after a pass. */
+typedef struct node_end {
+  const char *how, *by; /* `by` is "" for a launch */
+  int count;
+} node_end;
+
+typedef struct node_row {
+  const char *name, *module, *op_type; /* "" where the model does not say */
+  int end;
+} node_row;
+
+typedef struct node_table {
+  node_row *rows; /* in the model's order */
+  int count;
+  node_end *ends;
+  int end_count;
+  const struct node_key *keys; /* for nodes_find */
+} node_table;
+
+/* The account of the module's nodes; of a module that names none, the nodes that its launches name. */
+void nodes_read(compilation *c, MlirModule module, const program *p, node_table *out_table);
+/* The row of NODE@MODULE.PATH; -1 if it is no node (but a tensor, say). */
+int nodes_find(const node_table *table, const char *label);
+/* Appends the table as the manifest's member `onnx`. */
+void append_nodes(compilation *c, const node_table *table, text *out);
+
 /* ---- Weights (weights.c) ---- */
 typedef struct weights_file {
   uint64_t bytes;
@@ -84,6 +111,7 @@ typedef struct artifact {
   const artifact_options *options;
   program program;
   kernel_plan kernels;
+  node_table nodes;
   weights_file weights;
   const char *folder; /* being filled; temporary */
   artifact_file *files;

@@ -6,6 +6,9 @@
 #include "../ir/ir.h"
 #include "../targets/target.h"
 
+/* Of manifest.json, which tells about the artifact to people and tools. */
+#define MANIFEST_SCHEMA 2
+
 /* Called now and then with what is being done, and how far it is (0 to 1); from one thread. */
 typedef void artifact_progress(void *user, const char *what, double fraction);
 

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define MANIFEST_SCHEMA 1
-
 typedef long long number;
 
 static void append_key(text *out, const char *key) {
@@ -92,14 +90,24 @@ static void append_kernels(const artifact *a, text *out) {
   text_append(out, "\n  ],\n  ");
 }
 
+/* The launch's own kind; of pointwise ones that compute nothing, `copy` or `cast`; else empty. */
+static const char *launch_kind(const program *p, const program_launch *launch) {
+  if (launch->family != PINION_FAMILY_POINTWISE || !body_only_stores(launch->body)) return launch->kind;
+  for (int r = 0; r < launch->result_count; r++)
+    for (int i = launch->result_count; i < launch->params.arg_count; i++)
+      if (program_arg_dtype(p, launch, i) != program_arg_dtype(p, launch, r)) return "cast";
+  return "copy";
+}
+
 static void append_launch(const artifact *a, int index, text *out) {
   const program *p = &a->program;
   const program_launch *launch = &p->launches[index];
   const launch_kernel *kernel = &a->kernels.launches[index];
+  const char *kind = launch_kind(p, launch);
   text_append(out, "{\"index\": %d, \"stage\": %d, \"family\": \"%s\", ", index, launch->stage,
               family_name(launch->family));
-  if (launch->kind[0]) {
-    append_string_field(out, "kind", launch->kind);
+  if (*kind) {
+    append_string_field(out, "kind", kind);
     text_append(out, ", ");
   }
   text_append(out, "\"problem\": \"%s\", \"kernel\": %d, ", kernel->problem, kernel->instance);
@@ -112,11 +120,21 @@ static void append_launch(const artifact *a, int index, text *out) {
               kernel->work.bytes, kernel->cost);
   append_list(out, "after", launch->after, launch->after_count);
   text_append(out, ", \"nodes\": [");
-  for (int i = 0; i < launch->node_count; i++) {
-    if (i) text_append(out, ", ");
-    append_json(out, launch->nodes[i]);
+  for (int i = 0, count = 0; i < launch->node_count; i++) {
+    const int node = nodes_find(&a->nodes, launch->nodes[i]);
+    if (node >= 0) text_append(out, count++ ? ", %d" : "%d", node);
   }
   text_append(out, "]}");
+}
+
+static void append_passes(const compilation *c, text *out) {
+  text_append(out, "\"passes\": [");
+  for (size_t i = 0; i < c->pass_count; i++) {
+    const pass_record *record = &c->passes[i];
+    text_append(out, "%s\n    {\"name\": \"%s\", \"changes\": %d, \"ops_before\": %d, \"ops_after\": %d}", i ? "," : "",
+                record->name, record->changes, record->ops_before, record->ops_after);
+  }
+  text_append(out, "\n  ],\n  ");
 }
 
 static void append_launches(const artifact *a, text *out) {
@@ -173,6 +191,8 @@ void model_manifest(const artifact *a, text *out) {
   append_memory(a, out);
   append_kernels(a, out);
   append_launches(a, out);
+  append_nodes(a->c, &a->nodes, out);
+  append_passes(a->c, out);
   append_files(a, out);
   text_append(out, "}\n");
 }

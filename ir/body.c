@@ -43,6 +43,24 @@ static int split_words(MlirStringRef line, word *out_words, int capacity) {
   return count;
 }
 
+static bool word_begins(word w, const char *prefix) {
+  return w.length >= strlen(prefix) && memcmp(w.text, prefix, strlen(prefix)) == 0;
+}
+
+bool body_only_stores(MlirAttribute attribute) {
+  if (mlirAttributeIsNull(attribute) || !mlirAttributeIsAArray(attribute)) return false;
+  for (intptr_t i = 0; i < mlirArrayAttrGetNumElements(attribute); i++) {
+    word words[1 + PINION_MAX_ARGS];
+    const int count =
+        split_words(mlirStringAttrGetValue(mlirArrayAttrGetElement(attribute, i)), words, 1 + PINION_MAX_ARGS);
+    if (count < 1 || count > 1 + PINION_MAX_ARGS) return false;
+    if (!word_begins(words[0], "cast.") && !word_is(words[0], "yield")) return false;
+    for (int k = 1; k < count; k++)
+      if (words[k].text[0] != 'x' && words[k].text[0] != 'v') return false; /* a literal */
+  }
+  return true;
+}
+
 /* What the operation is computed in: all small floats in f32. */
 static pinion_dtype compute_dtype(pinion_dtype dtype) {
   return dtype == PINION_DTYPE_bf16 || dtype == PINION_DTYPE_f16 ? PINION_DTYPE_f32 : dtype;

@@ -54,6 +54,10 @@ bool body_parse(arena *a, MlirAttribute attribute, int input_count, const pinion
                 const char **out_why);
 MlirAttribute body_attribute(MlirContext context, const body *b);
 
+/* Whether a body attribute computes nothing: each result is an operand, perhaps cast to the type that it is stored in.
+ */
+bool body_only_stores(MlirAttribute attribute);
+
 /* Can a value of type `from` be stored as `to` (above)? */
 bool body_can_store(pinion_dtype from, pinion_dtype to);
 

@@ -33,12 +33,21 @@ typedef enum op_kind {
   OP_NONE = OP_COUNT, /* not an op of ours: func.func, func.return, func.call, builtin.module */
 } op_kind;
 
+/* A pass that ran, for the manifest. */
+typedef struct pass_record {
+  const char *name; /* static */
+  int changes;
+  int ops_before, ops_after;
+} pass_record;
+
 /* One compilation: its MLIR context (with the dialect loaded), arena, weights and diagnostics. */
 typedef struct compilation {
   MlirContext context;
   arena *arena;
   weight_store *weights;
   diagnostics diagnostics;
+  pass_record *passes; /* the arena's; in the order in which they ran */
+  size_t pass_count, pass_capacity;
 } compilation;
 
 /* Creates a context with builtin and func loaded; ops of pinion are unregistered in it, and module_parse and

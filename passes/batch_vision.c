@@ -237,6 +237,17 @@ static status grow_function(const batching *t) {
 
 /* ---- The calls ---- */
 
+/* Of the function's ops that read a value. */
+static MlirLocation readers_location(const batching *t, MlirValue value) {
+  size_t count = 0, capacity = 0;
+  MlirLocation *parts = NULL;
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    parts = arena_grow(t->arena, parts, count, &capacity, sizeof *parts);
+    parts[count++] = mlirOperationGetLocation(mlirOpOperandGetOwner(use));
+  }
+  return location_fuse(t->context->compilation->context, (int)count, parts);
+}
+
 static MlirValue joined_argument(const batching *t, builder *b, intptr_t index) {
   MlirValue *parts = arena_alloc(t->arena, (size_t)t->calls.count * sizeof *parts);
   for (int i = 0; i < t->calls.count; i++) parts[i] = mlirOperationGetOperand(t->calls.ops[i], index);
@@ -257,19 +268,26 @@ static status split_result(const batching *t, builder *b, MlirValue whole, intpt
   return STATUS_OK;
 }
 
-/* One call where the first one stands. */
+/* One call where the first one stands. What puts its arguments together comes of the nodes that read them, what takes
+   its results apart of those that make them. */
 static status join_calls(const batching *t) {
+  MlirBlock body = function_body(t->function);
   builder b = builder_before(t->context->compilation, t->calls.ops[0]);
+  const MlirLocation location = b.location;
   intptr_t count = mlirOperationGetNumOperands(t->calls.ops[0]);
   MlirValue *arguments = arena_alloc(t->arena, (size_t)(count + 1) * sizeof *arguments);
   for (intptr_t i = 0; i < count; i++) {
+    b.location = readers_location(t, mlirBlockGetArgument(body, i));
     arguments[i] = joined_argument(t, &b, i);
     if (mlirValueIsNull(arguments[i])) return STATUS_FAILED;
   }
+  b.location = location;
   MlirOperation call = build_call(&b, t->function, (int)count, arguments);
   status code = STATUS_OK;
-  for (intptr_t r = 0; r < mlirOperationGetNumResults(call) && code == STATUS_OK; r++)
+  for (intptr_t r = 0; r < mlirOperationGetNumResults(call) && code == STATUS_OK; r++) {
+    b.location = mlirOperationGetLocation(value_definition(mlirOperationGetOperand(block_terminator(body), r)));
     code = split_result(t, &b, mlirOperationGetResult(call, r), r);
+  }
   for (int i = 0; i < t->calls.count && code == STATUS_OK; i++) op_erase(t->calls.ops[i]);
   return code;
 }

@@ -180,10 +180,16 @@ static int module_op_count(MlirModule module) {
   return count;
 }
 
+static void record_pass(compilation *c, const pass_record *record) {
+  c->passes = arena_grow(c->arena, c->passes, c->pass_count, &c->pass_capacity, sizeof *c->passes);
+  c->passes[c->pass_count++] = *record;
+}
+
 static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
   pipeline_entry *entry = user_data;
   pipeline_state *state = entry->state;
   MlirModule module = mlirModuleFromOperation(op);
+  const int ops_before = module_op_count(module);
   remark_log log = remarks_begin(state->options->remarks, entry->info->name);
   pass_context context = {.compilation = state->compilation,
                           .target = state->options->target,
@@ -200,9 +206,11 @@ static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
   remarks_end(&log);
   if (context.changes > 0) fates_update(&state->fates, module, entry->info);
   if (state->code != STATUS_OK) mlirExternalPassSignalFailure(pass);
+  const pass_record record = {entry->info->name, context.changes, ops_before, module_op_count(module)};
+  record_pass(state->compilation, &record);
   if (state->options->timing)
-    fprintf(stderr, "%3d %-18s %6d changes %7d ops after\n", entry->number, entry->info->name, context.changes,
-            module_op_count(module));
+    fprintf(stderr, "%3d %-18s %6d changes %7d ops after\n", entry->number, record.name, record.changes,
+            record.ops_after);
 }
 
 static status dump_module(compilation *c, MlirModule module, const char *folder, const char *file_name) {

@@ -10,6 +10,10 @@ foreach(description IN LISTS fixtures)
             --work=${CMAKE_BINARY_DIR}/tests/models/${fixture} --run-flag=--threads=1)
   set_tests_properties(models.${fixture} PROPERTIES LABELS models)
 endforeach()
+# Each ONNX node's end, and the launches that only move data.
+add_test(NAME models.account
+  COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_account.py --pinion=$<TARGET_FILE:pinion>
+          --work=${CMAKE_BINARY_DIR}/tests/account)
 foreach(fixture pi0_torchscript pi0_opset18_batch2 pi0_bf16_opset23 pi05_small pi05_opset23_batch2)
   add_test(NAME models.masks.${fixture}
     COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_masks.py ${CMAKE_SOURCE_DIR}/tests/fixtures/${fixture}

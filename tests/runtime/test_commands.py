@@ -257,11 +257,23 @@ class Commands(unittest.TestCase):
     def test_inspect_shows_every_section(self):
         said = self.pinion("inspect", self.artifact)
         for expected in ("model 'example' for cpu", "input    state f32[2,3]", "gemm_row", "tile 1x5", "3 runs a call",
-                         "f32[2,5] = bf16[5,3]", "a@m, b@m, c@m and 1 more", "packed", "weights.bin"):
+                         "f32[2,5] = bf16[5,3]", "Mul a@m, Mul b@m, Mul c@m and 1 more", "packed", "weights.bin",
+                         "4 in a launch", "2 import               Shape 2", "6 nodes of the model", "1 fold-constants",
+                         "a call executes 3, of which 0 only move data", "launches 0 to 0"):
             self.assertIn(expected, said)
         self.assertNotIn("memory plan", self.pinion("inspect", self.artifact, "--section=kernels"))
         self.assertIn("d@m", self.pinion("inspect", self.artifact, "--nodes"))
-        self.assertEqual(json.loads(self.pinion("inspect", self.artifact, "--json"))["schema"], 1)
+
+    def test_inspects_json_is_the_manifest_and_its_tables(self):
+        shown = json.loads(self.pinion("inspect", self.artifact, "--json"))
+        tables = shown.pop("tables")
+        with open(self.path("manifest.json")) as file:
+            self.assertEqual(shown, json.load(file))
+        work = {"launches": 1, "executed": 3, "flops": 180, "bytes": 300, "estimated_microseconds": 1.5}
+        self.assertEqual(tables["stages"], [{"name": "step", "repeat": 3, **work}])
+        self.assertEqual(tables["kinds"], [{"name": "gemm", "moves_data": False, **work, "executed_by_stage": [3]}])
+        self.assertEqual(tables["total"], work)
+        self.assertEqual(tables["data_movement"], dict.fromkeys(work, 0))
 
     def test_check_finds_a_changed_byte(self):
         self.assertIn("2 files are as they were written", self.pinion("inspect", self.artifact, "--check"))
@@ -271,7 +283,7 @@ class Commands(unittest.TestCase):
     def test_damaged_manifests_exit_3(self):
         with open(self.path("manifest.json")) as file:
             manifest = file.read()
-        for damaged in ("", manifest[:-10], manifest.replace('"schema": 1', '"schema": 2'), "[]",
+        for damaged in ("", manifest[:-10], manifest.replace('"schema": 2', '"schema": 1'), "[]",
                         manifest.replace('"model.c"', '"../../etc/passwd"')):
             with open(self.path("manifest.json"), "w") as file:
                 file.write(damaged)

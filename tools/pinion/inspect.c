@@ -2,51 +2,28 @@
 /* Reads manifest.json alone, so that it also shows artifacts for machines other than this one. */
 #include "commands.h"
 #include "flags.h"
-#include "json.h"
+#include "tables.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MANIFEST_SCHEMA 1
-#define SHOWN_NODES 3 /* of a launch, unless --nodes */
+enum {
+  SHOWN_NODES = 3, /* of a launch, unless --nodes */
+  SHOWN_TYPES = 6, /* op types of a line of the account */
+};
 
 typedef struct inspection {
   const char *folder;
   const json *manifest;
   diagnostics *diagnostics;
   arena *arena;
+  work_tables tables;
   bool all_nodes;
 } inspection;
 
 static const json *list(const inspection *in, const char *key) {
-  static const json empty = {.kind = JSON_ARRAY};
-  const json *value = json_member(in->manifest, key);
-  return value && value->kind == JSON_ARRAY ? value : &empty;
-}
-
-static double field(const json *item, const char *key) {
-  return json_number(json_member(item, key), 0);
-}
-
-static const char *word(const json *item, const char *key) {
-  return json_string(json_member(item, key), "");
-}
-
-/* Element `index` of a list, where both may be anything. */
-static const json *element(const json *values, double index) {
-  return values && index >= 0 && index < (double)values->count ? &values->items[(size_t)index] : NULL;
-}
-
-/* "1x50x32" */
-static void append_dims(text *out, const json *dims, const char *between) {
-  for (size_t i = 0; dims && i < dims->count; i++)
-    text_append(out, "%s%.0f", i ? between : "", json_number(&dims->items[i], 0));
-}
-
-static void append_type(text *out, const json *buffer) {
-  text_append(out, "%s[", word(buffer, "dtype"));
-  append_dims(out, json_member(buffer, "shape"), ",");
-  text_append(out, "]");
+  return manifest_list(in->manifest, key);
 }
 
 static void end_line(text *line) {
@@ -54,46 +31,136 @@ static void end_line(text *line) {
   line->length = 0;
 }
 
-/* ---- Sections ---- */
+/* ---- Summary ---- */
+
+static void show_io(const inspection *in, const char *title, const char *key, text *line) {
+  for (size_t i = 0; i < list(in, key)->count; i++) {
+    const json *buffer = &list(in, key)->items[i];
+    text_append(line, "%-8s %s ", title, manifest_word(buffer, "name"));
+    manifest_append_type(line, buffer);
+    end_line(line);
+  }
+}
 
 static void show_summary(const inspection *in, text *line) {
   const json *m = in->manifest, *target = json_member(m, "target"), *memory = json_member(m, "memory");
-  printf("model '%s' for %s, written by pinion %s (schema %.0f)\n", word(m, "name"), word(target, "name"),
-         word(json_member(m, "versions"), "pinion"), field(m, "schema"));
-  if (field(target, "compute_capability") > 0)
-    printf("needs    compute capability %.0f, driver %.0f.%.0f\n", field(target, "compute_capability"),
-           (double)((int)field(target, "minimum_driver") / 1000),
-           (double)((int)field(target, "minimum_driver") % 1000 / 10));
-  static const char *const io[] = {"inputs", "outputs"};
-  for (int k = 0; k < 2; k++)
-    for (size_t i = 0; i < list(in, io[k])->count; i++) {
-      const json *buffer = &list(in, io[k])->items[i];
-      text_append(line, "%-8s %s ", k ? "output" : "input", word(buffer, "name"));
-      append_type(line, buffer);
+  const work_tables *t = &in->tables;
+  printf("model '%s' for %s, written by pinion %s (schema %.0f)\n", manifest_word(m, "name"),
+         manifest_word(target, "name"), manifest_word(json_member(m, "versions"), "pinion"),
+         manifest_number(m, "schema"));
+  const double driver = manifest_number(target, "minimum_driver");
+  if (manifest_number(target, "compute_capability") > 0)
+    printf("needs    compute capability %.0f, driver %.0f.%.0f\n", manifest_number(target, "compute_capability"),
+           floor(driver / 1000), floor(fmod(driver, 1000) / 10));
+  show_io(in, "input", "inputs", line);
+  show_io(in, "output", "outputs", line);
+  printf("memory   arena %.3f MiB, weights %.3f MiB, %zu buffers\n", manifest_number(memory, "arena_bytes") / (1 << 20),
+         manifest_number(memory, "weights_bytes") / (1 << 20), list(in, "buffers")->count);
+  printf("work     %.0f launches of %zu kernels in %zu stages; a call executes %.0f, of which %.0f only move data\n",
+         t->total.launches, list(in, "kernels")->count, t->stage_count, t->total.executed, t->moved.executed);
+}
+
+/* ---- The account of ONNX nodes ---- */
+
+typedef struct type_count {
+  size_t type;
+  double count;
+} type_count;
+
+static int compare_counts(const void *a, const void *b) {
+  const type_count *x = a, *y = b;
+  if (x->count != y->count) return x->count < y->count ? 1 : -1;
+  return (x->type > y->type) - (x->type < y->type);
+}
+
+/* The op types of the nodes that ended so: "Mul 12, Add 7, .." */
+static void append_op_types(const inspection *in, size_t end, text *line) {
+  const json *onnx = json_member(in->manifest, "onnx"), *types = manifest_list(onnx, "op_types");
+  const json *nodes = manifest_list(onnx, "nodes");
+  type_count *counts = arena_alloc(in->arena, (types->count + 1) * sizeof *counts);
+  for (size_t i = 0; i < types->count; i++) counts[i].type = i;
+  for (size_t i = 0; i < nodes->count; i++) {
+    const double type = json_number(manifest_element(&nodes->items[i], 1), -1);
+    if (manifest_node_at(in->manifest, (double)i).end == end && type >= 0 && type < (double)types->count)
+      counts[(size_t)type].count++;
+  }
+  qsort(counts, types->count, sizeof *counts, compare_counts);
+  for (size_t i = 0; i < types->count && counts[i].count > 0; i++) {
+    if (i == SHOWN_TYPES) {
+      text_append(line, ", ..");
+      break;
+    }
+    text_append(line, "%s%s %.0f", i ? ", " : "", json_string(&types->items[counts[i].type], "?"), counts[i].count);
+  }
+}
+
+static void show_nodes(const inspection *in, text *line) {
+  static const struct {
+    const char *how, *means;
+  } hows[] = {{"launch", "in a launch"},
+              {"view", "views: a launch reads or writes through them"},
+              {"folded", "folded: computed at compile time"},
+              {"dead", "dead: nothing needs them"}};
+  const json *onnx = json_member(in->manifest, "onnx"), *ends = manifest_list(onnx, "ends");
+  for (size_t h = 0; h < sizeof hows / sizeof *hows; h++) {
+    double count = 0;
+    for (size_t i = 0; i < ends->count; i++)
+      if (!strcmp(manifest_word(&ends->items[i], "how"), hows[h].how))
+        count += manifest_number(&ends->items[i], "count");
+    printf("  %6.0f %s\n", count, hows[h].means);
+    for (size_t i = 0; i < ends->count; i++) {
+      if (strcmp(manifest_word(&ends->items[i], "how"), hows[h].how) != 0) continue;
+      text_append(line, "         %6.0f %-20s ", manifest_number(&ends->items[i], "count"),
+                  manifest_word(&ends->items[i], "by"));
+      append_op_types(in, i, line);
       end_line(line);
     }
-  printf("memory   arena %.3f MiB, weights %.3f MiB, %zu buffers\n", field(memory, "arena_bytes") / (1 << 20),
-         field(memory, "weights_bytes") / (1 << 20), list(in, "buffers")->count);
-  printf("work     %zu launches of %zu kernels in %zu stages\n", list(in, "launches")->count,
-         list(in, "kernels")->count, list(in, "stages")->count);
+  }
+  printf("  %6.0f nodes of the model\n", manifest_number(onnx, "count"));
+}
+
+/* ---- Work ---- */
+
+static void append_sum(text *line, const work_sum *sum) {
+  text_append(line, " %8.0f %8.0f %12.3f %12.3f %12.1f", sum->launches, sum->executed, sum->flops / 1e9,
+              sum->bytes / 1e6, sum->estimated);
+}
+
+static void show_work_heads(const char *title, text *line) {
+  text_append(line, "  %-20s %8s %8s %12s %12s %12s", title, "launches", "executed", "GFLOP", "MB moved",
+              "us estimated");
 }
 
 static void show_stages(const inspection *in, text *line) {
-  const json *stages = list(in, "stages"), *launches = list(in, "launches");
-  (void)line;
-  for (size_t s = 0; s < stages->count; s++) {
-    double flops = 0, bytes = 0, microseconds = 0, repeat = field(&stages->items[s], "repeat");
-    for (size_t i = 0; i < launches->count; i++) {
-      const json *launch = &launches->items[i];
-      if (field(launch, "stage") != (double)s) continue;
-      flops += field(launch, "flops"), bytes += field(launch, "bytes");
-      microseconds += field(launch, "estimated_microseconds");
-    }
-    printf("  %-10s launches %4.0f .. %4.0f, %3.0f times: each %9.3f GFLOP, %9.3f MB moved%s",
-           word(&stages->items[s], "name"), field(&stages->items[s], "first_launch"),
-           field(&stages->items[s], "first_launch") + field(&stages->items[s], "launches") - 1, repeat, flops / 1e9,
-           bytes / 1e6, microseconds > 0 ? "" : "\n");
-    if (microseconds > 0) printf(", %.1f us estimated\n", microseconds);
+  show_work_heads("stage", line);
+  end_line(line);
+  for (size_t s = 0; s < in->tables.stage_count; s++) {
+    const work_row *stage = &in->tables.stages[s];
+    const char *name =
+        stage->repeat > 1 ? arena_format(in->arena, "%s, %.0f times", stage->name, stage->repeat) : stage->name;
+    text_append(line, "  %-20s", name);
+    append_sum(line, &stage->sum);
+    end_line(line);
+  }
+  text_append(line, "  %-20s", "all");
+  append_sum(line, &in->tables.total);
+  end_line(line);
+}
+
+/* Also how many launches of each stage a call executes. */
+static void show_kinds(const inspection *in, text *line) {
+  const work_tables *t = &in->tables;
+  show_work_heads("kind", line);
+  text_append(line, "   executed in");
+  for (size_t s = 0; s < t->stage_count; s++) text_append(line, " %7.7s", t->stages[s].name);
+  end_line(line);
+  for (size_t k = 0; k < t->kind_count; k++) {
+    if (t->kinds[k].moves_data && (k == 0 || !t->kinds[k - 1].moves_data)) printf("  only move data:\n");
+    text_append(line, "  %-20s", t->kinds[k].name);
+    append_sum(line, &t->kinds[k].sum);
+    text_append(line, "              ");
+    for (size_t s = 0; s < t->stage_count; s++) text_append(line, " %7.0f", t->cells[k * t->stage_count + s].executed);
+    end_line(line);
   }
 }
 
@@ -104,65 +171,84 @@ static void show_kernels(const inspection *in, text *line) {
     double runs = 0, flops = 0;
     for (size_t i = 0; i < launches->count; i++) {
       const json *launch = &launches->items[i];
-      if (field(launch, "kernel") != (double)k) continue;
-      double repeat = json_number(json_member(element(stages, field(launch, "stage")), "repeat"), 1);
-      runs += repeat, flops += repeat * field(launch, "flops");
+      if (manifest_number(launch, "kernel") != (double)k) continue;
+      double repeat = manifest_number(manifest_element(stages, manifest_number(launch, "stage")), "repeat");
+      runs += repeat, flops += repeat * manifest_number(launch, "flops");
     }
-    printf("  %-36s %-10s tile %-14s %6.0f runs a call, %9.3f GFLOP  %s\n", word(&kernels->items[k], "name"),
-           word(&kernels->items[k], "family"), json_string(json_member(&kernels->items[k], "tile"), "-"), runs,
-           flops / 1e9, word(&kernels->items[k], "source"));
+    printf("  %-36s %-10s tile %-14s %6.0f runs a call, %9.3f GFLOP  %s\n", manifest_word(&kernels->items[k], "name"),
+           manifest_word(&kernels->items[k], "family"), json_string(json_member(&kernels->items[k], "tile"), "-"), runs,
+           flops / 1e9, manifest_word(&kernels->items[k], "source"));
   }
 }
 
-/* What a launch computes with: "f32[1,4] = bf16[..], f32[..]". */
-static void append_arguments(text *line, const inspection *in, const json *launch) {
-  const json *arguments = json_member(launch, "arguments");
-  size_t results = (size_t)field(launch, "results");
-  for (size_t i = 0; arguments && i < arguments->count; i++) {
-    text_append(line, "%s", i == 0 ? "" : i == results ? " = " : ", ");
-    append_type(line, element(list(in, "buffers"), json_number(&arguments->items[i], -1)));
-  }
-}
+/* ---- Launches ---- */
 
-static void append_nodes(text *line, const json *nodes, bool all) {
-  for (size_t i = 0; nodes && i < nodes->count; i++) {
-    if (i == SHOWN_NODES && !all) {
+static void append_nodes(const inspection *in, const json *nodes, text *line) {
+  for (size_t i = 0; i < nodes->count; i++) {
+    if (i == SHOWN_NODES && !in->all_nodes) {
       text_append(line, " and %zu more", nodes->count - i);
       break;
     }
-    text_append(line, "%s %s", i ? "," : "", json_string(&nodes->items[i], "?"));
+    const manifest_node node = manifest_node_at(in->manifest, json_number(&nodes->items[i], -1));
+    text_append(line, "%s %s%s%s", i ? "," : "", node.op_type, *node.op_type ? " " : "",
+                manifest_node_label(in->arena, &node));
   }
+}
+
+static void show_launch(const inspection *in, const json *launch, text *line) {
+  const json *kernel = manifest_element(list(in, "kernels"), manifest_number(launch, "kernel"));
+  const json *stage = manifest_element(list(in, "stages"), manifest_number(launch, "stage"));
+  text_append(line, "  %4.0f %-8s %-14s ", manifest_number(launch, "index"), manifest_word(stage, "name"),
+              manifest_launch_kind(in->arena, launch));
+  manifest_append_arguments(line, in->manifest, launch);
+  end_line(line);
+  text_append(line, "       %.6f GFLOP, %.6f MB; sizes ", manifest_number(launch, "flops") / 1e9,
+              manifest_number(launch, "bytes") / 1e6);
+  manifest_append_dims(line, json_member(launch, "sizes"), "x");
+  text_append(line, " by %s", manifest_word(kernel, "name"));
+  if (*manifest_word(kernel, "tile")) text_append(line, ", tile %s", manifest_word(kernel, "tile"));
+  text_append(line, ", grid ");
+  manifest_append_dims(line, json_member(launch, "grid"), "x");
+  text_append(line, ", after [");
+  manifest_append_dims(line, json_member(launch, "after"), " ");
+  text_append(line, "]");
+  end_line(line);
+  text_append(line, "      ");
+  append_nodes(in, manifest_list(launch, "nodes"), line);
+  end_line(line);
 }
 
 static void show_launches(const inspection *in, text *line) {
   const json *launches = list(in, "launches");
-  for (size_t i = 0; i < launches->count; i++) {
-    const json *launch = &launches->items[i];
-    text_append(line, "  %4zu %-8s %s%s%s grid ", i, word(element(list(in, "stages"), field(launch, "stage")), "name"),
-                word(launch, "family"), word(launch, "kind")[0] ? "." : "", word(launch, "kind"));
-    append_dims(line, json_member(launch, "grid"), "x");
-    text_append(line, " sizes ");
-    append_dims(line, json_member(launch, "sizes"), "x");
-    text_append(line, " after [");
-    append_dims(line, json_member(launch, "after"), " ");
-    text_append(line, "]  ");
-    append_arguments(line, in, launch);
-    end_line(line);
-    text_append(line, "       %s:", word(element(list(in, "kernels"), field(launch, "kernel")), "name"));
-    append_nodes(line, json_member(launch, "nodes"), in->all_nodes);
-    end_line(line);
-  }
+  for (size_t i = 0; i < launches->count; i++) show_launch(in, &launches->items[i], line);
 }
+
+/* ---- Memory, passes, files ---- */
 
 static void show_memory(const inspection *in, text *line) {
   const json *buffers = list(in, "buffers");
+  memory_plan plan;
+  memory_plan_read(in->arena, in->manifest, &plan);
   for (size_t i = 0; i < buffers->count; i++) {
     const json *buffer = &buffers->items[i];
-    text_append(line, "  %4zu %-8s at %12.0f, %12.0f bytes, pitch %7.0f  ", i, word(buffer, "space"),
-                field(buffer, "offset"), field(buffer, "bytes"), field(buffer, "pitch"));
-    append_type(line, buffer);
-    text_append(line, "%s%s  %s", word(buffer, "layout")[0] ? " " : "", word(buffer, "layout"), word(buffer, "name"));
+    text_append(line, "  %4zu %-8s at %12.0f, %12.0f bytes, pitch %7.0f  ", i, manifest_word(buffer, "space"),
+                manifest_number(buffer, "offset"), manifest_number(buffer, "bytes"), manifest_number(buffer, "pitch"));
+    if (plan.lives[i].is_used) text_append(line, "launches %zu to %zu  ", plan.lives[i].first, plan.lives[i].last);
+    manifest_append_type(line, buffer);
+    text_append(line, "%s%s  %s", *manifest_word(buffer, "layout") ? " " : "", manifest_word(buffer, "layout"),
+                manifest_word(buffer, "name"));
     end_line(line);
+  }
+  printf("  at most %.0f bytes of the arena are in use, in launch %zu\n", plan.peak, plan.peak_launch);
+}
+
+static void show_passes(const inspection *in, text *line) {
+  const json *passes = list(in, "passes");
+  (void)line;
+  for (size_t i = 0; i < passes->count; i++) {
+    const json *pass = &passes->items[i];
+    printf("  %3zu %-20s %6.0f changes, %6.0f ops, then %6.0f\n", i + 1, manifest_word(pass, "name"),
+           manifest_number(pass, "changes"), manifest_number(pass, "ops_before"), manifest_number(pass, "ops_after"));
   }
 }
 
@@ -170,8 +256,8 @@ static void show_files(const inspection *in, text *line) {
   const json *files = list(in, "files");
   (void)line;
   for (size_t i = 0; i < files->count; i++)
-    printf("  %12.0f bytes  %s  %s\n", field(&files->items[i], "bytes"), word(&files->items[i], "sha256"),
-           word(&files->items[i], "path"));
+    printf("  %12.0f bytes  %s  %s\n", manifest_number(&files->items[i], "bytes"),
+           manifest_word(&files->items[i], "sha256"), manifest_word(&files->items[i], "path"));
 }
 
 static const struct {
@@ -179,10 +265,13 @@ static const struct {
   void (*show)(const inspection *in, text *line);
 } sections[] = {
     {"summary", NULL, show_summary},
-    {"stages", "stages", show_stages},
+    {"nodes", "ONNX nodes: how they ended, after which pass", show_nodes},
+    {"stages", "stages: of one call", show_stages},
+    {"kinds", "kinds of launches: of one call", show_kinds},
     {"kernels", "kernels", show_kernels},
-    {"launches", "launches: stage, family, results = operands; kernel: ONNX nodes", show_launches},
-    {"memory", "memory plan: space, offset, bytes", show_memory},
+    {"launches", "launches: stage, kind, results = operands; work, kernel; ONNX nodes", show_launches},
+    {"memory", "memory plan: space, offset, bytes, launches during which it is in use", show_memory},
+    {"passes", "passes: ops before and after", show_passes},
     {"files", "files", show_files},
 };
 enum { SECTION_COUNT = sizeof sections / sizeof sections[0] };
@@ -225,7 +314,7 @@ static status check_file(const inspection *in, const json *entry) {
   sha256 hash;
   uint8_t digest[32];
   char hex[65];
-  const char *path = word(entry, "path");
+  const char *path = manifest_word(entry, "path");
   if (!path[0] || path[0] == '/' || strstr(path, ".."))
     return diagnose(in->diagnostics, STATUS_BAD_INPUT, NULL, NULL,
                     "the manifest names a file '%s' outside the artifact", path);
@@ -235,10 +324,10 @@ static status check_file(const inspection *in, const json *entry) {
   sha256_add(&hash, file.bytes, file.size);
   sha256_end(&hash, digest);
   sha256_hex(digest, hex);
-  if ((double)file.size != field(entry, "bytes"))
+  if ((double)file.size != manifest_number(entry, "bytes"))
     result = diagnose(in->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "'%s' has %zu bytes, the manifest says %.0f", path,
-                      file.size, field(entry, "bytes"));
-  else if (strcmp(hex, word(entry, "sha256")))
+                      file.size, manifest_number(entry, "bytes"));
+  else if (strcmp(hex, manifest_word(entry, "sha256")))
     result = diagnose(in->diagnostics, STATUS_BAD_INPUT, NULL, NULL,
                       "'%s' was changed: its SHA-256 is not the manifest's", path);
   file_unmap(&file);
@@ -257,26 +346,30 @@ static status check_files(const inspection *in) {
 
 /* ---- The command ---- */
 
-static status print_manifest(diagnostics *d, const char *path) {
+/* The manifest, and `tables`, what it adds up to. */
+static status print_json(const inspection *in) {
   mapped_file file;
-  status result = file_map(d, path, &file);
+  status result = file_map(in->diagnostics, path_join(in->arena, in->folder, "manifest.json"), &file);
   if (result) return result;
-  fwrite(file.bytes, 1, file.size, stdout);
+  size_t end = file.size;
+  while (end > 0 && file.bytes[end - 1] != '}') end--; /* it was parsed: it is an object */
+  text tables = {0};
+  tables_append_json(&in->tables, &tables);
+  fwrite(file.bytes, 1, end - 1, stdout);
+  printf("  ,\"tables\": %s\n}\n", tables.data);
+  text_free(&tables);
   file_unmap(&file);
   return STATUS_OK;
 }
 
 static status inspect(inspection *in, const flag_list *wanted, bool check, bool as_json) {
-  const char *path = path_join(in->arena, in->folder, "manifest.json");
   json manifest;
-  status result = json_read(in->diagnostics, in->arena, path, &manifest);
+  status result = manifest_read(in->diagnostics, in->arena, in->folder, &manifest);
   if (result) return result;
   in->manifest = &manifest;
-  if (field(&manifest, "schema") != MANIFEST_SCHEMA)
-    return diagnose(in->diagnostics, STATUS_BAD_INPUT, NULL, NULL, "the manifest has schema %.0f; this pinion reads %d",
-                    field(&manifest, "schema"), MANIFEST_SCHEMA);
-  if (as_json) return print_manifest(in->diagnostics, path);
   if (check) return check_files(in);
+  tables_read(in->arena, &manifest, NULL, &in->tables);
+  if (as_json) return print_json(in);
   show(in, wanted);
   return STATUS_OK;
 }
@@ -287,9 +380,10 @@ int command_inspect(int argc, char **argv) {
   diagnostics d = {0};
   inspection in = {.diagnostics = &d};
   const flag flags[] = {
-      FLAG("section", FLAG_LIST, &wanted, "NAME", "only summary, stages, kernels, launches, memory or files (all)"),
+      FLAG("section", FLAG_LIST, &wanted, "NAME",
+           "only summary, nodes, stages, kinds, kernels, launches, memory, passes or files (all)"),
       FLAG("nodes", FLAG_SWITCH, &in.all_nodes, NULL, "all ONNX nodes of every launch, not the first three"),
-      FLAG("json", FLAG_SWITCH, &as_json, NULL, "prints the manifest"),
+      FLAG("json", FLAG_SWITCH, &as_json, NULL, "prints the manifest, and the tables of stages and kinds as `tables`"),
       FLAG("check", FLAG_SWITCH, &check, NULL,
            "compares every file's SHA-256 with the manifest; exit 3 if one differs"),
   };

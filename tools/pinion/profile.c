@@ -3,7 +3,7 @@
 #include "commands.h"
 #include "flags.h"
 #include "inputs.h"
-#include "json.h"
+#include "manifest.h"
 
 #include "ir/launch.h"
 
@@ -73,13 +73,13 @@ static status measure(diagnostics *d, artifact *a, uint32_t calls, timeline *out
 static status read_work(diagnostics *d, const char *folder, timeline *out) {
   arena *memory = arena_create();
   json manifest;
-  status result = json_read(d, memory, path_join(memory, folder, "manifest.json"), &manifest);
-  const json *launches = result == STATUS_OK ? json_member(&manifest, "launches") : NULL;
-  if (result == STATUS_OK && (!launches || launches->count != out->artifact->desc->launch_count))
+  status result = manifest_read(d, memory, folder, &manifest);
+  const json *launches = result == STATUS_OK ? manifest_list(&manifest, "launches") : NULL;
+  if (result == STATUS_OK && launches->count != out->artifact->desc->launch_count)
     result = diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "manifest.json and the library differ in their launches");
   for (size_t i = 0; result == STATUS_OK && i < launches->count; i++) {
-    out->flops[i] = json_number(json_member(&launches->items[i], "flops"), 0);
-    out->bytes[i] = json_number(json_member(&launches->items[i], "bytes"), 0);
+    out->flops[i] = manifest_number(&launches->items[i], "flops");
+    out->bytes[i] = manifest_number(&launches->items[i], "bytes");
   }
   arena_destroy(memory);
   return result;

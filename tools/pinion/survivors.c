@@ -44,15 +44,16 @@ static void add_node(arena *memory, survivor_list *list, size_t *capacity, const
   list->nodes[list->node_count++] = (survivor_node){name, survivor_index};
 }
 
-static void find_nodes(arena *memory, const json *launches, survivor_list *list) {
+static void find_nodes(arena *memory, const json *manifest, survivor_list *list) {
+  const json *launches = manifest_list(manifest, "launches");
   size_t capacity = 0;
   for (size_t i = 0; i < list->count; i++) {
     const survivor *s = &list->items[i];
-    const json *nodes =
-        launches && s->last_launch < launches->count ? json_member(&launches->items[s->last_launch], "nodes") : NULL;
+    const json *nodes = manifest_list(manifest_element(launches, s->last_launch), "nodes");
     add_node(memory, list, &capacity, s->name, i);
-    for (size_t n = 0; nodes && n < nodes->count; n++) {
-      const char *name = json_string(&nodes->items[n], "");
+    for (size_t n = 0; n < nodes->count; n++) {
+      const manifest_node node = manifest_node_at(manifest, json_number(&nodes->items[n], -1));
+      const char *name = manifest_node_label(memory, &node);
       if (strcmp(name, s->name)) add_node(memory, list, &capacity, name, i);
     }
   }
@@ -68,7 +69,7 @@ static status find_survivors(diagnostics *d, arena *memory, const pinion_model_d
   for (uint32_t i = 0; i < desc->buffer_count; i++)
     if (list->items[i].name) list->items[list->count++] = list->items[i];
   qsort(list->items, list->count, sizeof *list->items, compare_launches);
-  find_nodes(memory, launches, list);
+  find_nodes(memory, manifest, list);
   return STATUS_OK;
 }
 

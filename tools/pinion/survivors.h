@@ -7,7 +7,7 @@
 #define PINION_TOOLS_SURVIVORS_H
 
 #include "compare.h"
-#include "json.h"
+#include "manifest.h"
 
 typedef struct survivor {
   const char *name; /* the buffer's; borrowed from the artifact */

@@ -97,9 +97,10 @@ static status compare(verification *v) {
 static status run(verification *v) {
   diagnostics *d = &v->compilation->diagnostics;
   arena *memory = v->compilation->arena;
-  const char *manifest_path = path_join(memory, v->artifact->folder, "manifest.json");
+  const char *folder = v->artifact->folder;
   status result = artifact_run(d, v->artifact, &v->inputs, &v->outputs);
-  if (result == STATUS_OK && file_exists(manifest_path)) result = json_read(d, memory, manifest_path, &v->manifest);
+  if (result == STATUS_OK && file_exists(path_join(memory, folder, "manifest.json")))
+    result = manifest_read(d, memory, folder, &v->manifest);
   if (result == STATUS_OK && !v->options->outputs_only)
     result = survivors_read(d, memory, v->artifact, &v->manifest, (uint64_t)v->options->memory << 20, &v->survivors);
   return result;

@@ -60,7 +60,7 @@ static status write_manifest(diagnostics *d, arena *a, const char *folder) {
   text out = {0};
   text_append(
       &out, "%s",
-      "{\n  \"schema\": 1,\n  \"name\": \"example\",\n  \"versions\": {\"pinion\": \"by hand\", \"abi\": 1},\n"
+      "{\n  \"schema\": 2,\n  \"name\": \"example\",\n  \"versions\": {\"pinion\": \"by hand\", \"abi\": 1},\n"
       "  \"target\": {\"name\": \"cpu\", \"device\": \"cpu\", \"compute_capability\": 0, \"minimum_driver\": 0},\n"
       "  \"inputs\": [{\"name\": \"state\", \"dtype\": \"f32\", \"shape\": [2, 3], \"bytes\": 24}],\n"
       "  \"outputs\": [{\"name\": \"actions\", \"dtype\": \"f32\", \"shape\": [2, 5], \"bytes\": 40}],\n"
@@ -78,7 +78,13 @@ static status write_manifest(diagnostics *d, arena *a, const char *folder) {
       "1, 3], "
       "\"results\": 1, \"arguments\": [0, 1], \"grid\": [2, 1, 1], \"block\": [1, 1, 1], \"flops\": 60, \"bytes\": "
       "100, "
-      "\"estimated_microseconds\": 0.5, \"after\": [], \"nodes\": [\"a@m\", \"b@m\", \"c@m\", \"d@m\"]}],\n"
+      "\"estimated_microseconds\": 0.5, \"after\": [], \"nodes\": [0, 1, 2, 3]}],\n"
+      "  \"onnx\": {\"count\": 6, \"op_types\": [\"Mul\", \"Shape\"], \"modules\": [\"m\"],\n"
+      "    \"ends\": [{\"how\": \"launch\", \"by\": \"\", \"count\": 4}, {\"how\": \"folded\", \"by\": \"import\", "
+      "\"count\": 2}],\n"
+      "    \"nodes\": [[\"a\", 0, 0, 0], [\"b\", 0, 0, 0], [\"c\", 0, 0, 0], [\"d\", 0, 0, 0], [\"e\", 1, 0, 1], "
+      "[\"f\", 1, 0, 1]]},\n"
+      "  \"passes\": [{\"name\": \"fold-constants\", \"changes\": 2, \"ops_before\": 7, \"ops_after\": 5}],\n"
       "  \"files\": [\n");
   status result = append_file(d, a, folder, "model.c", &out);
   text_append(&out, ",\n");
