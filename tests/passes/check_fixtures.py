@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What the default pipeline makes of every fixture: all denoising steps outlined, one batch of all cameras' towers, ten
 steps about as many ops, and as long to compile, as two; norms, rotations, attentions and activations recognised, as many
-as the policy's dimensions say, whichever exporter and opset spelled them; and masks reduced to valid keys and limits.
-Prints a table; exits 1 if a rule is broken.
+as the policy's dimensions say, whichever exporter and opset spelled them; masks reduced to valid keys and limits; and
+the same launches for each layer. Prints tables; exits 1 if a rule is broken.
 
     check_fixtures.py --pinion=build/pinion --work=FOLDER
 """
@@ -119,12 +119,57 @@ def check_masks(fixture, description, dumps):
                    f"limits, not {wanted}")
 
 
+def launches_by_layer(path):
+    """(stage, layer) -> the families of its launches, and the sizes of its gemms. A product that ends one layer and begins the
+    next counts for the first; what serves several layers (the tables of angles) for none."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    stages = re.findall(r'name = "(\w+)", repeat', text)
+    families, gemms = {}, {}
+    for line in re.findall(r'"pinion\.launch".*', text):
+        family = re.search(r'family = "(\w+)"', line)[1]
+        nodes = re.search(r"nodes = \[(.*?)\]", line)[1]
+        layers = sorted({int(layer) for layer in re.findall(r"@[^\"]*layers\.(\d+)", nodes)})
+        if not layers or (len(layers) > 1 and family == "pointwise"):
+            continue
+        place = (stages[int(re.search(r"stage = (\d+)", line)[1])], layers[0])
+        families.setdefault(place, []).append(family)
+        if family == "gemm":
+            sizes = re.search(r" sizes = array<i64: ([\d, ]+)>", line)[1]
+            gemms.setdefault(place, []).append([int(size) for size in sizes.split(", ")])
+    return {place: tuple(sorted(names)) for place, names in families.items()}, gemms
+
+
+def check_layers(policy, launches):
+    """Broken rules: each layer takes the same launches, whatever exporter, opset and element type its policy came by."""
+    like = min(launches)
+    for place in sorted(set().union(*launches.values())):
+        print(f"{policy} {place[0]:6} layer {place[1]}: {' '.join(launches[like].get(place, ()))}")
+        for fixture, found in launches.items():
+            if found.get(place) != launches[like].get(place):
+                yield (f"{fixture}: layer {place[1]} of {place[0]} takes {found.get(place)}; that of {like} "
+                       f"{launches[like].get(place)}")
+
+
+def check_last_prefix_layer(fixture, description, families, gemms):
+    """Broken rules: the last layer of the prefix makes K and V alone."""
+    dimensions = description["dimensions"]
+    place = ("prefix", dimensions["layers"] - 1)
+    if families.get(place) != ("gemm",):
+        yield f"{fixture}: the last layer of the prefix takes {families.get(place)}, not one gemm"
+        return
+    _, _, _, groups, columns, accumulators, _ = gemms[place][0]
+    wanted = 2 * dimensions["key_heads"] * dimensions["head_dim"]
+    if groups * columns * accumulators != wanted:
+        yield f"{fixture}: the last layer of the prefix makes {groups * columns * accumulators} columns, not {wanted} of K and V"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pinion", required=True)
     parser.add_argument("--work", required=True)
     arguments = parser.parse_args()
-    broken, ops, seconds = [], {}, {}
+    broken, ops, seconds, layers = [], {}, {}, {}
     print(f"{'fixture':24} {'imported':>8} {'outlined':>8} {'fused':>6} {'launches':>8} {'seconds':>8}")
     for path in sorted(glob.glob(os.path.join(ROOT, "tests", "fixtures", "*", "fixture.json"))):
         with open(path, encoding="utf-8") as file:
@@ -141,6 +186,11 @@ def main():
         broken += check(fixture, description, dumps)
         broken += check_recognised(fixture, description, dumps)
         broken += check_masks(fixture, description, dumps)
+        families, gemms = launches_by_layer(os.path.join(model, "lowered.mlir"))
+        layers.setdefault(description["policy"], {})[fixture] = families
+        broken += check_last_prefix_layer(fixture, description, families, gemms)
+    for policy, launches in sorted(layers.items()):
+        broken += check_layers(policy, launches)
     ratio = ops[TEN_STEPS] / ops[TWO_STEPS]
     print(f"ten steps to two: {ratio:.3f} times the ops (at most {MAXIMUM_RATIO}), "
           f"{seconds[TEN_STEPS] / seconds[TWO_STEPS]:.2f} times the seconds of the passes")
