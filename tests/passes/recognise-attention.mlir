@@ -4,6 +4,7 @@
 // RUN: pinion opt --passes=recognise-attention %t/bf16.mlir | FileCheck %t/bf16.mlir
 // RUN: pinion opt --passes=recognise-attention %t/vision.mlir | FileCheck %t/vision.mlir
 // RUN: pinion opt --passes=recognise-attention,canonicalise %t/vision_layouts.mlir | FileCheck %t/vision_layouts.mlir
+// RUN: pinion opt --passes=recognise-attention %t/one_side.mlir | FileCheck %t/one_side.mlir
 // RUN: pinion opt --passes=recognise-attention %t/select.mlir | FileCheck %t/select.mlir
 // RUN: pinion opt --passes=recognise-attention --remarks %t/stays.mlir 2>&1 | FileCheck %t/stays.mlir
 
@@ -96,6 +97,28 @@ func.func @main(%q: tensor<1x3x2x4xf32>, %k: tensor<1x3x2x4xf32>, %v: tensor<1x2
   return %5 : tensor<1x2x3x4xf32>
 }
 
+//--- one_side.mlir
+// The scale on one side alone: on Q, which others read scaled as well; then on K, behind its transpose.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[Q:.*]]: tensor<1x2x3x4xf32>{{.*}}, %[[K:.*]]: tensor<1x2x3x4xf32>{{.*}}, %[[V:.*]]: tensor<1x2x3x4xf32>
+// CHECK: %[[SCALED:.*]] = "pinion.binary"(%[[Q]]
+// CHECK: %[[A:.*]] = "pinion.attention"(%[[Q]], %[[K]], %[[V]]) {causal = false, scale = 5.000000e-01 : f64
+// CHECK: %[[B:.*]] = "pinion.attention"(%[[A]], %[[K]], %[[V]]) {causal = false, scale = 5.000000e-01 : f64
+// CHECK: return %[[B]], %[[SCALED]]
+func.func @main(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x3x4xf32>, %v: tensor<1x2x3x4xf32>) -> (tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>) {
+  %half = "pinion.constant"() {value = dense<0.5> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.transpose"(%k) {permutation = array<i64: 0, 1, 3, 2>} : (tensor<1x2x3x4xf32>) -> tensor<1x2x4x3xf32>
+  %1 = "pinion.binary"(%q, %half) {kind = "mul"} : (tensor<1x2x3x4xf32>, tensor<f32>) -> tensor<1x2x3x4xf32>
+  %2 = "pinion.matmul"(%1, %0) : (tensor<1x2x3x4xf32>, tensor<1x2x4x3xf32>) -> tensor<1x2x3x3xf32>
+  %3 = "pinion.softmax"(%2) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %4 = "pinion.matmul"(%3, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+  %5 = "pinion.binary"(%0, %half) {kind = "mul"} : (tensor<1x2x4x3xf32>, tensor<f32>) -> tensor<1x2x4x3xf32>
+  %6 = "pinion.matmul"(%4, %5) : (tensor<1x2x3x4xf32>, tensor<1x2x4x3xf32>) -> tensor<1x2x3x3xf32>
+  %7 = "pinion.softmax"(%6) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %8 = "pinion.matmul"(%7, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+  return %8, %1 : tensor<1x2x3x4xf32>, tensor<1x2x3x4xf32>
+}
+
 //--- select.mlir
 // A mask of truth values: with -inf it is the op's own kind of mask; with a finite number an additive one is made of it,
 // so that a row that sees nothing stays uniform. Either branch may hold the scores.
@@ -129,7 +152,9 @@ func.func @main(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2
 
 //--- stays.mlir
 // Must not fire: the weights have another reader; the scale is no number; the number of hidden scores is not low enough to
-// swallow them; v is of another type than q and k; the softmax is over the queries; the mask makes several queries of one.
+// swallow them; v is of another type than q and k; the softmax is over the queries; the mask makes several queries of one;
+// the scale is behind the mask, which it would multiply.
+// CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but {{.*}} also reads what {{.*}} computes
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
@@ -178,4 +203,13 @@ func.func @spread(%q: tensor<1x2x1x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1
   %2 = "pinion.softmax"(%1) {axis = 3 : i64} : (tensor<1x2x5x3xf32>) -> tensor<1x2x5x3xf32>
   %3 = "pinion.matmul"(%2, %v) : (tensor<1x2x5x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x5x4xf32>
   return %3 : tensor<1x2x5x4xf32>
+}
+func.func @scaled_mask(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2x3x4xf32>, %m: tensor<1x1x3x3xf32>) -> tensor<1x2x3x4xf32> {
+  %half = "pinion.constant"() {value = dense<0.5> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.matmul"(%q, %k) : (tensor<1x2x3x4xf32>, tensor<1x2x4x3xf32>) -> tensor<1x2x3x3xf32>
+  %1 = "pinion.binary"(%0, %m) {kind = "add"} : (tensor<1x2x3x3xf32>, tensor<1x1x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %2 = "pinion.binary"(%1, %half) {kind = "mul"} : (tensor<1x2x3x3xf32>, tensor<f32>) -> tensor<1x2x3x3xf32>
+  %3 = "pinion.softmax"(%2) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %4 = "pinion.matmul"(%3, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+  return %4 : tensor<1x2x3x4xf32>
 }

@@ -2,6 +2,8 @@
 // RUN: split-file %s %t
 // RUN: pinion opt --passes=recognise-norm %t/rms.mlir | FileCheck %t/rms.mlir
 // RUN: pinion opt --passes=recognise-norm %t/adaptive.mlir | FileCheck %t/adaptive.mlir
+// RUN: pinion opt --passes=recognise-norm %t/folded.mlir | FileCheck %t/folded.mlir
+// RUN: pinion opt --passes=recognise-norm --remarks %t/tokens.mlir 2>&1 | FileCheck %t/tokens.mlir
 // RUN: pinion opt --passes=recognise-norm %t/bf16.mlir | FileCheck %t/bf16.mlir
 // RUN: pinion opt --passes=recognise-norm %t/layer.mlir | FileCheck %t/layer.mlir
 // RUN: pinion opt --passes=recognise-norm %t/imported.mlir | FileCheck %t/imported.mlir
@@ -86,6 +88,49 @@ func.func @main(%x: tensor<2x3x8xf32>, %s: tensor<2x1x8xf32>, %h: tensor<2x1x8xf
   %6 = "pinion.binary"(%4, %5) {kind = "mul"} : (tensor<2x3x8xf32>, tensor<2x1x8xf32>) -> tensor<2x3x8xf32>
   %7 = "pinion.binary"(%6, %h) {kind = "add"} : (tensor<2x3x8xf32>, tensor<2x1x8xf32>) -> tensor<2x3x8xf32>
   return %7 : tensor<2x3x8xf32>
+}
+
+//--- folded.mlir
+// The exporter folded the conditioning: 1 + scale is a weight, the shift a row of a table of the step's.
+// CHECK-LABEL: func.func private @step
+// CHECK-SAME: (%[[X:.*]]: tensor<1x3x8xf32>{{.*}}, %[[H:.*]]: tensor<1x1x8xf32>
+// CHECK: %[[S:.*]] = "pinion.weight"
+// CHECK: %[[Y:.*]] = "pinion.norm"(%[[X]], %[[S]], %[[H]]) {{.*}}kind = "rms"
+// CHECK-NEXT: return %[[Y]]
+func.func @main(%x: tensor<1x3x8xf32>) -> tensor<1x3x8xf32> {
+  %t = "pinion.weight"() {name = "t", file = "w.bin", offset = 32 : i64} : () -> tensor<2x1x1x8xf32>
+  %0 = "pinion.steps"(%x, %t) {callee = @step, count = 2 : i64, tables = 1 : i64} : (tensor<1x3x8xf32>, tensor<2x1x1x8xf32>) -> tensor<1x3x8xf32>
+  return %0 : tensor<1x3x8xf32>
+}
+func.func private @step(%x: tensor<1x3x8xf32>, %h: tensor<1x1x8xf32>) -> tensor<1x3x8xf32> {
+  %s = "pinion.weight"() {name = "s", file = "w.bin", offset = 0 : i64} : () -> tensor<1x1x8xf32>
+  %eps = "pinion.constant"() {value = dense<1.0e-6> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.binary"(%x, %x) {kind = "mul"} : (tensor<1x3x8xf32>, tensor<1x3x8xf32>) -> tensor<1x3x8xf32>
+  %1 = "pinion.reduce"(%0) {kind = "mean", axes = array<i64: 2>, keep = true} : (tensor<1x3x8xf32>) -> tensor<1x3x1xf32>
+  %2 = "pinion.binary"(%1, %eps) {kind = "add"} : (tensor<1x3x1xf32>, tensor<f32>) -> tensor<1x3x1xf32>
+  %3 = "pinion.unary"(%2) {kind = "rsqrt"} : (tensor<1x3x1xf32>) -> tensor<1x3x1xf32>
+  %4 = "pinion.binary"(%x, %3) {kind = "mul"} : (tensor<1x3x8xf32>, tensor<1x3x1xf32>) -> tensor<1x3x8xf32>
+  %5 = "pinion.binary"(%4, %s) {kind = "mul"} : (tensor<1x3x8xf32>, tensor<1x1x8xf32>) -> tensor<1x3x8xf32>
+  %6 = "pinion.binary"(%5, %h) {kind = "add"} : (tensor<1x3x8xf32>, tensor<1x1x8xf32>) -> tensor<1x3x8xf32>
+  return %6 : tensor<1x3x8xf32>
+}
+
+//--- tokens.mlir
+// A scale of each token is no row: the norm leaves it to who comes behind.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[X:.*]]: tensor<1x3x8xf32>{{.*}}, %[[S:.*]]: tensor<1x3x8xf32>
+// CHECK: %[[N:.*]] = "pinion.norm"(%[[X]]) {{.*}}kind = "rms"
+// CHECK-NEXT: %[[Y:.*]] = "pinion.binary"(%[[N]], %[[S]]) {kind = "mul"}
+// CHECK-NEXT: return %[[Y]]
+func.func @main(%x: tensor<1x3x8xf32>, %s: tensor<1x3x8xf32>) -> tensor<1x3x8xf32> {
+  %eps = "pinion.constant"() {value = dense<1.0e-6> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.binary"(%x, %x) {kind = "mul"} : (tensor<1x3x8xf32>, tensor<1x3x8xf32>) -> tensor<1x3x8xf32>
+  %1 = "pinion.reduce"(%0) {kind = "mean", axes = array<i64: 2>, keep = true} : (tensor<1x3x8xf32>) -> tensor<1x3x1xf32>
+  %2 = "pinion.binary"(%1, %eps) {kind = "add"} : (tensor<1x3x1xf32>, tensor<f32>) -> tensor<1x3x1xf32>
+  %3 = "pinion.unary"(%2) {kind = "rsqrt"} : (tensor<1x3x1xf32>) -> tensor<1x3x1xf32>
+  %4 = "pinion.binary"(%x, %3) {kind = "mul"} : (tensor<1x3x8xf32>, tensor<1x3x1xf32>) -> tensor<1x3x8xf32>
+  %5 = "pinion.binary"(%4, %s) {kind = "mul"} : (tensor<1x3x8xf32>, tensor<1x3x8xf32>) -> tensor<1x3x8xf32>
+  return %5 : tensor<1x3x8xf32>
 }
 
 //--- bf16.mlir
