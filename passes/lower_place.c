@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
  * Where a value is written. Looking forward from it through transposes and reshapes, which become views of the place: a
- * piece of a concatenation, a result that the caller wants somewhere, the key/value slot of a step's function; else a
- * new buffer, laid out so that the reshapes that follow are views.
+ * piece of a concatenation, a result that the caller wants somewhere, the key/value slot of a step's function; where
+ * slices share it out, the places of all of them, if those are one view; else a new buffer, laid out so that the
+ * reshapes that follow are views.
  */
 #include "lower.h"
 
@@ -119,7 +120,91 @@ static bool use_place(place_search *search, MlirOpOperand use, view *out) {
   }
 }
 
+/* ---- Slices that share a value out ---- */
+
+/* The only dimension along which the slice is a part, and where it begins; false if there is none, or it has gaps. */
+static bool slice_range(MlirOperation slice, int *out_axis, int64_t *out_start) {
+  tensor_type whole, part;
+  int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
+  int found = 0;
+  if (!value_type(mlirOperationGetOperand(slice, 0), &whole) || !value_type(mlirOperationGetResult(slice, 0), &part))
+    return false;
+  attr_i64s(slice, "starts", starts, PINION_MAX_RANK);
+  attr_i64s(slice, "steps", steps, PINION_MAX_RANK);
+  for (int d = 0; d < whole.rank; d++) {
+    if (steps[d] != 1) return false;
+    if (part.dims[d] == whole.dims[d]) continue;
+    found++;
+    *out_axis = d;
+    *out_start = starts[d];
+  }
+  return found == 1;
+}
+
+/* What the whole would be, given the place of the part that begins `start` along `axis`; the stride along it is that of
+   the part, unless that has but one element there: then `stride`. */
+static view whole_of_part(const view *part, const tensor_type *type, int axis, int64_t start, int64_t stride) {
+  view whole = *part;
+  whole.type = *type;
+  if (part->type.dims[axis] == 1) whole.stride[axis] = stride;
+  whole.offset -= start * whole.stride[axis];
+  return whole;
+}
+
+typedef struct shared_part {
+  view place;
+  int64_t start;
+} shared_part;
+
+/* The places of the slices that are all uses of the value, and the axis; 0 if not every one has a place. */
+static int shared_parts(place_search *search, MlirValue value, int capacity, shared_part *out_parts, int *out_axis) {
+  int count = 0;
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use)) {
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    int axis;
+    if (count == capacity || op_kind_of(user) != OP_slice || !slice_range(user, &axis, &out_parts[count].start) ||
+        (count > 0 && axis != *out_axis) ||
+        !place_find(search, mlirOperationGetResult(user, 0), &out_parts[count].place))
+      return 0;
+    *out_axis = axis;
+    count++;
+  }
+  return count;
+}
+
+/* Whether the parts follow one another along the axis, from its beginning to `end`. */
+static bool parts_cover(const shared_part *parts, int count, int axis, int64_t end) {
+  int64_t covered = 0;
+  for (int i = 0; i < count; i++) {
+    int64_t before = 0;
+    for (int k = 0; k < count; k++)
+      if (parts[k].start < parts[i].start) before += parts[k].place.type.dims[axis];
+    if (before != parts[i].start) return false;
+    covered += parts[i].place.type.dims[axis];
+  }
+  return covered == end;
+}
+
+/* The view of which the places of all slices are the parts, if they are all of it. */
+static bool shared_place(place_search *search, MlirValue value, view *out) {
+  enum { PARTS_AT_MOST = 16 };
+  shared_part parts[PARTS_AT_MOST];
+  tensor_type type;
+  int axis = 0;
+  const int count = shared_parts(search, value, PARTS_AT_MOST, parts, &axis);
+  if (count < 2 || !value_type(value, &type) || !parts_cover(parts, count, axis, type.dims[axis])) return false;
+  const int64_t distance = parts[1].start - parts[0].start;
+  const int64_t stride = distance ? (parts[1].place.offset - parts[0].place.offset) / distance : 0;
+  *out = whole_of_part(&parts[0].place, &type, axis, parts[0].start, stride);
+  for (int i = 1; i < count; i++) {
+    const view whole = whole_of_part(&parts[i].place, &type, axis, parts[i].start, stride);
+    if (!view_same(&whole, out)) return false;
+  }
+  return true;
+}
+
 static bool place_find(place_search *search, MlirValue value, view *out) {
+  if (shared_place(search, value, out)) return true;
   for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
     if (use_place(search, use, out)) return true;
   return false;

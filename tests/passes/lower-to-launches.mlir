@@ -3,6 +3,7 @@
 // RUN: pinion opt --passes=lower-to-launches %t/views.mlir | FileCheck %t/views.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/reshape.mlir | FileCheck %t/reshape.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/concat.mlir | FileCheck %t/concat.mlir
+// RUN: pinion opt --passes=lower-to-launches %t/shared.mlir | FileCheck %t/shared.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/batch.mlir | FileCheck %t/batch.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/packed.mlir | FileCheck %t/packed.mlir --check-prefix=DENSE
 // RUN: pinion opt --passes=lower-to-launches --target=cpu %t/packed.mlir | FileCheck %t/packed.mlir --check-prefix=PACKED
@@ -69,6 +70,28 @@ func.func @main(%x: tensor<2x4xf32>) -> tensor<2x8xf32> attributes {pinion.input
   %n = "pinion.unary"(%x) {kind = "neg"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
   %y = "pinion.concat"(%n, %x) {axis = 1 : i64} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x8xf32>
   return %y : tensor<2x8xf32>
+}
+
+//--- shared.mlir
+// A batch that slices share out between places of one distance is computed there: the first three rows of the concatenation.
+// Must not fire: the slices overlap.
+// CHECK: %[[ALL:.*]] = "pinion.buffer"() {{.*}}space = "output"{{.*}} -> memref<1x7x4xf32>
+// CHECK: "pinion.launch"(%[[ALL]], %{{.*}}) {{.*}}body = ["tanh x0", "yield v0"]{{.*}}sizes = array<i64: 24>
+// CHECK: "pinion.launch"(%[[ALL]], %{{.*}}) {{.*}}body = ["yield x0"]{{.*}}offsets = array<i64: 24, 0>
+// CHECK: body = ["neg x0", "yield v0"]
+// CHECK-COUNT-2: body = ["yield x0"]
+// CHECK-NOT: "pinion.launch"
+func.func @main(%x: tensor<3x2x4xf32>, %y: tensor<1x1x4xf32>) -> (tensor<1x7x4xf32>, tensor<4x2x4xf32>) attributes {pinion.inputs = ["x", "y"], pinion.outputs = ["a", "b"]} {
+  %0 = "pinion.unary"(%x) {kind = "tanh"} : (tensor<3x2x4xf32>) -> tensor<3x2x4xf32>
+  %1 = "pinion.slice"(%0) {starts = array<i64: 0, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<3x2x4xf32>) -> tensor<1x2x4xf32>
+  %2 = "pinion.slice"(%0) {starts = array<i64: 1, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<3x2x4xf32>) -> tensor<1x2x4xf32>
+  %3 = "pinion.slice"(%0) {starts = array<i64: 2, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<3x2x4xf32>) -> tensor<1x2x4xf32>
+  %4 = "pinion.concat"(%1, %2, %3, %y) {axis = 1 : i64} : (tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x1x4xf32>) -> tensor<1x7x4xf32>
+  %5 = "pinion.unary"(%x) {kind = "neg"} : (tensor<3x2x4xf32>) -> tensor<3x2x4xf32>
+  %6 = "pinion.slice"(%5) {starts = array<i64: 0, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<3x2x4xf32>) -> tensor<2x2x4xf32>
+  %7 = "pinion.slice"(%5) {starts = array<i64: 1, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<3x2x4xf32>) -> tensor<2x2x4xf32>
+  %8 = "pinion.concat"(%6, %7) {axis = 0 : i64} : (tensor<2x2x4xf32>, tensor<2x2x4xf32>) -> tensor<4x2x4xf32>
+  return %4, %8 : tensor<1x7x4xf32>, tensor<4x2x4xf32>
 }
 
 //--- batch.mlir
