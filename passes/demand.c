@@ -29,10 +29,17 @@ static void map_set(arena *a, demand_map *map, MlirValue value, const demand *d)
   map->entries[at] = *d;
 }
 
+/* `d` may be of memory that goes. */
 static void map_join(arena *a, demand_map *map, MlirValue value, const demand *d) {
   if (demand_is_empty(d)) return;
-  const demand known = demand_map_get(map, value), joined = demand_join(a, &known, d);
-  map_set(a, map, value, &joined);
+  arena *scratch = arena_create();
+  const demand known = demand_map_get(map, value);
+  demand joined = demand_join(scratch, &known, d);
+  if (joined.when != known.when) {
+    joined = demand_copy(a, &joined);
+    map_set(a, map, value, &joined);
+  }
+  arena_destroy(scratch);
 }
 
 /* ---- Functions ---- */
@@ -70,7 +77,7 @@ static void analyse_function(demand_rules *rules, demand_map *all, int depth, Ml
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(block); i++) {
     MlirValue argument = mlirBlockGetArgument(block, i);
     out_arguments[i] = demand_map_get(&f.needed, argument);
-    if (rules->removing) out_arguments[i] = demand_close(a, &out_arguments[i]);
+    if (rules->removing) out_arguments[i] = demand_keep_others(rules, argument, &out_arguments[i]);
     map_join(a, all, argument, &out_arguments[i]);
   }
   for (int i = 0; i < ops.count - 1; i++)
@@ -81,14 +88,15 @@ static void analyse_function(demand_rules *rules, demand_map *all, int depth, Ml
     }
 }
 
-/* Whether a callee's values may be narrowed for this call: it is the only one. */
-static bool can_follow(const frame *f, MlirOperation callee, intptr_t argument_count, MlirOperation call) {
-  if (mlirOperationIsNull(callee) || f->depth == MAXIMUM_CALLS ||
-      mlirBlockGetNumArguments(function_body(callee)) != argument_count)
-    return false;
-  MlirOperation end = block_terminator(function_body(callee));
-  if (mlirOperationGetNumOperands(end) != mlirOperationGetNumResults(call)) return false;
-  return !f->rules->removing || mlirOperationEqual(call_graph_only_caller(f->rules->masks->calls, callee), call);
+MlirOperation demand_followed_callee(const demand_rules *r, MlirOperation call) {
+  const MlirOperation none = {0};
+  MlirOperation callee = call_graph_callee(r->masks->calls, call);
+  if (mlirOperationIsNull(callee)) return none;
+  MlirBlock block = function_body(callee);
+  const bool fits = mlirBlockGetNumArguments(block) == mlirOperationGetNumOperands(call) &&
+                    mlirOperationGetNumOperands(block_terminator(block)) == mlirOperationGetNumResults(call);
+  const bool followed = !r->removing || mlirOperationEqual(call_graph_only_caller(r->masks->calls, callee), call);
+  return fits && followed ? callee : none;
 }
 
 /* The carried value, and tables, of which a callee sees rows, stay whole. */
@@ -106,8 +114,8 @@ static void analyse_call(frame *f, MlirOperation op, demand *results) {
   arena *a = f->rules->arena;
   const bool repeated = op_kind_of(op) == OP_steps;
   const intptr_t count = mlirOperationGetNumOperands(op);
-  MlirOperation callee = call_graph_callee(f->rules->masks->calls, op);
-  if (!can_follow(f, callee, count, op)) {
+  MlirOperation callee = demand_followed_callee(f->rules, op);
+  if (mlirOperationIsNull(callee) || f->depth == MAXIMUM_CALLS) {
     stay_whole(f, op);
     return;
   }
@@ -120,6 +128,23 @@ static void analyse_call(frame *f, MlirOperation op, demand *results) {
     map_set(a, &f->needed, mlirOperationGetResult(op, 0), &results[0]);
     keep_whole(f, op, callee);
   }
+}
+
+static void analyse_operands(frame *f, MlirOperation op, const demand *results) {
+  arena *a = f->rules->arena, *scratch = arena_create();
+  const intptr_t count = mlirOperationGetNumResults(op);
+  demand needed = results[0];
+  f->rules->arena = scratch;
+  for (intptr_t r = 1; r < count; r++) needed = demand_join(scratch, &needed, &results[r]);
+  if (f->rules->removing) needed = demand_settle(f->rules, op, &needed);
+  const demand kept = demand_copy(a, &needed);
+  for (intptr_t r = 0; r < count; r++) map_set(a, &f->needed, mlirOperationGetResult(op, r), &kept);
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
+    const demand of_operand = demand_of_operand(f->rules, op, i, &needed);
+    map_join(a, &f->needed, mlirOperationGetOperand(op, i), &of_operand);
+  }
+  f->rules->arena = a;
+  arena_destroy(scratch);
 }
 
 static void analyse_op(frame *f, MlirOperation op) {
@@ -138,14 +163,7 @@ static void analyse_op(frame *f, MlirOperation op) {
   } else if (count > 1 && kind != OP_pointwise) {
     stay_whole(f, op);
   } else {
-    demand needed = results[0];
-    for (intptr_t r = 1; r < count; r++) needed = demand_join(a, &needed, &results[r]);
-    if (f->rules->removing) needed = demand_settle(f->rules, op, &needed);
-    for (intptr_t r = 0; r < count; r++) map_set(a, &f->needed, mlirOperationGetResult(op, r), &needed);
-    for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
-      const demand of_operand = demand_of_operand(f->rules, op, i, &needed);
-      map_join(a, &f->needed, mlirOperationGetOperand(op, i), &of_operand);
-    }
+    analyse_operands(f, op, results);
   }
 }
 
@@ -178,9 +196,10 @@ demand_analysis demand_analyse(mask_values *masks, MlirModule module) {
   return analysis;
 }
 
-demand_analysis demand_analyse_removable(const demand_analysis *proofs, MlirModule module) {
+demand_analysis demand_analyse_removable(const demand_analysis *proofs, MlirModule module, const demand_map *before) {
   demand_analysis analysis = {.rules = proofs->rules};
   analysis.rules.removing = true;
+  analysis.rules.before = before;
   analyse(&analysis, module);
   return analysis;
 }

@@ -4,7 +4,9 @@
 
 #include <string.h>
 
-enum { MAXIMUM_PLACES = 1 << 16 }; /* that a slice or a reshape tells apart; beyond, dimensions are needed alike */
+enum {
+  MAXIMUM_PLACES = 1 << 16
+}; /* of a demand that tells more apart than what it follows from; beyond, it does not */
 
 /* ---- Demands ---- */
 
@@ -56,16 +58,16 @@ condition demand_at(const demand *d, const int64_t *index) {
 }
 
 /* For each place of a space: to[..] is needed where from[..] is, too. */
-typedef struct demand_copy {
+typedef struct place_copy {
   int rank;
   int64_t space[PINION_MAX_RANK];
   const condition *from;
   int64_t from_start, from_stride[PINION_MAX_RANK];
   condition *to;
   int64_t to_start, to_stride[PINION_MAX_RANK];
-} demand_copy;
+} place_copy;
 
-static void copy_demand(const demand_copy *c) {
+static void copy_places(const place_copy *c) {
   int64_t index[PINION_MAX_RANK] = {0}, from = c->from_start, to = c->to_start;
   for (int64_t left = places(c->rank, c->space); left > 0; left--) {
     c->to[to] = condition_either(c->to[to], c->from[from]);
@@ -82,11 +84,17 @@ static void copy_demand(const demand_copy *c) {
 
 /* Adds what `d` needs to `to`, whose dimensions are d's, or larger where d's are 1. */
 static void add_demand(demand *to, const demand *d) {
-  demand_copy c = {.rank = to->rank, .from = d->when, .to = to->when};
+  place_copy c = {.rank = to->rank, .from = d->when, .to = to->when};
   memcpy(c.space, to->dims, sizeof c.space);
   strides_of(d->rank, d->dims, c.from_stride);
   strides_of(to->rank, to->dims, c.to_stride);
-  copy_demand(&c);
+  copy_places(&c);
+}
+
+/* Whether a demand of these dimensions may follow from `d`. */
+static bool may_grow_to(const demand *d, int rank, const int64_t *dims) {
+  const int64_t count = places(rank, dims);
+  return count <= MAXIMUM_PLACES || count <= places(d->rank, d->dims);
 }
 
 static bool alike_along(const demand *d, int dimension) {
@@ -107,13 +115,13 @@ static demand project(arena *a, const demand *d, int rank, const int *map) {
   int64_t dims[PINION_MAX_RANK] = {0}, own[PINION_MAX_RANK];
   for (int i = 0; i < rank; i++) dims[i] = map[i] < 0 ? 1 : d->dims[map[i]];
   const demand to = demand_of_dims(a, rank, dims);
-  demand_copy c = {.rank = d->rank, .from = d->when, .to = to.when};
+  place_copy c = {.rank = d->rank, .from = d->when, .to = to.when};
   memcpy(c.space, d->dims, sizeof c.space);
   strides_of(d->rank, d->dims, c.from_stride);
   strides_of(rank, dims, own);
   for (int i = 0; i < rank; i++)
     if (map[i] >= 0) c.to_stride[map[i]] += own[i];
-  copy_demand(&c);
+  copy_places(&c);
   return to;
 }
 
@@ -128,8 +136,24 @@ static demand compact(arena *a, const demand *d) {
   return smaller ? project(a, d, d->rank, map) : *d;
 }
 
+demand demand_copy(arena *a, const demand *d) {
+  demand copy = *d;
+  if (d->when) copy.when = arena_copy(a, d->when, (size_t)places(d->rank, d->dims) * sizeof *d->when);
+  return copy;
+}
+
+/* Demands that tell the same dimensions apart: whether x needs all that y does. */
+static bool covers(const demand *x, const demand *y) {
+  const int64_t count = places(x->rank, x->dims);
+  if (memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) != 0) return false;
+  for (int64_t i = 0; i < count; i++)
+    if (condition_either(x->when[i], y->when[i]) != x->when[i]) return false;
+  return true;
+}
+
 demand demand_join(arena *a, const demand *x, const demand *y) {
   if (!x->when || !y->when) return x->when ? *x : *y;
+  if (covers(x, y)) return *x;
   int64_t dims[PINION_MAX_RANK];
   for (int i = 0; i < x->rank; i++) dims[i] = x->dims[i] > 1 ? x->dims[i] : y->dims[i];
   demand joined = demand_of_dims(a, x->rank, dims);
@@ -154,22 +178,23 @@ bool demand_has(const demand *d, int dimension, int64_t position) {
   return d->dims[dimension] == 1 || slice_has(d, dimension, position);
 }
 
-demand demand_close(arena *a, const demand *d) {
+/* The places at positions that are needed, of every dimension, or that `before` (unless NULL) does not need either:
+   what can be a tensor of its own. */
+static demand close(arena *a, const demand *d, const demand *before) {
   if (demand_is_empty(d)) return (demand){.rank = d->rank};
-  const int64_t count = places(d->rank, d->dims);
-  bool *has[PINION_MAX_RANK];
+  bool *stays[PINION_MAX_RANK];
+  demand closed = *d;
   for (int i = 0; i < d->rank; i++) {
-    has[i] = arena_alloc(a, (size_t)d->dims[i] + 1);
-    for (int64_t p = 0; p < d->dims[i]; p++) has[i][p] = slice_has(d, i, p);
+    stays[i] = arena_alloc(a, (size_t)d->dims[i] + 1);
+    for (int64_t p = 0; p < d->dims[i]; p++) stays[i][p] = demand_has(d, i, p) || (before && !demand_has(before, i, p));
   }
-  condition *when = arena_alloc(a, (size_t)(count + 1) * sizeof *when);
+  const int64_t count = places(closed.rank, closed.dims);
+  closed.when = arena_alloc(a, (size_t)(count + 1) * sizeof *closed.when);
   for (int64_t place = 0; place < count; place++) {
     bool in = true;
-    for (int64_t i = d->rank - 1, rest = place; i >= 0; rest /= d->dims[i--]) in &= has[i][rest % d->dims[i]];
-    when[place] = in ? CONDITION_ALWAYS : CONDITION_NEVER;
+    for (int64_t i = d->rank - 1, rest = place; i >= 0; rest /= closed.dims[i--]) in &= stays[i][rest % closed.dims[i]];
+    closed.when[place] = in ? CONDITION_ALWAYS : CONDITION_NEVER;
   }
-  demand closed = *d;
-  closed.when = when;
   return compact(a, &closed);
 }
 
@@ -285,12 +310,12 @@ static demand window(arena *a, const demand *y, int axis, int64_t start, int64_t
   memcpy(dims, y->dims, sizeof dims);
   dims[axis] = extent;
   demand x = demand_of_dims(a, y->rank, dims);
-  demand_copy c = {.rank = y->rank, .from = y->when, .to = x.when};
+  place_copy c = {.rank = y->rank, .from = y->when, .to = x.when};
   memcpy(c.space, dims, sizeof dims);
   strides_of(y->rank, y->dims, c.from_stride);
   strides_of(x.rank, dims, c.to_stride);
   c.from_start = start * c.from_stride[axis];
-  copy_demand(&c);
+  copy_places(&c);
   return x;
 }
 
@@ -307,7 +332,7 @@ static demand demand_of_sliced(arena *a, MlirOperation op, const demand *y) {
   int map[PINION_MAX_RANK];
   attr_i64s(op, "starts", starts, PINION_MAX_RANK);
   attr_i64s(op, "steps", steps, PINION_MAX_RANK);
-  demand_copy c = {.rank = y->rank, .from = y->when};
+  place_copy c = {.rank = y->rank, .from = y->when};
   strides_of(y->rank, y->dims, c.from_stride);
   for (int d = 0; d < y->rank; d++) {
     const bool whole = from.dims[d] == to.dims[d] && starts[d] == 0 && (steps[d] == 1 || to.dims[d] == 1);
@@ -316,7 +341,7 @@ static demand demand_of_sliced(arena *a, MlirOperation op, const demand *y) {
     c.space[d] = whole ? y->dims[d] : to.dims[d];
     if (whole) starts[d] = 0, steps[d] = 1;
   }
-  if (places(y->rank, dims) > MAXIMUM_PLACES) return project(a, y, y->rank, map);
+  if (!may_grow_to(y, y->rank, dims)) return project(a, y, y->rank, map);
   demand x = demand_of_dims(a, y->rank, dims);
   c.to = x.when;
   strides_of(x.rank, dims, own);
@@ -324,7 +349,7 @@ static demand demand_of_sliced(arena *a, MlirOperation op, const demand *y) {
     c.to_start += starts[d] * own[d];
     c.to_stride[d] = steps[d] * own[d];
   }
-  copy_demand(&c);
+  copy_places(&c);
   return x;
 }
 
@@ -379,7 +404,7 @@ static demand reshape(arena *a, const demand *d, const tensor_type *from, const 
     for (int i = g.from; i < g.from_end; i++) spread.dims[i] = from->dims[i];
     for (int i = g.to; i < g.to_end; i++) reshaped.dims[i] = to->dims[i];
   }
-  if (places(spread.rank, spread.dims) > MAXIMUM_PLACES) {
+  if (!may_grow_to(d, spread.rank, spread.dims)) {
     int map[PINION_MAX_RANK];
     for (int i = 0; i < to->rank; i++) map[i] = -1;
     return project(a, d, to->rank, map);
@@ -406,7 +431,7 @@ static bool is_zero(const mask_element *e) {
 
 /* `any`, wherever the operand is not 0. */
 static demand demand_of_summands(arena *a, const mask_tensor *x, const demand *any) {
-  if (type_elements(&x->type) > MAXIMUM_PLACES) return *any;
+  if (!may_grow_to(any, x->type.rank, x->type.dims)) return *any;
   demand summands = demand_of_dims(a, x->type.rank, x->type.dims);
   add_demand(&summands, any);
   condition *when = summands.when;
@@ -508,7 +533,7 @@ static demand demand_unsettled(demand_rules *r, MlirOperation op, intptr_t opera
 demand demand_of_operand(demand_rules *r, MlirOperation op, intptr_t operand, const demand *needed) {
   if (demand_is_empty(needed)) return (demand){.rank = type_of(mlirOperationGetOperand(op, operand)).rank};
   demand found = demand_unsettled(r, op, operand, needed);
-  if (r->removing) return demand_close(r->arena, &found);
+  if (r->removing) return close(r->arena, &found, NULL);
   return compact(r->arena, &found);
 }
 
@@ -540,22 +565,29 @@ static bool can_narrow(MlirOperation op, int dimension) {
   }
 }
 
+demand demand_keep_others(const demand_rules *r, MlirValue value, const demand *needed) {
+  demand before = {0};
+  if (r->before) before = demand_map_get(r->before, value);
+  return close(r->arena, needed, before.when ? &before : NULL);
+}
+
 demand demand_settle(demand_rules *r, MlirOperation op, const demand *needed) {
   int map[PINION_MAX_RANK];
   for (int d = 0; d < needed->rank; d++) map[d] = can_narrow(op, d) ? d : -1;
-  demand settled = project(r->arena, needed, needed->rank, map);
+  const demand kept = demand_keep_others(r, mlirOperationGetResult(op, 0), needed);
+  demand settled = project(r->arena, &kept, needed->rank, map);
   const mask_tensor *summands = summed_mask(r, op);
   if (op_kind_of(op) == OP_reshape) {
     const tensor_type x = type_of(mlirOperationGetOperand(op, 0)), y = type_of(mlirOperationGetResult(op, 0));
     demand before = reshape(r->arena, &settled, &y, &x);
-    before = demand_close(r->arena, &before);
+    before = close(r->arena, &before, NULL);
     settled = reshape(r->arena, &before, &x, &y);
   }
   if (op_kind_of(op) == OP_cumsum) { /* what is summed stays, and the places that are wanted */
     map[attr_i64(op, "axis", 0)] = -1;
-    demand summed = project(r->arena, needed, needed->rank, map);
+    demand summed = project(r->arena, &kept, needed->rank, map);
     if (summands) summed = demand_of_summands(r->arena, summands, &summed);
     settled = demand_join(r->arena, &settled, &summed);
   }
-  return demand_close(r->arena, &settled);
+  return close(r->arena, &settled, NULL);
 }

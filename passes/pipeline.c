@@ -39,6 +39,8 @@ const char *const *pipeline_default(void) {
       "recognise-activation", /* like all of recognise: before fusions, which take single ops */
       "recognise-rope",       /* proves what it needs across the functions' arguments */
       "recognise-attention",  /* each of the four in any order */
+      "drop-masked-tokens",   /* after recognise: it asks the attentions what a mask hides; the fewer tokens, the better
+                               */
       "simplify-masks",       /* after recognise; before the passes that make single ops more */
       "narrow-operands",      /* after recognise: it looks for uncast products; before fusions, which take its casts */
       "eliminate-dead",       /* results of stages that nothing reads, before their weights are listed */

@@ -20,3 +20,17 @@ foreach(fixture pi0_torchscript pi0_opset18_batch2 pi0_bf16_opset23 pi05_small p
             --pinion=$<TARGET_FILE:pinion> --work=${CMAKE_BINARY_DIR}/tests/masks/${fixture})
   set_tests_properties(models.masks.${fixture} PROPERTIES LABELS models)
 endforeach()
+# FIXTURE, then what check_absent_camera.py is given.
+function(absent_camera_test fixture)
+  add_test(NAME models.absent_camera.${fixture}
+    COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_absent_camera.py
+            ${CMAKE_SOURCE_DIR}/tests/fixtures/${fixture} ${ARGN} --pinion=$<TARGET_FILE:pinion>
+            --work=${CMAKE_BINARY_DIR}/tests/absent_camera/${fixture})
+  set_tests_properties(models.absent_camera.${fixture} PROPERTIES LABELS models)
+endfunction()
+absent_camera_test(pi0_small_2_steps --camera=right_wrist_0_rgb
+                   --like=${CMAKE_SOURCE_DIR}/tests/fixtures/pi0_small_2_cameras)
+absent_camera_test(pi0_opset18_batch2 --camera=base_0_rgb)
+absent_camera_test(pi0_bf16 --camera=left_wrist_0_rgb)
+absent_camera_test(pi05_torchscript --camera=right_wrist_0_rgb)
+absent_camera_test(pi05_opset23_batch2 --camera=left_wrist_0_rgb --camera=right_wrist_0_rgb)

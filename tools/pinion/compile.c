@@ -37,6 +37,8 @@ static int recorded_flags(arena *a, const compile_arguments *arguments, const ch
   if (arguments->precision) out_flags[count++] = arena_format(a, "--precision=%s", arguments->precision);
   for (int i = 0; i < arguments->shapes.count; i++)
     out_flags[count++] = arena_format(a, "--shapes=%s", arguments->shapes.items[i]);
+  for (int i = 0; i < arguments->absent_cameras.count; i++)
+    out_flags[count++] = arena_format(a, "--absent-camera=%s", arguments->absent_cameras.items[i]);
   for (int i = 0; i < disabled->count; i++)
     out_flags[count++] = arena_format(a, "--disable-pass=%s", disabled->items[i]);
   if (arguments->pipeline.most_rewrites != INT64_MAX)
@@ -64,18 +66,34 @@ static bool is_at_launch_level(MlirModule module) {
                                                               mlirStringRefCreateFromCString("pinion.arena_bytes")));
 }
 
+/* For drop-masked-tokens. */
+static MlirAttribute names_attribute(compilation *c, const flag_list *names) {
+  MlirAttribute items[FLAG_LIST_CAPACITY];
+  for (int i = 0; i < names->count; i++) items[i] = make_str(c->context, names->items[i]);
+  return mlirArrayAttrGet(c->context, names->count, items);
+}
+
 status compile_read(compilation *c, const compile_arguments *arguments, MlirModule *out_module) {
   const status result = read_module(c, arguments, out_module);
-  if (result == STATUS_OK && arguments->precision && !is_at_launch_level(*out_module))
-    mlirOperationSetAttributeByName(mlirModuleGetOperation(*out_module),
-                                    mlirStringRefCreateFromCString("pinion.precision"),
+  if (result != STATUS_OK) return result;
+  if (is_at_launch_level(*out_module)) {
+    if (arguments->absent_cameras.count == 0) return STATUS_OK;
+    return diagnose(&c->diagnostics, STATUS_USAGE, NULL, NULL,
+                    "--absent-camera: these are launches already; compile the model with it");
+  }
+  MlirOperation module = mlirModuleGetOperation(*out_module);
+  if (arguments->precision)
+    mlirOperationSetAttributeByName(module, mlirStringRefCreateFromCString("pinion.precision"),
                                     make_str(c->context, arguments->precision));
+  if (arguments->absent_cameras.count > 0)
+    mlirOperationSetAttributeByName(module, mlirStringRefCreateFromCString("pinion.absent_cameras"),
+                                    names_attribute(c, &arguments->absent_cameras));
   return result;
 }
 
 status compile_model(compilation *c, const compile_arguments *arguments) {
   enum { OTHER_FLAGS = 2 };
-  const char *recorded[2 * FLAG_LIST_CAPACITY + OTHER_FLAGS];
+  const char *recorded[3 * FLAG_LIST_CAPACITY + OTHER_FLAGS];
   MlirModule module = {NULL};
   const struct target *backend = target_find(arguments->target);
   if (!backend)
@@ -111,6 +129,8 @@ bool compile_parse(int argc, char **argv, compile_arguments *out_arguments, int 
       FLAG("shapes", FLAG_LIST, &a->shapes, "NAME:DIMS", SHAPES_HELP),
       FLAG("precision", FLAG_STRING, &a->precision, "POLICY", "as-exported, float32 or bf16 (as-exported)",
            .environment = "PINION_PRECISION"),
+      FLAG("absent-camera", FLAG_LIST, &a->absent_cameras, "NAME",
+           "the robot lacks the camera of this image input: its tower and tokens are left out"),
       FLAG("timing-cache", FLAG_STRING, &a->tuning_file, "FILE",
            "tiles by measurement, as pinion tune writes them (the target's own file)",
            .environment = "PINION_TIMING_CACHE"),

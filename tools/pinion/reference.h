@@ -11,8 +11,9 @@
 import_options reference_shapes(arena *memory, const pinion_model_desc *desc);
 
 /* Evaluates @main of a module of core and fused ops on the artifact's inputs, by name; zeros for an argument that the
-   artifact does not have: it reached no output. Results replace the tensors of *results, one for each output of the
-   artifact, in its order. Diagnoses a module of another model (STATUS_MISMATCH). */
+   artifact does not have: it reached no output, or was an absent camera's, whose mask is then false. Results replace
+   the tensors of *results, one for each output of the artifact, in its order. Diagnoses a module of another model
+   (STATUS_MISMATCH). */
 status reference_evaluate(compilation *c, MlirModule module, const pinion_model_desc *desc, const tensor_list *inputs,
                           eval_precision precision, eval_observer *observer, void *user, tensor_list *results);
 
