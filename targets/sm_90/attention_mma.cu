@@ -4,13 +4,18 @@
  * and sums in float32. Rows are (query, query head) pairs, the head fastest: all rows of one K/V head share its keys.
  *
  * A cluster of PN_CLUSTER blocks takes PN_ROWS rows and shares their keys, in blocks of PN_KEYS. Of a block of keys,
- * each of the 8 warps makes the scores of 16 keys; the rows' maxima and the probabilities go through shared memory,
- * and each warp multiplies them by its columns of v. At the end every block of the cluster has, for all rows, a maximum
- * m, a sum l of exponentials and a sum of values; each of them adds up, in the order of the ranks, a part of the rows.
+ * each of the 8 warps brings 16 keys and makes their scores; the rows' maxima and the probabilities go through shared
+ * memory; and each warp brings its columns of v and multiplies the probabilities by them. At the end every block of the
+ * cluster has, for all rows, a maximum m, a sum l of exponentials and a sum of values; each of them adds up, in the
+ * order of the ranks, a part of the rows. What passes between blocks is slow: few rows, and few blocks to share them.
  *
- * PN_HEADS, PN_D, PN_E: the sizes of h, d, e. PN_MASK 1: a mask is added; 2: a mask of bools; PN_KEY_MASK: it is the
- * same for all queries, and blocks of keys that it hides are skipped. Rows of q, k, v and y are contiguous and begin at
- * multiples of 16 bytes.
+ * Tiles of k and v go in turn to PN_RING buffers of shared memory, 3, or 2 if no block has more than one block of keys:
+ * k and v of the first block of keys and k of the second at the start; then v of the next one, and k with it, when the
+ * scores of a block are made.
+ *
+ * The launch's params are compiled in, as PN_SHAPE; PN_D and PN_E are its sizes of d and e. PN_MASK 1: a mask is added;
+ * 2: a mask of bools; PN_KEY_MASK: it is the same for all queries, and blocks of keys that it hides are skipped. Rows
+ * of q, k, v and y are contiguous and begin at multiples of 16 bytes.
  */
 #define WARPS 8
 #define THREADS (WARPS * 32)
@@ -27,20 +32,22 @@
 #define D_PITCH PITCH(PN_D)
 #define E_PITCH PITCH(PN_E)
 #define P_PITCH PITCH(PN_KEYS)
+#define D_STEPS (CHUNKS(PN_D) / 2)                       /* of 16 */
 #define E_PAIRS ((CHUNKS(PN_E) / 2 + WARPS - 1) / WARPS) /* of 8 columns of v, a warp's */
 #define SUM_PITCH (PN_E + 8)                             /* floats of a row of values on its way to its owner */
 
-/* Bytes from the start of shared memory. The cluster's sums come where q and k were. */
+/* Bytes from the start of shared memory. The sums of a cluster have a place of their own: other blocks send them. */
 #define Q_AT 0
-#define K_AT (PN_ROWS * D_PITCH)
+#define RING_AT (PN_ROWS * D_PITCH)
+#define TILE_BYTES (PN_KEYS * (D_PITCH > E_PITCH ? D_PITCH : E_PITCH))
+#define P_AT (RING_AT + PN_RING * TILE_BYTES)
+#define TILES_END (P_AT + PN_ROWS * P_PITCH)
 #define SUM_BYTES (PN_ROWS * SUM_PITCH * 4)
-#define QK_BYTES (K_AT + PN_KEYS * D_PITCH)
-#define V_AT (QK_BYTES > SUM_BYTES ? QK_BYTES : SUM_BYTES)
-#define P_AT (V_AT + PN_KEYS * E_PITCH)
-#define OF_WARP_AT (P_AT + PN_ROWS * P_PITCH)         /* [row][warp], a maximum or a sum */
-#define MAXIMUM_AT (OF_WARP_AT + PN_ROWS * WARPS * 4) /* [row] */
-#define OF_RANK_AT (MAXIMUM_AT + PN_ROWS * 4)         /* [rank][own row], m and l */
-#define VISIBLE_AT (OF_RANK_AT + PN_ROWS * 8)         /* [block of keys], bytes */
+#define SUMS_AT (PN_CLUSTER > 1 ? TILES_END : 0) /* [rank][own row][SUM_PITCH] floats */
+#define OF_WARP_AT (SUMS_AT + SUM_BYTES > TILES_END ? SUMS_AT + SUM_BYTES : TILES_END) /* [row][warp] */
+#define MAXIMUM_AT (OF_WARP_AT + PN_ROWS * WARPS * 4)                                  /* [row] */
+#define OF_RANK_AT (MAXIMUM_AT + PN_ROWS * 4)  /* [rank][own row], 16 bytes: m and l */
+#define VISIBLE_AT (OF_RANK_AT + PN_ROWS * 16) /* [block of keys], bytes */
 
 /* With an added mask scores stay as they are until the maximum is off: its least float times log2(e) would be infinite.
    Without, they are in units of log2. */
@@ -52,9 +59,13 @@
 #define EXP_UNIT 1.0f
 #endif
 
+static PN_DEVICE const pinion_params shape = PN_SHAPE;
+#define HEADS ((unsigned)shape.size[PN_HEAD])
+#define ROWS_OF_HEAD ((unsigned)shape.size[PN_QUERY] * HEADS)
+
 typedef struct block_place {
   pn_index at[2]; /* b, g */
-  int row0, rows; /* first row of the cluster; how many the head has */
+  unsigned row0;  /* of the cluster */
   uint32_t rank;
 } block_place;
 
@@ -72,64 +83,85 @@ typedef float value_tiles[ROW_TILES][E_PAIRS * 2][4];
 
 /* ---- Loading ---- */
 
-/* Begins to copy rows of `elements`; row i lies at base + offset(i), and is 0 from row `count` on. */
-template <int elements, int extent, typename offset_function>
-PN_INLINE void copy_rows(uint32_t to, const void *base, int count, offset_function offset) {
-#pragma unroll 4
-  for (int i = threadIdx.x; i < extent * CHUNKS(elements); i += THREADS) {
-    const int row = i / CHUNKS(elements), chunk = i % CHUNKS(elements);
-    const bool inside = row < count && chunk * 8 < elements;
-    const uint16_t *from = (const uint16_t *)base + (inside ? offset(row) + chunk * 8 : 0);
-    pn_copy_chunk(to + row * PITCH(elements) + chunk * 16, from, inside ? 16 : 0);
+PN_INLINE void copy_q(const pinion_pointers &arguments, const block_place &place) {
+  const uint16_t *base = (const uint16_t *)arguments.pointer[1] + pn_offset(&shape, 1, 0, 2, place.at);
+  const int64_t *stride = shape.stride[1];
+  const uint32_t to = pn_shared_address(pn_shared + Q_AT);
+#pragma unroll
+  for (unsigned first = 0; first < PN_ROWS * CHUNKS(PN_D); first += THREADS) {
+    const unsigned at = (first + threadIdx.x) / CHUNKS(PN_D), chunk = (first + threadIdx.x) % CHUNKS(PN_D);
+    const unsigned row = place.row0 + at;
+    const int64_t offset = row / HEADS * stride[PN_QUERY] + row % HEADS * stride[PN_HEAD] + chunk * 8;
+    if (at < PN_ROWS)
+      pn_copy_chunk(to + at * D_PITCH + chunk * 16, base + offset, row < ROWS_OF_HEAD && chunk * 8 < PN_D ? 16 : 0);
   }
 }
 
-PN_INLINE void copy_q(const pinion_pointers &arguments, const pinion_params &params, const block_place &place) {
-  const int64_t base = pn_offset(&params, 1, 0, 2, place.at), *stride = params.stride[1];
-  copy_rows<PN_D, PN_ROWS>(pn_shared_address(pn_shared + Q_AT), arguments.pointer[1], place.rows - place.row0,
-                           [&](int i) {
-                             const int row = place.row0 + i;
-                             return base + row / PN_HEADS * stride[PN_QUERY] + row % PN_HEADS * stride[PN_HEAD];
-                           });
+/* This warp's 16 keys of a block: rows of k, 0 from the last key on. */
+PN_INLINE void copy_k(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to) {
+  const int lane = threadIdx.x % 32, key = threadIdx.x / 32 * 16;
+  const int left = (int)shape.size[PN_KEY] - block * PN_KEYS - key;
+  const int64_t stride = shape.stride[2][PN_KEY];
+  const uint16_t *base =
+      (const uint16_t *)arguments.pointer[2] + pn_offset(&shape, 2, 0, 2, place.at) + (block * PN_KEYS + key) * stride;
+  if (key >= PN_KEYS) return;
+#pragma unroll
+  for (int i = 0; i < CHUNKS(PN_D) / 2; i++) {
+    const int row = (i * 32u + lane) / CHUNKS(PN_D), chunk = (i * 32u + lane) % CHUNKS(PN_D);
+    pn_copy_chunk(to + (key + row) * D_PITCH + chunk * 16, base + row * stride + chunk * 8,
+                  row < left && chunk * 8 < PN_D ? 16 : 0);
+  }
 }
 
-/* Keys key0 .. key0 + PN_KEYS of k (argument 2) or v (3). */
-template <int argument, int elements>
-PN_INLINE void copy_keys(const pinion_pointers &arguments, const pinion_params &params, const block_place &place,
-                         int key0, int at) {
-  const int64_t *stride = params.stride[argument];
-  const int64_t base = pn_offset(&params, argument, 0, 2, place.at) + key0 * stride[PN_KEY];
-  copy_rows<elements, PN_KEYS>(pn_shared_address(pn_shared + at), arguments.pointer[argument],
-                               (int)params.size[PN_KEY] - key0, [&](int i) { return base + i * stride[PN_KEY]; });
+/* This warp's columns of a block's keys in v. */
+PN_INLINE void copy_v(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to) {
+  enum { WIDTH = E_PAIRS * 2, ROWS = 32 / WIDTH }; /* chunks, and rows that a warp copies at once */
+  const int row = threadIdx.x % 32 / WIDTH, chunk = threadIdx.x / 32 * WIDTH + threadIdx.x % WIDTH;
+  const int left = (int)shape.size[PN_KEY] - block * PN_KEYS - row;
+  const int64_t stride = shape.stride[3][PN_KEY];
+  const uint16_t *base = (const uint16_t *)arguments.pointer[3] + pn_offset(&shape, 3, 0, 2, place.at) +
+                         (block * PN_KEYS + row) * stride + chunk * 8;
+  if (chunk >= CHUNKS(PN_E)) return;
+#pragma unroll
+  for (int i = 0; i < PN_KEYS; i += ROWS)
+    pn_copy_chunk(to + (row + i) * E_PITCH + chunk * 16, base + i * stride, i < left && chunk * 8 < PN_E ? 16 : 0);
+}
+
+/* The buffer of tile `tile`, counted from 0: k and v of this block's keys in turn. */
+PN_INLINE uint32_t buffer_of(int tile) {
+  return pn_shared_address(pn_shared + RING_AT) + tile % PN_RING * TILE_BYTES;
 }
 
 /* ---- Products ---- */
 
 /* score = q . k of this warp's 16 keys. */
-PN_INLINE void multiply_keys(score_tiles &score) {
+PN_INLINE void multiply_keys(uint32_t k_tile, score_tiles &score) {
   const int lane = threadIdx.x % 32, key = threadIdx.x / 32 * 16;
   const uint32_t q = pn_shared_address(pn_shared + Q_AT) + lane % 16 * D_PITCH + lane / 16 * 16;
-  const uint32_t k =
-      pn_shared_address(pn_shared + K_AT) + (key + lane / 16 * 8 + lane % 8) * D_PITCH + lane / 8 % 2 * 16;
+  const uint32_t k = k_tile + (key + lane / 16 * 8 + lane % 8) * D_PITCH + lane / 8 % 2 * 16;
+  score_tiles other = {}; /* of every second step: so that products wait less for each other */
 #pragma unroll
-  for (int step = 0; step < CHUNKS(PN_D) / 2; step++) {
+  for (int step = 0; step < D_STEPS; step++) {
     uint32_t of_k[4];
     pn_load_matrices(of_k, k + step * 32);
 #pragma unroll
     for (int i = 0; i < ROW_TILES; i++) {
+      float (*sum)[4] = ROW_TILES == 1 && step % 2 ? other[i] : score[i];
       uint32_t of_q[4];
       pn_load_matrices(of_q, q + i * 16 * D_PITCH + step * 32);
-      MULTIPLY(score[i][0], of_q, of_k);
-      MULTIPLY(score[i][1], of_q, of_k + 2);
+      MULTIPLY(sum[0], of_q, of_k);
+      MULTIPLY(sum[1], of_q, of_k + 2);
     }
   }
+#pragma unroll
+  for (int e = 0; e < 8 && ROW_TILES == 1; e++) score[0][e / 4][e % 4] += other[0][e / 4][e % 4];
 }
 
 /* total += p . v of this warp's columns. */
-PN_INLINE void multiply_values(value_tiles &total) {
+PN_INLINE void multiply_values(uint32_t v_tile, value_tiles &total) {
   const int lane = threadIdx.x % 32, pair0 = threadIdx.x / 32 * E_PAIRS;
   const uint32_t p = pn_shared_address(pn_shared + P_AT) + lane % 16 * P_PITCH + lane / 16 * 16;
-  const uint32_t v = pn_shared_address(pn_shared + V_AT) + lane % 16 * E_PITCH + (pair0 * 2 + lane / 16) * 16;
+  const uint32_t v = v_tile + lane % 16 * E_PITCH + (pair0 * 2 + lane / 16) * 16;
 #pragma unroll
   for (int step = 0; step < PN_KEYS / 16; step++) {
     uint32_t of_p[ROW_TILES][4];
@@ -151,25 +183,24 @@ PN_INLINE void multiply_values(value_tiles &total) {
 
 /* ---- Masks ---- */
 
-PN_INLINE void find_rows(const pinion_params &params, const block_place &place, thread_rows &rows) {
+PN_INLINE void find_rows(const block_place &place, thread_rows &rows) {
 #pragma unroll
   for (int i = 0; i < ROW_TILES; i++)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int row = place.row0 + i * 16 + threadIdx.x % 32 / 4 + half * 8;
-      const bool inside = row < place.rows;
+      const bool inside = row < ROWS_OF_HEAD;
       rows.maximum[i][half] = -PN_INFINITY;
       rows.sum[i][half] = 0;
-      rows.limit[i][half] = inside ? (int)pn_key_limit(&params, row / PN_HEADS) : 0;
+      rows.limit[i][half] = inside ? (int)pn_key_limit(&shape, row / HEADS) : 0;
 #if PN_MASK
-      rows.mask[i][half] = pn_offset(&params, 4, 0, 2, place.at) + row / PN_HEADS * params.stride[4][PN_QUERY];
+      rows.mask[i][half] = pn_offset(&shape, 4, 0, 2, place.at) + row / HEADS * shape.stride[4][PN_QUERY];
 #endif
     }
 }
 
 /* The mask of this thread's scores, as far as they are of keys that the rows may see. */
-PN_INLINE void load_mask(const pinion_pointers &arguments, const pinion_params &params, const thread_rows &rows,
-                         int key0, score_tiles &mask) {
+PN_INLINE void load_mask(const pinion_pointers &arguments, const thread_rows &rows, int key0, score_tiles &mask) {
 #if PN_MASK
 #pragma unroll
   for (int i = 0; i < ROW_TILES; i++)
@@ -179,15 +210,14 @@ PN_INLINE void load_mask(const pinion_pointers &arguments, const pinion_params &
       for (int e = 0; e < 4; e++) {
         const int key = key0 + threadIdx.x / 32 * 16 + n * 8 + threadIdx.x % 4 * 2 + e % 2;
         const bool seen = key < rows.limit[i][e / 2];
-        mask[i][n][e] = seen ? (float)PN_LOAD(4, rows.mask[i][e / 2] + key * params.stride[4][PN_KEY]) : 0;
+        mask[i][n][e] = seen ? (float)PN_LOAD(4, rows.mask[i][e / 2] + key * shape.stride[4][PN_KEY]) : 0;
       }
 #endif
 }
 
 /* Scales and masks the scores, and leaves the greatest of each row where all warps find it. */
-PN_INLINE void mask_scores(const pinion_params &params, const thread_rows &rows, int key0, const score_tiles &mask,
-                           score_tiles &score) {
-  const float scale = (float)params.scalar[0] * SCORE_UNIT;
+PN_INLINE void mask_scores(const thread_rows &rows, int key0, const score_tiles &mask, score_tiles &score) {
+  const float scale = (float)shape.scalar[0] * SCORE_UNIT;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   float *of_warp = (float *)(pn_shared + OF_WARP_AT);
 #pragma unroll
@@ -258,6 +288,16 @@ PN_INLINE void take_softmax(const score_tiles &score, thread_rows &rows, value_t
 
 /* ---- The cluster's sums ---- */
 
+/* Two tiles of 8 columns of one row, from where products leave them (two columns of each a lane) to its owner: even
+   lanes send four columns of the first, odd ones of the second. */
+PN_INLINE void send_columns(const float *first, const float *second, uint32_t to, uint32_t owner) {
+  const bool odd = threadIdx.x % 2;
+  const float x = __shfl_xor_sync(0xffffffffu, odd ? first[0] : second[0], 1);
+  const float y = __shfl_xor_sync(0xffffffffu, odd ? first[1] : second[1], 1);
+  const float4 columns = odd ? float4{x, y, second[0], second[1]} : float4{first[0], first[1], x, y};
+  pn_store_rank(to + (threadIdx.x % 4 / 2 * 4 + odd * 8) * 4, owner, columns);
+}
+
 /* Sends every row's m, l and values to the block that owns it. */
 PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, const value_tiles &total) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -276,37 +316,39 @@ PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, cons
         if (warp == 0) maximum[row] = rows.maximum[i][half];
       }
 #pragma unroll
-      for (int n = 0; n < E_PAIRS * 2; n++) {
-        const int column = (warp * E_PAIRS * 2 + n) * 8 + lane % 4 * 2;
+      for (int pair = 0; pair < E_PAIRS; pair++) {
+        const int column = (warp * E_PAIRS + pair) * 16;
         if (column < PN_E)
-          pn_store_rank(pn_shared_address(pn_shared) + (place_there * SUM_PITCH + column) * 4, owner,
-                        total[i][n][half * 2], total[i][n][half * 2 + 1]);
+          send_columns(&total[i][pair * 2][half * 2], &total[i][pair * 2 + 1][half * 2],
+                       pn_shared_address(pn_shared + SUMS_AT) + (place_there * SUM_PITCH + column) * 4, owner);
       }
     }
   __syncthreads();
   if (threadIdx.x < PN_ROWS) {
     const int row = threadIdx.x;
-    float sum = 0;
-    for (int of = 0; of < WARPS; of++) sum += of_warp[row * WARPS + of];
+    const float4 *parts = (const float4 *)of_warp + row * WARPS / 4;
+    const float4 a = parts[0], b = parts[1];
+    const float sum = ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
     const uint32_t place_there = place.rank * OWN_ROWS + row % OWN_ROWS;
-    pn_store_rank(pn_shared_address(pn_shared + OF_RANK_AT) + place_there * 8, row / OWN_ROWS, maximum[row], sum);
+    pn_store_rank(pn_shared_address(pn_shared + OF_RANK_AT) + place_there * 16, row / OWN_ROWS,
+                  float4{maximum[row], sum, 0, 0});
   }
 }
 
 /* Adds up this block's own rows, four columns at a time. */
-PN_INLINE void store_rows(const pinion_pointers &arguments, const pinion_params &params, const block_place &place) {
-  const int64_t base = pn_offset(&params, 0, 0, 2, place.at), *stride = params.stride[0];
-  const float *sums = (const float *)pn_shared, *of_rank = (const float *)(pn_shared + OF_RANK_AT);
+PN_INLINE void store_rows(const pinion_pointers &arguments, const block_place &place) {
+  const int64_t base = pn_offset(&shape, 0, 0, 2, place.at), *stride = shape.stride[0];
+  const float *sums = (const float *)(pn_shared + SUMS_AT), *of_rank = (const float *)(pn_shared + OF_RANK_AT);
   for (int i = threadIdx.x; i < OWN_ROWS * (PN_E / 4); i += THREADS) {
     const int own = i / (PN_E / 4), column = i % (PN_E / 4) * 4, row = place.row0 + (int)place.rank * OWN_ROWS + own;
-    if (row >= place.rows) continue;
+    if (row >= ROWS_OF_HEAD) continue;
     float maximum = -PN_INFINITY, sum = 0;
     float4 y = {0, 0, 0, 0};
 #pragma unroll
-    for (int rank = 0; rank < PN_CLUSTER; rank++) maximum = fmaxf(maximum, of_rank[(rank * OWN_ROWS + own) * 2]);
+    for (int rank = 0; rank < PN_CLUSTER; rank++) maximum = fmaxf(maximum, of_rank[(rank * OWN_ROWS + own) * 4]);
 #pragma unroll
     for (int rank = 0; rank < PN_CLUSTER; rank++) {
-      const float *part = of_rank + (rank * OWN_ROWS + own) * 2;
+      const float *part = of_rank + (rank * OWN_ROWS + own) * 4;
       const float4 x = *(const float4 *)(sums + (rank * OWN_ROWS + own) * SUM_PITCH + column);
       const float factor = pn_exp2((part[0] - centre_of(maximum)) * EXP_UNIT);
       sum += part[1] * factor;
@@ -314,7 +356,7 @@ PN_INLINE void store_rows(const pinion_pointers &arguments, const pinion_params 
     }
     const float inverse = sum == 0 ? 0 : pn_inverse(sum);
     const uint2 packed = {pn_pack_bf16(y.x * inverse, y.y * inverse), pn_pack_bf16(y.z * inverse, y.w * inverse)};
-    const int64_t to = base + row / PN_HEADS * stride[PN_QUERY] + row % PN_HEADS * stride[PN_HEAD] + column;
+    const int64_t to = base + row / HEADS * stride[PN_QUERY] + row % HEADS * stride[PN_HEAD] + column;
     *(uint2 *)((uint16_t *)arguments.pointer[0] + to) = packed;
   }
 }
@@ -323,14 +365,13 @@ PN_INLINE void store_rows(const pinion_pointers &arguments, const pinion_params 
 
 #ifdef PN_KEY_MASK
 /* visible[block] = whether the mask shows any of its keys. */
-PN_INLINE void find_visible(const pinion_pointers &arguments, const pinion_params &params, const block_place &place,
-                            int blocks, int key_end) {
-  const int64_t base = pn_offset(&params, 4, 0, 2, place.at);
+PN_INLINE void find_visible(const pinion_pointers &arguments, const block_place &place, int blocks, int key_end) {
+  const int64_t base = pn_offset(&shape, 4, 0, 2, place.at);
   for (int block = threadIdx.x / 32; block < blocks; block += WARPS) {
     bool any = false;
     for (int i = threadIdx.x % 32; i < PN_KEYS; i += 32) {
       const int key = block * PN_KEYS + i;
-      any |= key < key_end && PN_LOAD(4, base + key * params.stride[4][PN_KEY]);
+      any |= key < key_end && PN_LOAD(4, base + key * shape.stride[4][PN_KEY]);
     }
     any = __any_sync(0xffffffffu, any);
     if (threadIdx.x % 32 == 0) pn_shared[VISIBLE_AT + block] = any;
@@ -354,68 +395,73 @@ PN_INLINE int next_block(bool looked, int block, int blocks, int steps) {
 /* ---- The block ---- */
 
 #if PN_CLUSTER > 1
+#define BEGIN() pn_cluster_begin()
 #define ARRIVE() pn_cluster_arrive()
 #define WAIT() pn_cluster_wait()
 #else
+#define BEGIN()
 #define ARRIVE()
 #define WAIT() __syncthreads()
 #endif
 
+/* Copies of a tile are a group; one beyond the last block of keys is an empty group. */
+#define COPY(of, tile, block)                                                                                          \
+  do {                                                                                                                 \
+    if (block < blocks) copy_##of(arguments, place, block, buffer_of(tile));                                           \
+    pn_commit_copies();                                                                                                \
+  } while (0)
+
 PN_ENTRY(THREADS, 1) {
-  const int rows_of_head = (int)params.size[PN_QUERY] * PN_HEADS, tiles = (rows_of_head + PN_ROWS - 1) / PN_ROWS;
-  const int unit = blockIdx.x / PN_CLUSTER, head = unit / tiles, groups = (int)params.size[1];
-  const block_place place = {{(pn_index)(head / groups), (pn_index)(head % groups)},
-                             unit % tiles * PN_ROWS,
-                             rows_of_head,
-                             PN_CLUSTER > 1 ? pn_cluster_rank() : 0};
-  const int last_row = place.row0 + PN_ROWS < rows_of_head ? place.row0 + PN_ROWS - 1 : rows_of_head - 1;
-  const int key_end = (int)pn_key_limit(&params, last_row / PN_HEADS), blocks = (key_end + PN_KEYS - 1) / PN_KEYS;
+  const unsigned tiles = (ROWS_OF_HEAD + PN_ROWS - 1) / PN_ROWS, groups = (unsigned)shape.size[1];
+  const unsigned unit = blockIdx.x / PN_CLUSTER, head = unit / tiles;
+  const block_place place = {{head / groups, head % groups}, unit % tiles * PN_ROWS, blockIdx.x % PN_CLUSTER};
+  const unsigned last_row = place.row0 + PN_ROWS < ROWS_OF_HEAD ? place.row0 + PN_ROWS - 1 : ROWS_OF_HEAD - 1;
+  const int key_end = (int)pn_key_limit(&shape, last_row / HEADS), blocks = (key_end + PN_KEYS - 1) / PN_KEYS;
   bool looked = false; /* only where blocks are left after each rank has one: those are done at once anyway */
 #ifdef PN_KEY_MASK
   looked = blocks > PN_CLUSTER && blocks <= MOST_BLOCKS;
-  if (looked) find_visible(arguments, params, place, blocks, key_end);
+  if (looked) find_visible(arguments, place, blocks, key_end);
 #endif
+  BEGIN(); /* waited for before this block sends anything: then the others are there */
   int block = next_block(looked, 0, blocks, (int)place.rank);
+  int next = next_block(looked, block + 1, blocks, PN_CLUSTER - 1);
+  copy_q(arguments, place);
+  COPY(k, 0, block);
+  COPY(v, 1, block);
+  COPY(k, 2, next);
   thread_rows rows;
   value_tiles total = {};
-  if (block < blocks) {
-    copy_q(arguments, params, place);
-    copy_keys<2, PN_D>(arguments, params, place, block * PN_KEYS, K_AT);
-    pn_commit_copies();
-    copy_keys<3, PN_E>(arguments, params, place, block * PN_KEYS, V_AT);
-    pn_commit_copies();
-  } else {
-    ARRIVE();
-  }
-  find_rows(params, place, rows);
+  find_rows(place, rows);
 
 #pragma unroll 1
-  while (block < blocks) {
-    const int key0 = block * PN_KEYS, next = next_block(looked, block + 1, blocks, PN_CLUSTER - 1);
+  for (int tile = 0; block < blocks; tile += 2) {
+    const int key0 = block * PN_KEYS;
     score_tiles score = {}, mask;
-    load_mask(arguments, params, rows, key0, mask);
-    pn_wait_copies_but<1>();
-    __syncthreads(); /* q and k have come */
-    if (threadIdx.x / 32 * 16 < PN_KEYS) multiply_keys(score);
-    mask_scores(params, rows, key0, mask, score);
-    __syncthreads(); /* the maxima are there, and k is read */
-    if (next < blocks)
-      copy_keys<2, PN_D>(arguments, params, place, next * PN_KEYS, K_AT);
-    else
-      ARRIVE(); /* the cluster's sums may come */
-    pn_commit_copies();
+    load_mask(arguments, rows, key0, mask);
+    if (tile == 0) {
+      pn_wait_copies_but<2>();
+      __syncthreads(); /* q has come */
+    } else {
+      pn_wait_copies_but<1>();
+      __syncwarp(); /* this warp's keys have come */
+    }
+    if (threadIdx.x / 32 * 16 < PN_KEYS) multiply_keys(buffer_of(tile), score);
+    mask_scores(rows, key0, mask, score);
+    __syncthreads(); /* the maxima are there; of the tiles only this v and the next k are still to be read */
+    const int after = next_block(looked, next + 1, blocks, PN_CLUSTER - 1);
+    if (tile > 0) COPY(k, tile + 2, next);
+    COPY(v, tile + 3, next);
     take_softmax(score, rows, total);
-    pn_wait_copies_but<1>();
-    __syncthreads(); /* v and the probabilities have come */
-    multiply_values(total);
-    __syncthreads(); /* and are read */
-    if (next < blocks) copy_keys<3, PN_E>(arguments, params, place, next * PN_KEYS, V_AT);
-    pn_commit_copies();
+    pn_wait_copies_but<2>();
+    __syncthreads(); /* the probabilities are there, and v */
+    multiply_values(buffer_of(tile + 1), total);
     block = next;
+    next = after;
   }
+  pn_wait_copies(); /* q's, where there was no key */
   WAIT();
   send_rows(place, rows, total);
   ARRIVE();
   WAIT();
-  store_rows(arguments, params, place);
+  store_rows(arguments, place);
 }

@@ -20,8 +20,8 @@
    writes at all. */
 #define PN_ENTRY(...)                                                                                                  \
   PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params);                               \
-  extern "C" __global__ void PN_CLUSTER_SIZE __launch_bounds__(__VA_ARGS__) PN_KERNEL(                                 \
-      const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params) {               \
+  extern "C" __global__ void PN_CLUSTER_SIZE __launch_bounds__(__VA_ARGS__)                                            \
+      PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params) {     \
     pn_let_next_start();                                                                                               \
     pn_wait_for_inputs();                                                                                              \
     pn_work(arguments, params);                                                                                        \
@@ -127,12 +127,10 @@ PN_INLINE float pn_exp2(float x) {
   return y;
 }
 
-/* Blocks of a cluster: their ranks, what they wrote before they arrived seen by all that waited, and two floats stored
-   where `address` is in the shared memory of the block of a rank. */
-PN_INLINE uint32_t pn_cluster_rank(void) {
-  uint32_t rank;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
+/* Blocks of a cluster. What a block wrote before it arrived is seen by those that waited; to have begun promises
+   nothing but that. `pn_store_rank` stores where `address` is in the shared memory of the block of that rank. */
+PN_INLINE void pn_cluster_begin(void) {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 PN_INLINE void pn_cluster_arrive(void) {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
@@ -140,10 +138,11 @@ PN_INLINE void pn_cluster_arrive(void) {
 PN_INLINE void pn_cluster_wait(void) {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-PN_INLINE void pn_store_rank(uint32_t address, uint32_t rank, float x, float y) {
+PN_INLINE void pn_store_rank(uint32_t address, uint32_t rank, float4 x) {
   asm volatile(
-      "{.reg .b32 a; mapa.shared::cluster.u32 a, %0, %1; st.shared::cluster.v2.f32 [a], {%2, %3};}" ::"r"(address),
-      "r"(rank), "f"(x), "f"(y)
+      "{.reg .b32 a; mapa.shared::cluster.u32 a, %0, %1; st.shared::cluster.v4.f32 [a], {%2, %3, %4, %5};}" ::"r"(
+          address),
+      "r"(rank), "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w)
       : "memory");
 }
 
@@ -333,8 +332,10 @@ PN_INLINE int64_t pn_key_limit(const pinion_params *params, int64_t query) {
   int64_t limit = params->size[PN_KEY];
   if (integer[0] == 1 && query + integer[1] + 1 < limit) limit = query + integer[1] + 1;
   if (integer[2] <= 0) return limit;
-  const int block = integer[5] > 0 && query >= integer[5] ? 6 : integer[3] > 0 && query >= integer[3] ? 4 : 2;
-  return integer[block] < limit ? integer[block] : limit;
+  const int64_t of_block = integer[5] > 0 && query >= integer[5]   ? integer[6]
+                           : integer[3] > 0 && query >= integer[3] ? integer[4]
+                                                                   : integer[2];
+  return of_block < limit ? of_block : limit;
 }
 
 /* ---- The body, at the coordinates that the kernel calls `at` ---- */

@@ -22,12 +22,11 @@ typedef struct attention_tile {
 
 static const attention_tile attention_tiles[] = {
     /* Many rows: their scores and sums fill the registers. */
-    {"mma_64x128", FORM_MMA, 64, 128, 1},
-    {"mma_32x128", FORM_MMA, 32, 128, 1},
+    {"mma_64x80", FORM_MMA, 64, 80, 1},
+    {"mma_32x96", FORM_MMA, 32, 96, 1},
     /* Few rows: as many blocks as there are multiprocessors only by sharing the keys. */
-    {"mma_32x128_split4", FORM_MMA, 32, 128, 4},
+    {"mma_16x112_split4", FORM_MMA, 16, 112, 4},
     {"mma_32x128_split8", FORM_MMA, 32, 128, 8},
-    {"mma_64x128_split8", FORM_MMA, 64, 128, 8},
     {"plain", FORM_PLAIN, 0, 0, 1},
 };
 enum { ATTENTION_TILES = sizeof attention_tiles / sizeof *attention_tiles };
@@ -42,11 +41,21 @@ static bool has_mask(const kernel_problem *problem) {
   return problem->params.arg_count > MASK_ARG;
 }
 
-/* Keys at a time: no more than a block's even share. */
+/* Blocks of keys that each block of a cluster takes, at most. */
+static int64_t steps_of(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t steps = round_up_division(problem->params.size[KEY], tile->cluster * tile->keys);
+  return steps > 0 ? steps : 1;
+}
+
+/* Keys at a time: an even share. */
 static int64_t keys_at_once(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t share = round_up_division(problem->params.size[KEY], tile->cluster);
-  const int64_t keys = round_up_division(share > 0 ? share : 1, 16) * 16;
-  return keys < tile->keys ? keys : tile->keys;
+  const int64_t share = round_up_division(problem->params.size[KEY], tile->cluster * steps_of(problem, tile));
+  return share > 0 ? round_up_division(share, 16) * 16 : 16;
+}
+
+/* Buffers for tiles of k and v. */
+static int64_t ring_of(const kernel_problem *problem, const attention_tile *tile) {
+  return steps_of(problem, tile) > 1 ? 3 : 2;
 }
 
 /* Bytes of a row of so many 16-bit elements in shared memory: an odd number of chunks of 16 bytes. */
@@ -57,11 +66,12 @@ static int64_t shared_pitch(int64_t elements) {
 /* As attention_mma.cu lays it out. */
 static int64_t mma_shared_bytes(const kernel_problem *problem, const attention_tile *tile) {
   enum { WARPS = 8, MOST_BLOCKS = 1024 };
-  const int64_t d = problem->params.size[DEPTH], e = problem->params.size[VALUE];
-  const int64_t keys = keys_at_once(problem, tile);
-  const int64_t operands = (tile->rows + keys) * shared_pitch(d), sums = tile->rows * (e + 8) * 4;
-  const int64_t of_rows = tile->rows * (shared_pitch(keys) + WARPS * 4 + 4 + 8);
-  return (operands > sums ? operands : sums) + keys * shared_pitch(e) + of_rows + MOST_BLOCKS;
+  const int64_t keys = keys_at_once(problem, tile), e = problem->params.size[VALUE];
+  const int64_t d_pitch = shared_pitch(problem->params.size[DEPTH]), e_pitch = shared_pitch(e);
+  const int64_t ring = ring_of(problem, tile) * keys * (d_pitch > e_pitch ? d_pitch : e_pitch);
+  const int64_t tiles = ring + tile->rows * (d_pitch + shared_pitch(keys)), sums = tile->rows * (e + 8) * 4;
+  const int64_t both = tile->cluster > 1 ? tiles + sums : tiles > sums ? tiles : sums;
+  return both + tile->rows * (WARPS * 4 + 4 + 16) + MOST_BLOCKS;
 }
 
 static int64_t mma_blocks(const kernel_problem *problem, const attention_tile *tile) {
@@ -123,16 +133,36 @@ static double mma_cost(const kernel_problem *problem, const attention_tile *tile
   return start + (double)rounds * (loads + products + sums);
 }
 
+static void append_numbers(text *out, const int64_t *numbers, int count) {
+  for (int i = 0; i < count; i++) text_append(out, i ? ", %lld" : "{%lld", (long long)numbers[i]);
+  text_append(out, "}");
+}
+
+/* The params of the launch, as their initialiser. */
+static void define_shape(const kernel_problem *problem, text *out) {
+  const pinion_params *params = &problem->params;
+  text_append(out, "#define PN_SHAPE {%d, %d, ", params->rank, params->arg_count);
+  append_numbers(out, params->size, params->rank);
+  for (int a = 0; a < params->arg_count; a++) {
+    text_append(out, a ? ", " : ", {");
+    append_numbers(out, params->stride[a], params->rank);
+  }
+  text_append(out, "}, ");
+  append_numbers(out, params->integer, 8);
+  text_append(out, ", {%.17g}}\n", params->scalar[0]);
+}
+
 static void choose_mma(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
   const int64_t *size = problem->params.size;
   text *defines = &choice->defines;
   choice->source = "attention_mma.cu";
   choice->dynamic_shared_bytes = (uint32_t)mma_shared_bytes(problem, tile);
   set_grid(choice, mma_blocks(problem, tile), THREADS, false);
-  text_append(defines, "#define PN_ROWS %d\n#define PN_KEYS %d\n#define PN_CLUSTER %d\n", tile->rows,
-              (int)keys_at_once(problem, tile), tile->cluster);
-  text_append(defines, "#define PN_MMA_TYPE bf16\n#define PN_HEADS %d\n#define PN_D %d\n#define PN_E %d\n",
-              (int)size[HEAD], (int)size[DEPTH], (int)size[VALUE]);
+  text_append(defines, "#define PN_ROWS %d\n#define PN_KEYS %d\n#define PN_CLUSTER %d\n#define PN_RING %d\n",
+              tile->rows, (int)keys_at_once(problem, tile), tile->cluster, (int)ring_of(problem, tile));
+  text_append(defines, "#define PN_MMA_TYPE bf16\n#define PN_D %d\n#define PN_E %d\n", (int)size[DEPTH],
+              (int)size[VALUE]);
+  define_shape(problem, defines);
   const bool is_bool = has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool;
   text_append(defines, "#define PN_MASK %d\n", !has_mask(problem) ? 0 : is_bool ? 2 : 1);
   if (is_bool && problem->params.stride[MASK_ARG][QUERY] == 0) text_append(defines, "#define PN_KEY_MASK 1\n");

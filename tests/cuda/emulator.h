@@ -73,6 +73,9 @@ static void emulated_wait(emulated_state state) {
 static inline void __syncthreads() {
   emulated_wait(EMULATED_AT_BLOCK);
 }
+static inline void __syncwarp() {
+  emulated_wait(EMULATED_AT_WARP);
+}
 template <typename condition_type> static void emulated_wait_until(condition_type is_true) {
   while (!is_true()) emulated_wait(EMULATED_POLLS);
   emulated_went_on = true;
@@ -224,11 +227,11 @@ static inline void pn_mma_f16(float *c, const uint32_t *a, const uint32_t *b) {
 }
 
 /* ---- The cluster ---- */
-static inline uint32_t pn_cluster_rank() {
-  return emulated_current->rank;
-}
 static inline void pn_cluster_arrive() {
   emulated_current->arrived++;
+}
+static inline void pn_cluster_begin() {
+  pn_cluster_arrive();
 }
 static inline void pn_cluster_wait() {
   const unsigned needed = emulated_current->arrived;
@@ -238,7 +241,6 @@ static inline void pn_cluster_wait() {
     return true;
   });
 }
-static inline void pn_store_rank(uint32_t address, uint32_t rank, float x, float y) {
-  const float pair[2] = {x, y};
-  memcpy(shared_bytes + rank * EMULATED_WINDOW + address % EMULATED_WINDOW, pair, sizeof pair);
+static inline void pn_store_rank(uint32_t address, uint32_t rank, float4 x) {
+  memcpy(shared_bytes + rank * EMULATED_WINDOW + address % EMULATED_WINDOW, &x, sizeof x);
 }

@@ -64,11 +64,11 @@ static const problem_case cases[] = {
     {"attention_f64", PINION_FAMILY_ATTENTION, "", 1, "f64 f64 f64 f64 f64", {NULL}, NULL, false, 60},
     /* Probabilities are rounded to bf16, by at most 2^-9 of themselves; values are 1 at most. */
 #define ATTENTION(name, types, tile) {name, PINION_FAMILY_ATTENTION, "", 1, types, {NULL}, tile, false, 1 << 14}
-    ATTENTION("attention_mma_64", "bf16 bf16 bf16 bf16", "mma_64x128"),
-    ATTENTION("attention_mma_32_bool", "bf16 bf16 bf16 bf16 bool", "mma_32x128"),
-    ATTENTION("attention_mma_split4", "bf16 bf16 bf16 bf16 f32", "mma_32x128_split4"),
+    ATTENTION("attention_mma_64", "bf16 bf16 bf16 bf16", "mma_64x80"),
+    ATTENTION("attention_mma_32_bool", "bf16 bf16 bf16 bf16 bool", "mma_32x96"),
+    ATTENTION("attention_mma_split4", "bf16 bf16 bf16 bf16 f32", "mma_16x112_split4"),
     ATTENTION("attention_mma_split8", "bf16 bf16 bf16 bf16 bool", "mma_32x128_split8"),
-    ATTENTION("attention_mma_split8_bf16", "bf16 bf16 bf16 bf16 bf16", "mma_64x128_split8"),
+    ATTENTION("attention_mma_split4_bf16", "bf16 bf16 bf16 bf16 bf16", "mma_16x112_split4"),
 #undef ATTENTION
     {"gather_f32", PINION_FAMILY_GATHER, "", 1, "f32 f32 i64", {NULL}, NULL, false, 0},
     {"gather_bf16", PINION_FAMILY_GATHER, "", 1, "bf16 bf16 i32", {NULL}, NULL, false, 0},
@@ -89,7 +89,7 @@ static const problem_case cases[] = {
     GEMM_FORM_CASES("gemm_fma_forms_64", "bf16", "fma_64x64", false),
     {"gemm_mma_128", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_128x128", false, 1},
     {"gemm_mma_128_packed", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_128x128", true, 1},
-    {"gemm_mma_64x128", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_64x128", true, 1},
+    {"gemm_mma_64x128", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_64x80", true, 1},
     {"gemm_mma_64", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_64x64", false, 1},
     {"gemm_mma_64_f16", PINION_FAMILY_GEMM, "", 1, "f32 f16 f16", {NULL}, "mma_64x64", true, 1},
     {"gemm_mma_32", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_32x64", true, 1},
