@@ -47,7 +47,8 @@
 #define OF_WARP_AT (SUMS_AT + SUM_BYTES > TILES_END ? SUMS_AT + SUM_BYTES : TILES_END) /* [row][warp] */
 #define MAXIMUM_AT (OF_WARP_AT + PN_ROWS * WARPS * 4)                                  /* [row] */
 #define OF_RANK_AT (MAXIMUM_AT + PN_ROWS * 4)  /* [rank][own row], 16 bytes: m and l */
-#define VISIBLE_AT (OF_RANK_AT + PN_ROWS * 16) /* [block of keys], bytes */
+#define BARRIER_AT (OF_RANK_AT + PN_ROWS * 16) /* for what the cluster sends */
+#define VISIBLE_AT (BARRIER_AT + 16)           /* [block of keys], bytes */
 
 /* With an added mask scores stay as they are until the maximum is off: its least float times log2(e) would be infinite.
    Without, they are in units of log2. */
@@ -288,14 +289,24 @@ PN_INLINE void take_softmax(const score_tiles &score, thread_rows &rows, value_t
 
 /* ---- The cluster's sums ---- */
 
-/* Two tiles of 8 columns of one row, from where products leave them (two columns of each a lane) to its owner: even
-   lanes send four columns of the first, odd ones of the second. */
-PN_INLINE void send_columns(const float *first, const float *second, uint32_t to, uint32_t owner) {
+/* Stores where `at` is in the shared memory of the block that owns the row. */
+PN_INLINE void send(uint32_t at, uint32_t owner, float4 x) {
+#if PN_CLUSTER > 1
+  pn_send(pn_shared_address(pn_shared) + at, owner, x, pn_shared_address(pn_shared + BARRIER_AT));
+#else
+  *(float4 *)(pn_shared + at) = x;
+#endif
+}
+
+/* Two tiles of 8 columns of one row, the first from `column` on, from where products leave them (two columns of each a
+   lane) to where the owner has the row: even lanes send four columns of the first, odd ones of the second. */
+PN_INLINE void send_columns(const float *first, const float *second, int column, uint32_t row_at, uint32_t owner) {
   const bool odd = threadIdx.x % 2;
   const float x = __shfl_xor_sync(0xffffffffu, odd ? first[0] : second[0], 1);
   const float y = __shfl_xor_sync(0xffffffffu, odd ? first[1] : second[1], 1);
   const float4 columns = odd ? float4{x, y, second[0], second[1]} : float4{first[0], first[1], x, y};
-  pn_store_rank(to + (threadIdx.x % 4 / 2 * 4 + odd * 8) * 4, owner, columns);
+  column += threadIdx.x % 4 / 2 * 4 + odd * 8;
+  if (column < PN_E) send(row_at + column * 4, owner, columns);
 }
 
 /* Sends every row's m, l and values to the block that owns it. */
@@ -316,12 +327,9 @@ PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, cons
         if (warp == 0) maximum[row] = rows.maximum[i][half];
       }
 #pragma unroll
-      for (int pair = 0; pair < E_PAIRS; pair++) {
-        const int column = (warp * E_PAIRS + pair) * 16;
-        if (column < PN_E)
-          send_columns(&total[i][pair * 2][half * 2], &total[i][pair * 2 + 1][half * 2],
-                       pn_shared_address(pn_shared + SUMS_AT) + (place_there * SUM_PITCH + column) * 4, owner);
-      }
+      for (int pair = 0; pair < E_PAIRS; pair++)
+        send_columns(&total[i][pair * 2][half * 2], &total[i][pair * 2 + 1][half * 2], (warp * E_PAIRS + pair) * 16,
+                     SUMS_AT + place_there * SUM_PITCH * 4, owner);
     }
   __syncthreads();
   if (threadIdx.x < PN_ROWS) {
@@ -330,8 +338,7 @@ PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, cons
     const float4 a = parts[0], b = parts[1];
     const float sum = ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
     const uint32_t place_there = place.rank * OWN_ROWS + row % OWN_ROWS;
-    pn_store_rank(pn_shared_address(pn_shared + OF_RANK_AT) + place_there * 16, row / OWN_ROWS,
-                  float4{maximum[row], sum, 0, 0});
+    send(OF_RANK_AT + place_there * 16, row / OWN_ROWS, float4{maximum[row], sum, 0, 0});
   }
 }
 
@@ -394,15 +401,33 @@ PN_INLINE int next_block(bool looked, int block, int blocks, int steps) {
 
 /* ---- The block ---- */
 
+/* The other blocks send once this one has begun; when its barrier's phase is over, all has come. */
+PN_INLINE void begin_cluster(void) {
 #if PN_CLUSTER > 1
-#define BEGIN() pn_cluster_begin()
-#define ARRIVE() pn_cluster_arrive()
-#define WAIT() pn_cluster_wait()
-#else
-#define BEGIN()
-#define ARRIVE()
-#define WAIT() __syncthreads()
+  const uint32_t barrier = pn_shared_address(pn_shared + BARRIER_AT);
+  if (threadIdx.x == 0) {
+    pn_barrier_init(barrier, 1);
+    pn_barrier_expect(barrier, PN_ROWS * (PN_E * 4 + 16));
+    pn_barrier_publish();
+  }
+  __syncwarp();
+  pn_cluster_begin();
 #endif
+}
+PN_INLINE void wait_for_cluster(void) {
+#if PN_CLUSTER > 1
+  pn_cluster_wait();
+#else
+  __syncthreads();
+#endif
+}
+PN_INLINE void wait_for_sums(void) {
+#if PN_CLUSTER > 1
+  pn_barrier_wait_for_cluster(pn_shared_address(pn_shared + BARRIER_AT));
+#else
+  __syncthreads();
+#endif
+}
 
 /* Copies of a tile are a group; one beyond the last block of keys is an empty group. */
 #define COPY(of, tile, block)                                                                                          \
@@ -422,7 +447,7 @@ PN_ENTRY(THREADS, 1) {
   looked = blocks > PN_CLUSTER && blocks <= MOST_BLOCKS;
   if (looked) find_visible(arguments, place, blocks, key_end);
 #endif
-  BEGIN(); /* waited for before this block sends anything: then the others are there */
+  begin_cluster();
   int block = next_block(looked, 0, blocks, (int)place.rank);
   int next = next_block(looked, block + 1, blocks, PN_CLUSTER - 1);
   copy_q(arguments, place);
@@ -459,9 +484,8 @@ PN_ENTRY(THREADS, 1) {
     next = after;
   }
   pn_wait_copies(); /* q's, where there was no key */
-  WAIT();
+  wait_for_cluster();
   send_rows(place, rows, total);
-  ARRIVE();
-  WAIT();
+  wait_for_sums();
   store_rows(arguments, place);
 }

@@ -127,22 +127,43 @@ PN_INLINE float pn_exp2(float x) {
   return y;
 }
 
-/* Blocks of a cluster. What a block wrote before it arrived is seen by those that waited; to have begun promises
-   nothing but that. `pn_store_rank` stores where `address` is in the shared memory of the block of that rank. */
+/* Barriers in shared memory, 8 bytes: a phase is over when `count` arrivals, and the bytes expected, have come. */
+PN_INLINE void pn_barrier_init(uint32_t barrier, uint32_t count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+/* Shows the initialised barriers to the cluster, before it begins. */
+PN_INLINE void pn_barrier_publish(void) {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+/* Arrives, and expects so many bytes. */
+PN_INLINE void pn_barrier_expect(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+/* For the end of the first phase, at which what other blocks of the cluster sent is there. */
+PN_INLINE void pn_barrier_wait_for_cluster(uint32_t barrier) {
+  uint32_t done = 0;
+#pragma unroll 1
+  while (!done)
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0; "
+                 "selp.u32 %0, 1, 0, p;}"
+                 : "=r"(done)
+                 : "r"(barrier)
+                 : "memory");
+}
+
+/* Blocks of a cluster: to have begun, which the others wait for before they send, promises nothing else. */
 PN_INLINE void pn_cluster_begin(void) {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-}
-PN_INLINE void pn_cluster_arrive(void) {
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }
 PN_INLINE void pn_cluster_wait(void) {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-PN_INLINE void pn_store_rank(uint32_t address, uint32_t rank, float4 x) {
+/* Sends 16 bytes to where `address` is in the block of that rank, and tells its barrier. */
+PN_INLINE void pn_send(uint32_t address, uint32_t rank, float4 x, uint32_t barrier) {
   asm volatile(
-      "{.reg .b32 a; mapa.shared::cluster.u32 a, %0, %1; st.shared::cluster.v4.f32 [a], {%2, %3, %4, %5};}" ::"r"(
-          address),
-      "r"(rank), "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w)
+      "{.reg .b32 a, b; mapa.shared::cluster.u32 a, %0, %1; mapa.shared::cluster.u32 b, %2, %1; "
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [a], {%3, %4, %5, %6}, [b];}" ::"r"(address),
+      "r"(rank), "r"(barrier), "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w)
       : "memory");
 }
 

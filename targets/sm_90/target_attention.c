@@ -71,7 +71,7 @@ static int64_t mma_shared_bytes(const kernel_problem *problem, const attention_t
   const int64_t ring = ring_of(problem, tile) * keys * (d_pitch > e_pitch ? d_pitch : e_pitch);
   const int64_t tiles = ring + tile->rows * (d_pitch + shared_pitch(keys)), sums = tile->rows * (e + 8) * 4;
   const int64_t both = tile->cluster > 1 ? tiles + sums : tiles > sums ? tiles : sums;
-  return both + tile->rows * (WARPS * 4 + 4 + 16) + MOST_BLOCKS;
+  return both + tile->rows * (WARPS * 4 + 4 + 16) + 16 + MOST_BLOCKS;
 }
 
 static int64_t mma_blocks(const kernel_problem *problem, const attention_tile *tile) {

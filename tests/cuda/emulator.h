@@ -226,12 +226,35 @@ static inline void pn_mma_f16(float *c, const uint32_t *a, const uint32_t *b) {
   emulated_mma(c, a, b, false);
 }
 
-/* ---- The cluster ---- */
-static inline void pn_cluster_arrive() {
-  emulated_current->arrived++;
+/* ---- Barriers in shared memory ---- */
+struct emulated_barrier {
+  uint16_t missing, count : 15, phase : 1; /* arrivals */
+  int32_t bytes;                           /* that are expected and have not come */
+};
+static emulated_barrier *emulated_barrier_at(uint32_t address) {
+  return (emulated_barrier *)(shared_bytes + address);
 }
+static void emulated_barrier_change(emulated_barrier *barrier, uint16_t arrivals, int32_t bytes) {
+  barrier->missing -= arrivals;
+  barrier->bytes += bytes;
+  if (barrier->missing || barrier->bytes) return;
+  barrier->missing = barrier->count;
+  barrier->phase ^= 1;
+}
+static inline void pn_barrier_init(uint32_t barrier, uint32_t count) {
+  *emulated_barrier_at(barrier) = {(uint16_t)count, (uint16_t)count, 0, 0};
+}
+static inline void pn_barrier_publish() {}
+static inline void pn_barrier_expect(uint32_t barrier, uint32_t bytes) {
+  emulated_barrier_change(emulated_barrier_at(barrier), 1, (int32_t)bytes);
+}
+static inline void pn_barrier_wait_for_cluster(uint32_t barrier) {
+  emulated_wait_until([barrier] { return emulated_barrier_at(barrier)->phase != 0; });
+}
+
+/* ---- The cluster ---- */
 static inline void pn_cluster_begin() {
-  pn_cluster_arrive();
+  emulated_current->arrived++;
 }
 static inline void pn_cluster_wait() {
   const unsigned needed = emulated_current->arrived;
@@ -241,6 +264,8 @@ static inline void pn_cluster_wait() {
     return true;
   });
 }
-static inline void pn_store_rank(uint32_t address, uint32_t rank, float4 x) {
-  memcpy(shared_bytes + rank * EMULATED_WINDOW + address % EMULATED_WINDOW, &x, sizeof x);
+static inline void pn_send(uint32_t address, uint32_t rank, float4 x, uint32_t barrier) {
+  const uint32_t window = rank * EMULATED_WINDOW;
+  memcpy(shared_bytes + window + address % EMULATED_WINDOW, &x, sizeof x);
+  emulated_barrier_change(emulated_barrier_at(window + barrier % EMULATED_WINDOW), 0, -(int32_t)sizeof x);
 }
