@@ -12,10 +12,10 @@
  * What a kernel's source finds in front of it.
  *
  * A kernel instance is, in this order: the defines below; the target's own (`kernel_choice.defines`); the prelude; the
- * body function, where there is one; the family's source. On a target that compiles sources itself (`compile`) that is
- * one text, with runtime/abi.h in front of it all; else the prelude and abi.h are `#include`d by kernels/NAME.c (the
- * prelude is copied beside it, without its `.in`; abi.h is "../runtime/abi.h"). Instances with equal text are one
- * kernel.
+ * body function, where there is one; what it has in common with others; the family's source. On a target that compiles
+ * sources itself (`compile`) that is one text, with runtime/abi.h in front of it all; else the prelude and abi.h are
+ * `#include`d by kernels/NAME.c (the prelude is copied beside it, without its `.in`; abi.h is "../runtime/abi.h").
+ * Instances with equal text are one kernel.
  *
  *   PN_KERNEL                name of the kernel function to define. cpu: void PN_KERNEL(const pinion_cpu_block *block)
  *   PN_RANK                  params.rank
@@ -66,6 +66,7 @@ typedef struct kernel_problem {
 /* The answer: which source, specialised how, launched how. */
 typedef struct kernel_choice {
   const char *source; /* embedded file in the target's folder: "gemm.c.in", "gemm.cu" */
+  const char *common; /* another, put in front of it: what several sources share; or NULL */
   text defines;       /* `#define NAME value` lines of the target's own, put before the prelude; owned */
   const char *tile;   /* the row's name, for people; NULL where the family has no tiles */
   uint32_t grid[3], block[3];

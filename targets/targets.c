@@ -132,5 +132,6 @@ void kernel_instance_source(const struct target *target, const kernel_problem *p
   if (choice->defines.data) text_append_bytes(out, choice->defines.data, choice->defines.length);
   append_header(target, out);
   if (problem->has_body) body_emit_c(&problem->body, "pn_body", out);
+  if (choice->common) append_file(target, choice->common, out);
   append_file(target, choice->source, out);
 }

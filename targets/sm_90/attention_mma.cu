@@ -1,33 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * y[q,e] = softmax_k(scale * q.k + mask) . v on the tensor cores (mma.sync.m16n8k16), bf16 in and out, scores, softmax
- * and sums in float32. Rows are (query, query head) pairs, the head fastest: all rows of one K/V head share its keys.
+ * Attention by mma.sync.m16n8k16, for few rows: the keys are shared.
  *
- * A cluster of PN_CLUSTER blocks takes PN_ROWS rows and shares their keys, in blocks of PN_KEYS. Of a block of keys,
- * each of the 8 warps brings 16 keys and makes their scores; the rows' maxima and the probabilities go through shared
- * memory; and each warp brings its columns of v and multiplies the probabilities by them. At the end every block of the
- * cluster has, for all rows, a maximum m, a sum l of exponentials and a sum of values; each of them adds up, in the
- * order of the ranks, a part of the rows. What passes between blocks is slow: few rows, and few blocks to share them.
+ * A cluster of PN_CLUSTER blocks takes PN_ROWS rows and shares their blocks of keys. Of a block of keys, each of the 8
+ * warps brings 16 keys and makes their scores; the rows' maxima and the probabilities go through shared memory; and
+ * each warp brings its columns of v and multiplies the probabilities by them. At the end every block of the cluster
+ * has, for all rows, a maximum m, a sum l of exponentials and a sum of values; each of them adds up, in the order of
+ * the ranks, a part of the rows. What passes between blocks is slow: few rows, and few blocks to share them.
  *
  * Tiles of k and v go in turn to PN_RING buffers of shared memory, 3, or 2 if no block has more than one block of keys:
  * k and v of the first block of keys and k of the second at the start; then v of the next one, and k with it, when the
  * scores of a block are made.
- *
- * The launch's params are compiled in, as PN_SHAPE; PN_D and PN_E are its sizes of d and e. PN_MASK 1: a mask is added;
- * 2: a mask of bools; PN_KEY_MASK: it is the same for all queries, and blocks of keys that it hides are skipped. Rows
- * of q, k, v and y are contiguous and begin at multiples of 16 bytes.
  */
 #define WARPS 8
 #define THREADS (WARPS * 32)
 #define ROW_TILES (PN_ROWS / 16)
 #define OWN_ROWS (PN_ROWS / PN_CLUSTER) /* of this block, at the end */
-#define MOST_BLOCKS 1024                /* of keys, to be looked at before they are taken */
-#define LOG2_E 1.4426950408889634f
 #define MULTIPLY PN_PASTE(pn_mma_, PN_MMA_TYPE)
 
-/* Rows in shared memory are chunks of 16 bytes, an odd number of them, so that ldmatrix meets no bank twice. What pads
-   them to 16 elements is 0. */
-#define CHUNKS(elements) (((elements) + 15) / 16 * 2)
+/* Rows in shared memory are an odd number of chunks, so that ldmatrix meets no bank twice. */
 #define PITCH(elements) ((CHUNKS(elements) | 1) * 16)
 #define D_PITCH PITCH(PN_D)
 #define E_PITCH PITCH(PN_E)
@@ -48,27 +39,7 @@
 #define MAXIMUM_AT (OF_WARP_AT + PN_ROWS * WARPS * 4)                                  /* [row] */
 #define OF_RANK_AT (MAXIMUM_AT + PN_ROWS * 4)  /* [rank][own row], 16 bytes: m and l */
 #define BARRIER_AT (OF_RANK_AT + PN_ROWS * 16) /* for what the cluster sends */
-#define VISIBLE_AT (BARRIER_AT + 16)           /* [block of keys], bytes */
-
-/* With an added mask scores stay as they are until the maximum is off: its least float times log2(e) would be infinite.
-   Without, they are in units of log2. */
-#if PN_MASK == 1
-#define SCORE_UNIT 1.0f
-#define EXP_UNIT LOG2_E
-#else
-#define SCORE_UNIT LOG2_E
-#define EXP_UNIT 1.0f
-#endif
-
-static PN_DEVICE const pinion_params shape = PN_SHAPE;
-#define HEADS ((unsigned)shape.size[PN_HEAD])
-#define ROWS_OF_HEAD ((unsigned)shape.size[PN_QUERY] * HEADS)
-
-typedef struct block_place {
-  pn_index at[2]; /* b, g */
-  unsigned row0;  /* of the cluster */
-  uint32_t rank;
-} block_place;
+#define VISIBLE_AT (BARRIER_AT + 16)
 
 /* A thread's rows: of each 16, lane / 4 and 8 further. */
 typedef struct thread_rows {
@@ -85,23 +56,22 @@ typedef float value_tiles[ROW_TILES][E_PAIRS * 2][4];
 /* ---- Loading ---- */
 
 PN_INLINE void copy_q(const pinion_pointers &arguments, const block_place &place) {
-  const uint16_t *base = (const uint16_t *)arguments.pointer[1] + pn_offset(&shape, 1, 0, 2, place.at);
-  const int64_t *stride = shape.stride[1];
+  const uint16_t *base = (const uint16_t *)arguments.pointer[1];
   const uint32_t to = pn_shared_address(pn_shared + Q_AT);
 #pragma unroll
   for (unsigned first = 0; first < PN_ROWS * CHUNKS(PN_D); first += THREADS) {
     const unsigned at = (first + threadIdx.x) / CHUNKS(PN_D), chunk = (first + threadIdx.x) % CHUNKS(PN_D);
     const unsigned row = place.row0 + at;
-    const int64_t offset = row / HEADS * stride[PN_QUERY] + row % HEADS * stride[PN_HEAD] + chunk * 8;
     if (at < PN_ROWS)
-      pn_copy_chunk(to + at * D_PITCH + chunk * 16, base + offset, row < ROWS_OF_HEAD && chunk * 8 < PN_D ? 16 : 0);
+      pn_copy_chunk(to + at * D_PITCH + chunk * 16, base + row_offset(1, place, row) + chunk * 8,
+                    row < HEAD_ROWS && chunk * 8 < PN_D ? 16 : 0);
   }
 }
 
 /* This warp's 16 keys of a block: rows of k, 0 from the last key on. */
 PN_INLINE void copy_k(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to) {
   const int lane = threadIdx.x % 32, key = threadIdx.x / 32 * 16;
-  const int left = (int)shape.size[PN_KEY] - block * PN_KEYS - key;
+  const int left = ALL_KEYS - block * PN_KEYS - key;
   const int64_t stride = shape.stride[2][PN_KEY];
   const uint16_t *base =
       (const uint16_t *)arguments.pointer[2] + pn_offset(&shape, 2, 0, 2, place.at) + (block * PN_KEYS + key) * stride;
@@ -118,7 +88,7 @@ PN_INLINE void copy_k(const pinion_pointers &arguments, const block_place &place
 PN_INLINE void copy_v(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to) {
   enum { WIDTH = E_PAIRS * 2, ROWS = 32 / WIDTH }; /* chunks, and rows that a warp copies at once */
   const int row = threadIdx.x % 32 / WIDTH, chunk = threadIdx.x / 32 * WIDTH + threadIdx.x % WIDTH;
-  const int left = (int)shape.size[PN_KEY] - block * PN_KEYS - row;
+  const int left = ALL_KEYS - block * PN_KEYS - row;
   const int64_t stride = shape.stride[3][PN_KEY];
   const uint16_t *base = (const uint16_t *)arguments.pointer[3] + pn_offset(&shape, 3, 0, 2, place.at) +
                          (block * PN_KEYS + row) * stride + chunk * 8;
@@ -189,13 +159,12 @@ PN_INLINE void find_rows(const block_place &place, thread_rows &rows) {
   for (int i = 0; i < ROW_TILES; i++)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int row = place.row0 + i * 16 + threadIdx.x % 32 / 4 + half * 8;
-      const bool inside = row < ROWS_OF_HEAD;
+      const unsigned row = place.row0 + i * 16 + threadIdx.x % 32 / 4 + half * 8;
       rows.maximum[i][half] = -PN_INFINITY;
       rows.sum[i][half] = 0;
-      rows.limit[i][half] = inside ? (int)pn_key_limit(&shape, row / HEADS) : 0;
+      rows.limit[i][half] = row < HEAD_ROWS ? row_limit(row) : 0;
 #if PN_MASK
-      rows.mask[i][half] = pn_offset(&shape, 4, 0, 2, place.at) + row / HEADS * shape.stride[4][PN_QUERY];
+      rows.mask[i][half] = row_offset(4, place, row);
 #endif
     }
 }
@@ -216,9 +185,8 @@ PN_INLINE void load_mask(const pinion_pointers &arguments, const thread_rows &ro
 #endif
 }
 
-/* Scales and masks the scores, and leaves the greatest of each row where all warps find it. */
+/* Masks the scores, and leaves the greatest of each row where all warps find it. */
 PN_INLINE void mask_scores(const thread_rows &rows, int key0, const score_tiles &mask, score_tiles &score) {
-  const float scale = (float)shape.scalar[0] * SCORE_UNIT;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   float *of_warp = (float *)(pn_shared + OF_WARP_AT);
 #pragma unroll
@@ -231,9 +199,9 @@ PN_INLINE void mask_scores(const thread_rows &rows, int key0, const score_tiles 
 #pragma unroll
         for (int e = half * 2; e < half * 2 + 2; e++) {
           const int key = key0 + warp * 16 + n * 8 + lane % 4 * 2 + e % 2;
-          float x = score[i][n][e] * scale;
+          float x = score[i][n][e];
 #if PN_MASK == 1
-          x += mask[i][n][e];
+          x = x * SCALE + mask[i][n][e];
 #endif
           bool hidden = key >= rows.limit[i][half] || warp * 16 >= PN_KEYS;
 #if PN_MASK == 2
@@ -250,11 +218,6 @@ PN_INLINE void mask_scores(const thread_rows &rows, int key0, const score_tiles 
 
 /* ---- Softmax ---- */
 
-/* Subtracted from scores: -inf - -inf is not a number, and a row that has seen no key keeps its zeros. */
-PN_INLINE float centre_of(float maximum) {
-  return maximum == -PN_INFINITY ? 0 : maximum;
-}
-
 /* Takes the scores into the rows' maxima and sums; their exponentials, in bf16, go to shared memory. */
 PN_INLINE void take_softmax(const score_tiles &score, thread_rows &rows, value_tiles &total) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -268,7 +231,7 @@ PN_INLINE void take_softmax(const score_tiles &score, thread_rows &rows, value_t
       const float before = rows.maximum[i][half];
       const float maximum =
           fmaxf(fmaxf(fmaxf(fmaxf(a.x, a.y), fmaxf(a.z, a.w)), before), fmaxf(fmaxf(b.x, b.y), fmaxf(b.z, b.w)));
-      const float centre = centre_of(maximum), shrink = pn_exp2((before - centre) * EXP_UNIT);
+      const float centre = centre_of(maximum), shrink = exponential(before, centre);
       rows.maximum[i][half] = maximum;
       rows.sum[i][half] *= shrink;
 #pragma unroll
@@ -279,8 +242,8 @@ PN_INLINE void take_softmax(const score_tiles &score, thread_rows &rows, value_t
       if (warp * 16 >= PN_KEYS) continue;
 #pragma unroll
       for (int n = 0; n < 2; n++) {
-        const float x = pn_exp2((score[i][n][half * 2] - centre) * EXP_UNIT);
-        const float y = pn_exp2((score[i][n][half * 2 + 1] - centre) * EXP_UNIT);
+        const float x = exponential(score[i][n][half * 2], centre);
+        const float y = exponential(score[i][n][half * 2 + 1], centre);
         rows.sum[i][half] += x + y;
         *(uint32_t *)(pn_shared + P_AT + row * P_PITCH + (warp * 16 + n * 8 + lane % 4 * 2) * 2) = pn_pack_bf16(x, y);
       }
@@ -344,11 +307,11 @@ PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, cons
 
 /* Adds up this block's own rows, four columns at a time. */
 PN_INLINE void store_rows(const pinion_pointers &arguments, const block_place &place) {
-  const int64_t base = pn_offset(&shape, 0, 0, 2, place.at), *stride = shape.stride[0];
   const float *sums = (const float *)(pn_shared + SUMS_AT), *of_rank = (const float *)(pn_shared + OF_RANK_AT);
   for (int i = threadIdx.x; i < OWN_ROWS * (PN_E / 4); i += THREADS) {
-    const int own = i / (PN_E / 4), column = i % (PN_E / 4) * 4, row = place.row0 + (int)place.rank * OWN_ROWS + own;
-    if (row >= ROWS_OF_HEAD) continue;
+    const int own = i / (PN_E / 4), column = i % (PN_E / 4) * 4;
+    const unsigned row = place.row0 + place.rank * OWN_ROWS + own;
+    if (row >= HEAD_ROWS) continue;
     float maximum = -PN_INFINITY, sum = 0;
     float4 y = {0, 0, 0, 0};
 #pragma unroll
@@ -357,46 +320,14 @@ PN_INLINE void store_rows(const pinion_pointers &arguments, const block_place &p
     for (int rank = 0; rank < PN_CLUSTER; rank++) {
       const float *part = of_rank + (rank * OWN_ROWS + own) * 4;
       const float4 x = *(const float4 *)(sums + (rank * OWN_ROWS + own) * SUM_PITCH + column);
-      const float factor = pn_exp2((part[0] - centre_of(maximum)) * EXP_UNIT);
+      const float factor = exponential(part[0], centre_of(maximum));
       sum += part[1] * factor;
       y.x += x.x * factor, y.y += x.y * factor, y.z += x.z * factor, y.w += x.w * factor;
     }
-    const float inverse = sum == 0 ? 0 : pn_inverse(sum);
+    const float inverse = inverse_sum(sum);
     const uint2 packed = {pn_pack_bf16(y.x * inverse, y.y * inverse), pn_pack_bf16(y.z * inverse, y.w * inverse)};
-    const int64_t to = base + row / HEADS * stride[PN_QUERY] + row % HEADS * stride[PN_HEAD] + column;
-    *(uint2 *)((uint16_t *)arguments.pointer[0] + to) = packed;
+    *(uint2 *)((uint16_t *)arguments.pointer[0] + row_offset(0, place, row) + column) = packed;
   }
-}
-
-/* ---- Which blocks of keys ---- */
-
-#ifdef PN_KEY_MASK
-/* visible[block] = whether the mask shows any of its keys. */
-PN_INLINE void find_visible(const pinion_pointers &arguments, const block_place &place, int blocks, int key_end) {
-  const int64_t base = pn_offset(&shape, 4, 0, 2, place.at);
-  for (int block = threadIdx.x / 32; block < blocks; block += WARPS) {
-    bool any = false;
-    for (int i = threadIdx.x % 32; i < PN_KEYS; i += 32) {
-      const int key = block * PN_KEYS + i;
-      any |= key < key_end && PN_LOAD(4, base + key * shape.stride[4][PN_KEY]);
-    }
-    any = __any_sync(0xffffffffu, any);
-    if (threadIdx.x % 32 == 0) pn_shared[VISIBLE_AT + block] = any;
-  }
-  __syncthreads();
-}
-#endif
-
-/* The block `steps` visible blocks after the first one from `block` on; `blocks` if there is none. */
-PN_INLINE int next_block(bool looked, int block, int blocks, int steps) {
-#ifdef PN_KEY_MASK
-  if (looked) {
-    for (; block < blocks; block++)
-      if (pn_shared[VISIBLE_AT + block] && steps-- == 0) break;
-    return block;
-  }
-#endif
-  return block + steps < blocks ? block + steps : blocks;
 }
 
 /* ---- The block ---- */
@@ -432,24 +363,22 @@ PN_INLINE void wait_for_sums(void) {
 /* Copies of a tile are a group; one beyond the last block of keys is an empty group. */
 #define COPY(of, tile, block)                                                                                          \
   do {                                                                                                                 \
-    if (block < blocks) copy_##of(arguments, place, block, buffer_of(tile));                                           \
+    if (block < blocks.count) copy_##of(arguments, place, block, buffer_of(tile));                                     \
     pn_commit_copies();                                                                                                \
   } while (0)
 
 PN_ENTRY(THREADS, 1) {
-  const unsigned tiles = (ROWS_OF_HEAD + PN_ROWS - 1) / PN_ROWS, groups = (unsigned)shape.size[1];
-  const unsigned unit = blockIdx.x / PN_CLUSTER, head = unit / tiles;
-  const block_place place = {{head / groups, head % groups}, unit % tiles * PN_ROWS, blockIdx.x % PN_CLUSTER};
-  const unsigned last_row = place.row0 + PN_ROWS < ROWS_OF_HEAD ? place.row0 + PN_ROWS - 1 : ROWS_OF_HEAD - 1;
-  const int key_end = (int)pn_key_limit(&shape, last_row / HEADS), blocks = (key_end + PN_KEYS - 1) / PN_KEYS;
-  bool looked = false; /* only where blocks are left after each rank has one: those are done at once anyway */
+  const block_place place = place_of(blockIdx.x / PN_CLUSTER, PN_ROWS, blockIdx.x % PN_CLUSTER);
+  key_blocks blocks = blocks_before(place.row0 + PN_ROWS);
 #ifdef PN_KEY_MASK
-  looked = blocks > PN_CLUSTER && blocks <= MOST_BLOCKS;
-  if (looked) find_visible(arguments, place, blocks, key_end);
+  if (blocks.count > PN_CLUSTER) { /* else each rank has one at most, and they are done at once anyway */
+    find_visible<WARPS>(arguments, place, blocks, (uint32_t *)(pn_shared + VISIBLE_AT));
+    __syncthreads();
+  }
 #endif
   begin_cluster();
-  int block = next_block(looked, 0, blocks, (int)place.rank);
-  int next = next_block(looked, block + 1, blocks, PN_CLUSTER - 1);
+  int block = next_block(blocks, 0, (int)place.rank);
+  int next = next_block(blocks, block + 1, PN_CLUSTER - 1);
   copy_q(arguments, place);
   COPY(k, 0, block);
   COPY(v, 1, block);
@@ -459,7 +388,7 @@ PN_ENTRY(THREADS, 1) {
   find_rows(place, rows);
 
 #pragma unroll 1
-  for (int tile = 0; block < blocks; tile += 2) {
+  for (int tile = 0; block < blocks.count; tile += 2) {
     const int key0 = block * PN_KEYS;
     score_tiles score = {}, mask;
     load_mask(arguments, rows, key0, mask);
@@ -473,7 +402,7 @@ PN_ENTRY(THREADS, 1) {
     if (threadIdx.x / 32 * 16 < PN_KEYS) multiply_keys(buffer_of(tile), score);
     mask_scores(rows, key0, mask, score);
     __syncthreads(); /* the maxima are there; of the tiles only this v and the next k are still to be read */
-    const int after = next_block(looked, next + 1, blocks, PN_CLUSTER - 1);
+    const int after = next_block(blocks, next + 1, PN_CLUSTER - 1);
     if (tile > 0) COPY(k, tile + 2, next);
     COPY(v, tile + 3, next);
     take_softmax(score, rows, total);

@@ -14,7 +14,7 @@
  * Shapes are compiled in: PN_M, PN_H, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k), PN_STRIDES and PN_LIES_WHOLE (of the
  * arguments), PN_PART_STARTS (first groups of the parts), PN_ROW_SUM_FIRST (argument), PN_ROW_SUM_COUNT,
  * PN_ROW_SUM_LENGTH, PN_ROW_SUM_STRIDES (along k, by argument). PN_M may be several dimensions in one, where
- * the strides allow it. PN_WGMMA(accumulator, b, a) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
+ * the strides allow it. PN_WGMMA(accumulator, b, a, 1) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
  */
 #define CONSUMERS (PN_ATOMS * 128)
 #define THREADS (CONSUMERS + 128)
@@ -400,7 +400,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
       barrier_wait(shared.full + stage * 8, parity);
       asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-      for (int k = 0; k < 4; k++) PN_WGMMA(accumulator, b + 2 * k, a + 2 * k);
+      for (int k = 0; k < 4; k++) PN_WGMMA(accumulator, b + 2 * k, a + 2 * k, 1);
       asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
       if (slice > 0) { /* the slice before is done: its stage may be filled again */
         asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");

@@ -139,6 +139,23 @@ PN_INLINE void pn_barrier_publish(void) {
 PN_INLINE void pn_barrier_expect(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
+PN_INLINE void pn_barrier_arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+/* Arrives when all copies (pn_copy_chunk) that this thread began have come. */
+PN_INLINE void pn_barrier_arrive_with_copies(uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+/* For the end of a phase, 0 or 1 in turn. */
+PN_INLINE void pn_barrier_wait(uint32_t barrier, uint32_t phase) {
+  uint32_t done = 0;
+#pragma unroll 1
+  while (!done)
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+                 : "=r"(done)
+                 : "r"(barrier), "r"(phase)
+                 : "memory");
+}
 /* For the end of the first phase, at which what other blocks of the cluster sent is there. */
 PN_INLINE void pn_barrier_wait_for_cluster(uint32_t barrier) {
   uint32_t done = 0;
@@ -149,6 +166,40 @@ PN_INLINE void pn_barrier_wait_for_cluster(uint32_t barrier) {
                  : "=r"(done)
                  : "r"(barrier)
                  : "memory");
+}
+
+/* `count` threads of the block, in whole warps, wait for each other; barrier 0 is __syncthreads'. */
+PN_INLINE void pn_sync(int barrier, int count) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+
+/* ---- wgmma: the instructions themselves are spelled out by the target. ----
+   What threads wrote, or saw written, to shared memory is there for wgmma afterwards. */
+PN_INLINE void pn_wgmma_sees_writes(void) {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+PN_INLINE void pn_wgmma_begin(void) {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+/* Ends a group of products, and waits for all of them. */
+PN_INLINE void pn_wgmma_finish(void) {
+  asm volatile("wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+/* Keeps ptxas from moving registers of accumulators across the waits. */
+template <int count> PN_INLINE void pn_pin(float (&registers)[count]) {
+#pragma unroll
+  for (int i = 0; i < count; i++) asm volatile("" : "+f"(registers[i]));
+}
+/* An operand in the 128-byte swizzle: 8 rows are 1024 bytes. `atoms`: bytes from one 128 bytes of columns to the next,
+   which matters where a row is not along k. */
+PN_INLINE uint64_t pn_wgmma_operand(uint32_t shared_address, uint32_t atoms) {
+  return (uint64_t)0x40000040u << 32 | (shared_address >> 4 & 0x3fff) | atoms >> 4 << 16;
+}
+template <int count> PN_INLINE void pn_give_registers(void) {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
+}
+template <int count> PN_INLINE void pn_take_registers(void) {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
 }
 
 /* Blocks of a cluster: to have begun, which the others wait for before they send, promises nothing else. */

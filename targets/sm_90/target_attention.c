@@ -9,73 +9,64 @@ enum { Y_ARG, Q_ARG, K_ARG, V_ARG, MASK_ARG, ARGS }; /* MASK_ARG may be missing 
 
 typedef enum attention_form {
   FORM_PLAIN, /* attention.cu: anything */
-  FORM_MMA    /* attention_mma.cu */
+  FORM_MMA,   /* attention_mma.cu: few rows */
+  FORM_WGMMA  /* attention_wgmma.cu: many */
 } attention_form;
 
 /* A row is a query of a query head: those of one K/V head go together. */
 typedef struct attention_tile {
   const char *name;
   attention_form form;
-  int rows, keys; /* of a block, at a time */
-  int cluster;    /* blocks that share the keys of the same rows */
+  int rows, keys; /* of a block, at a time; keys at most */
+  int split;      /* FORM_MMA: blocks of a cluster that share the keys of the same rows; FORM_WGMMA: warpgroups */
 } attention_tile;
 
 static const attention_tile attention_tiles[] = {
-    /* Many rows: their scores and sums fill the registers. */
-    {"mma_64x80", FORM_MMA, 64, 80, 1},
-    {"mma_32x96", FORM_MMA, 32, 96, 1},
+    /* Many heads, whose keys are few: a block takes half of the queries of 256. */
+    {"wgmma_128x128", FORM_WGMMA, 128, 128, 1},
+    {"wgmma_128x64", FORM_WGMMA, 128, 64, 1},
+    /* One round of the multiprocessors for some 800 queries of 8 heads. 788 keys are 10 x 80, 816 are 13 x 64. */
+    {"wgmma_64x80_split2", FORM_WGMMA, 64, 80, 2},
+    {"wgmma_64x64_split2", FORM_WGMMA, 64, 64, 2},
     /* Few rows: as many blocks as there are multiprocessors only by sharing the keys. */
     {"mma_16x112_split4", FORM_MMA, 16, 112, 4},
     {"mma_32x128_split8", FORM_MMA, 32, 128, 8},
+    /* Neither. */
+    {"mma_64x80", FORM_MMA, 64, 80, 1},
+    {"mma_32x96", FORM_MMA, 32, 96, 1},
     {"plain", FORM_PLAIN, 0, 0, 1},
 };
 enum { ATTENTION_TILES = sizeof attention_tiles / sizeof *attention_tiles };
 
-/* ---- attention_mma.cu ---- */
+/* ---- What both kernels for tensor cores need ---- */
 
 static int64_t row_count(const kernel_problem *problem) {
   return problem->params.size[HEAD] * problem->params.size[QUERY];
+}
+
+/* Tiles of rows, of all K/V heads. */
+static int64_t row_tiles(const kernel_problem *problem, const attention_tile *tile) {
+  return points(problem, 0, HEAD) * round_up_division(row_count(problem), tile->rows);
 }
 
 static bool has_mask(const kernel_problem *problem) {
   return problem->params.arg_count > MASK_ARG;
 }
 
-/* Blocks of keys that each block of a cluster takes, at most. */
-static int64_t steps_of(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t steps = round_up_division(problem->params.size[KEY], tile->cluster * tile->keys);
-  return steps > 0 ? steps : 1;
+/* Bytes of a bit for each key, in words for each block of keys. */
+static int64_t visible_bytes(const kernel_problem *problem, int64_t keys) {
+  return round_up_division(problem->params.size[KEY], keys) * round_up_division(keys, 32) * 4;
 }
 
-/* Keys at a time: an even share. */
-static int64_t keys_at_once(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t share = round_up_division(problem->params.size[KEY], tile->cluster * steps_of(problem, tile));
-  return share > 0 ? round_up_division(share, 16) * 16 : 16;
+/* Whether a mask of bools is the same for all queries, and its bits fit beside the rest. */
+static bool is_key_mask(const kernel_problem *problem, int64_t keys) {
+  enum { MOST_BYTES = 1024 };
+  return has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool &&
+         problem->params.stride[MASK_ARG][QUERY] == 0 && visible_bytes(problem, keys) <= MOST_BYTES;
 }
 
-/* Buffers for tiles of k and v. */
-static int64_t ring_of(const kernel_problem *problem, const attention_tile *tile) {
-  return steps_of(problem, tile) > 1 ? 3 : 2;
-}
-
-/* Bytes of a row of so many 16-bit elements in shared memory: an odd number of chunks of 16 bytes. */
-static int64_t shared_pitch(int64_t elements) {
-  return (round_up_division(elements, 16) * 2 | 1) * 16;
-}
-
-/* As attention_mma.cu lays it out. */
-static int64_t mma_shared_bytes(const kernel_problem *problem, const attention_tile *tile) {
-  enum { WARPS = 8, MOST_BLOCKS = 1024 };
-  const int64_t keys = keys_at_once(problem, tile), e = problem->params.size[VALUE];
-  const int64_t d_pitch = shared_pitch(problem->params.size[DEPTH]), e_pitch = shared_pitch(e);
-  const int64_t ring = ring_of(problem, tile) * keys * (d_pitch > e_pitch ? d_pitch : e_pitch);
-  const int64_t tiles = ring + tile->rows * (d_pitch + shared_pitch(keys)), sums = tile->rows * (e + 8) * 4;
-  const int64_t both = tile->cluster > 1 ? tiles + sums : tiles > sums ? tiles : sums;
-  return both + tile->rows * (WARPS * 4 + 4 + 16) + 16 + MOST_BLOCKS;
-}
-
-static int64_t mma_blocks(const kernel_problem *problem, const attention_tile *tile) {
-  return points(problem, 0, HEAD) * round_up_division(row_count(problem), tile->rows) * tile->cluster;
+static int64_t mask_bytes(const kernel_problem *problem, int64_t keys) {
+  return is_key_mask(problem, keys) ? visible_bytes(problem, keys) : 0;
 }
 
 /* Rows of `dimension` contiguous, all of them at multiples of 16 bytes. */
@@ -88,6 +79,16 @@ static bool has_whole_chunks(const kernel_problem *problem, int argument, int di
 
 static bool is_known_mask(pinion_dtype dtype) {
   return dtype == PINION_DTYPE_bool || dtype == PINION_DTYPE_f32 || dtype == PINION_DTYPE_bf16;
+}
+
+/* Keys that the last query may see, by its place alone: no other sees more. */
+static int64_t keys_seen(const kernel_problem *problem) {
+  const int64_t *integer = problem->params.integer, query = problem->params.size[QUERY] - 1;
+  int64_t limit = problem->params.size[KEY], of_block = integer[2];
+  if (integer[0] == 1 && query + integer[1] + 1 < limit) limit = query + integer[1] + 1;
+  if (integer[3] > 0 && query >= integer[3]) of_block = integer[4];
+  if (integer[5] > 0 && query >= integer[5]) of_block = integer[6];
+  return integer[2] > 0 && of_block < limit ? of_block : limit;
 }
 
 /* Why the tensor cores' kernels cannot do a problem, or NULL. */
@@ -105,32 +106,8 @@ static const char *problem_refusal(const kernel_problem *problem) {
     return "the query heads of a K/V head must share a mask";
   if (size[HEAD] < 1 || size[QUERY] < 1 || row_count(problem) > 1 << 30 || size[KEY] > 1 << 30)
     return "rows and keys must be at most 2^30, and rows at least 1";
-  return NULL;
-}
-
-static const char *tile_refusal(const kernel_problem *problem, const attention_tile *tile) {
-  if (tile->form == FORM_PLAIN) return NULL;
-  const char *why = problem_refusal(problem);
-  if (why) return why;
-  if (mma_shared_bytes(problem, tile) > SHARED_BYTES) return "the tile does not fit the shared memory of a block";
-  if (mma_blocks(problem, tile) > largest_grid) return "a grid has at most 2147483647 blocks";
-  return NULL;
-}
-
-/*
- * Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2 (80 GB/s), its products at 3
- * TFLOP/s a multiprocessor, and the exchange within the cluster at 25 GB/s.
- */
-static double mma_cost(const kernel_problem *problem, const attention_tile *tile) {
-  const double start = 2.5, exchange = 0.5, load_rate = 80e3, rate = 3.0e6, exchange_rate = 25e3;
-  const int64_t *size = problem->params.size, keys = keys_at_once(problem, tile);
-  const int64_t rounds = round_up_division(mma_blocks(problem, tile), MULTIPROCESSORS);
-  const int64_t steps = round_up_division(round_up_division(size[KEY], keys), tile->cluster);
-  const double width = (double)(size[DEPTH] + size[VALUE]);
-  const double loads = 2.0 * ((double)(steps * keys) * width + (double)(tile->rows * size[DEPTH])) / load_rate;
-  const double products = 2.0 * tile->rows * (double)(steps * keys) * width / rate;
-  const double sums = tile->cluster > 1 ? exchange + 4.0 * (double)(tile->rows * size[VALUE]) / exchange_rate : 0;
-  return start + (double)rounds * (loads + products + sums);
+  if (keys_seen(problem) < 1) return "no query sees a key";
+  return problem->params.scalar[0] > 0 ? NULL : "the scale must be positive";
 }
 
 static void append_numbers(text *out, const int64_t *numbers, int count) {
@@ -152,20 +129,143 @@ static void define_shape(const kernel_problem *problem, text *out) {
   text_append(out, ", {%.17g}}\n", params->scalar[0]);
 }
 
+/* What attention_common.cuh asks for. */
+static void define_common(const kernel_problem *problem, int64_t keys, text *out) {
+  const bool is_bool = has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool;
+  define_shape(problem, out);
+  text_append(out, "#define PN_KEYS %d\n#define PN_D %d\n#define PN_E %d\n", (int)keys,
+              (int)problem->params.size[DEPTH], (int)problem->params.size[VALUE]);
+  text_append(out, "#define PN_MASK %d\n", !has_mask(problem) ? 0 : is_bool ? 2 : 1);
+  if (is_key_mask(problem, keys)) text_append(out, "#define PN_KEY_MASK 1\n");
+}
+
+/* ---- attention_mma.cu ---- */
+
+/* Blocks of keys that each block of a cluster takes, at most. */
+static int64_t steps_of(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t steps = round_up_division(problem->params.size[KEY], tile->split * tile->keys);
+  return steps > 0 ? steps : 1;
+}
+
+/* Keys at a time: an even share. */
+static int64_t keys_at_once(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t share = round_up_division(problem->params.size[KEY], tile->split * steps_of(problem, tile));
+  return share > 0 ? round_up_division(share, 16) * 16 : 16;
+}
+
+/* Buffers for tiles of k and v. */
+static int64_t ring_of(const kernel_problem *problem, const attention_tile *tile) {
+  return steps_of(problem, tile) > 1 ? 3 : 2;
+}
+
+/* Bytes of a row of so many 16-bit elements in shared memory: an odd number of chunks of 16 bytes. */
+static int64_t shared_pitch(int64_t elements) {
+  return (round_up_division(elements, 16) * 2 | 1) * 16;
+}
+
+/* As attention_mma.cu lays it out. */
+static int64_t mma_shared_bytes(const kernel_problem *problem, const attention_tile *tile) {
+  enum { WARPS = 8 };
+  const int64_t keys = keys_at_once(problem, tile), e = problem->params.size[VALUE];
+  const int64_t d_pitch = shared_pitch(problem->params.size[DEPTH]), e_pitch = shared_pitch(e);
+  const int64_t ring = ring_of(problem, tile) * keys * (d_pitch > e_pitch ? d_pitch : e_pitch);
+  const int64_t tiles = ring + tile->rows * (d_pitch + shared_pitch(keys)), sums = tile->rows * (e + 8) * 4;
+  const int64_t both = tile->split > 1 ? tiles + sums : tiles > sums ? tiles : sums;
+  return both + tile->rows * (WARPS * 4 + 4 + 16) + 16 + mask_bytes(problem, keys);
+}
+
+/*
+ * Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2 (80 GB/s), its products at 3
+ * TFLOP/s a multiprocessor, and the exchange within the cluster at 25 GB/s.
+ */
+static double mma_cost(const kernel_problem *problem, const attention_tile *tile) {
+  const double start = 2.5, exchange = 0.5, load_rate = 80e3, rate = 3.0e6, exchange_rate = 25e3;
+  const int64_t *size = problem->params.size, keys = keys_at_once(problem, tile);
+  const int64_t rounds = round_up_division(row_tiles(problem, tile) * tile->split, MULTIPROCESSORS);
+  const int64_t steps = round_up_division(round_up_division(size[KEY], keys), tile->split);
+  const double width = (double)(size[DEPTH] + size[VALUE]);
+  const double loads = 2.0 * ((double)(steps * keys) * width + (double)(tile->rows * size[DEPTH])) / load_rate;
+  const double products = 2.0 * tile->rows * (double)(steps * keys) * width / rate;
+  const double sums = tile->split > 1 ? exchange + 4.0 * (double)(tile->rows * size[VALUE]) / exchange_rate : 0;
+  return start + (double)rounds * (loads + products + sums);
+}
+
 static void choose_mma(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
-  const int64_t *size = problem->params.size;
-  text *defines = &choice->defines;
+  const int64_t keys = keys_at_once(problem, tile);
   choice->source = "attention_mma.cu";
   choice->dynamic_shared_bytes = (uint32_t)mma_shared_bytes(problem, tile);
-  set_grid(choice, mma_blocks(problem, tile), THREADS, false);
-  text_append(defines, "#define PN_ROWS %d\n#define PN_KEYS %d\n#define PN_CLUSTER %d\n#define PN_RING %d\n",
-              tile->rows, (int)keys_at_once(problem, tile), tile->cluster, (int)ring_of(problem, tile));
-  text_append(defines, "#define PN_MMA_TYPE bf16\n#define PN_D %d\n#define PN_E %d\n", (int)size[DEPTH],
-              (int)size[VALUE]);
-  define_shape(problem, defines);
-  const bool is_bool = has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool;
-  text_append(defines, "#define PN_MASK %d\n", !has_mask(problem) ? 0 : is_bool ? 2 : 1);
-  if (is_bool && problem->params.stride[MASK_ARG][QUERY] == 0) text_append(defines, "#define PN_KEY_MASK 1\n");
+  set_grid(choice, row_tiles(problem, tile) * tile->split, THREADS, false);
+  define_common(problem, keys, &choice->defines);
+  text_append(&choice->defines,
+              "#define PN_MMA_TYPE bf16\n#define PN_ROWS %d\n#define PN_CLUSTER %d\n#define PN_RING %d\n", tile->rows,
+              tile->split, (int)ring_of(problem, tile));
+}
+
+/* ---- attention_wgmma.cu ---- */
+
+static int64_t wgmma_keys(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t keys = round_up_division(problem->params.size[KEY], 16) * 16;
+  return keys < 16 ? 16 : keys < tile->keys ? keys : tile->keys;
+}
+
+/* Pieces of 64 elements, 128 bytes, in a row. */
+static int64_t pieces(int64_t elements) {
+  return round_up_division(elements, 64);
+}
+
+static int64_t wgmma_tile_bytes(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t d = pieces(problem->params.size[DEPTH]), e = pieces(problem->params.size[VALUE]);
+  return (d > e ? d : e) * wgmma_keys(problem, tile) * 128;
+}
+
+/* Beside the tiles: q, barriers, the mask's bits, and what the alignment takes. */
+static int64_t wgmma_other_bytes(const kernel_problem *problem, const attention_tile *tile) {
+  return pieces(problem->params.size[DEPTH]) * tile->rows * 128 + 256 + mask_bytes(problem, wgmma_keys(problem, tile)) +
+         1024;
+}
+
+/* Tiles in flight: as many as fit and are of use. */
+static int64_t wgmma_stages(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t bytes = SHARED_BYTES - wgmma_other_bytes(problem, tile);
+  const int64_t fit = bytes / wgmma_tile_bytes(problem, tile);
+  const int64_t all = 2 * round_up_division(problem->params.size[KEY], wgmma_keys(problem, tile));
+  return fit < all ? fit : all > 2 ? all : 2;
+}
+
+/* As attention_wgmma.cu lays it out: two key groups exchange their sums where q and the tiles were. */
+static int64_t wgmma_shared_bytes(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t q = pieces(problem->params.size[DEPTH]) * tile->rows * 128;
+  const int64_t tiles = q + wgmma_stages(problem, tile) * wgmma_tile_bytes(problem, tile);
+  const int64_t sums = tile->split > 1 ? tile->rows / 64 * (problem->params.size[VALUE] / 2 + 8) * 512 : 0;
+  return (sums > tiles ? sums - q : tiles - q) + wgmma_other_bytes(problem, tile);
+}
+
+/*
+ * Microseconds: rounds of blocks, each the longer of its products (a step of 16 by N columns is N/2 cycles for 64 rows,
+ * of which softmax and waits leave two thirds) and its operands' way from L2, and what begins and ends it.
+ */
+static double wgmma_cost(const kernel_problem *problem, const attention_tile *tile) {
+  const double start = 2, ends = 1.5, clock = 1600, load_rate = 100e3; /* MHz; bytes a microsecond */
+  const int64_t *size = problem->params.size, keys = wgmma_keys(problem, tile);
+  const int64_t rounds = round_up_division(row_tiles(problem, tile), MULTIPROCESSORS);
+  const int64_t blocks = round_up_division(round_up_division(size[KEY], keys), tile->split) * tile->split;
+  const double width = (double)(round_up_division(size[DEPTH], 16) * 16 + size[VALUE]);
+  const double products = tile->rows / 64 * (double)(blocks * keys) * width / 32 * 1.5 / clock;
+  const double loads =
+      2.0 * ((double)(size[KEY] * (size[DEPTH] + size[VALUE])) + tile->rows * (double)size[DEPTH]) / load_rate;
+  return start + (double)rounds * (ends + (products > loads ? products : loads));
+}
+
+static void choose_wgmma(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
+  const int64_t keys = wgmma_keys(problem, tile);
+  choice->source = "attention_wgmma.cu";
+  choice->dynamic_shared_bytes = (uint32_t)wgmma_shared_bytes(problem, tile);
+  set_grid(choice, row_tiles(problem, tile), (tile->rows / 64 * tile->split + 1) * 128, false);
+  define_common(problem, keys, &choice->defines);
+  text_append(&choice->defines, "#define PN_ROW_GROUPS %d\n#define PN_KEY_GROUPS %d\n#define PN_STAGES %d\n",
+              tile->rows / 64, tile->split, (int)wgmma_stages(problem, tile));
+  define_wgmma(&choice->defines, "PN_WGMMA_SCORES", (int)keys, false, false);
+  define_wgmma(&choice->defines, "PN_WGMMA_VALUES", (int)problem->params.size[VALUE], true, true);
 }
 
 /* ---- attention.cu ---- */
@@ -211,7 +311,23 @@ static bool choose_plain(const kernel_problem *problem, kernel_choice *choice, c
 /* ---- Choosing ---- */
 
 static double tile_cost(const kernel_problem *problem, const attention_tile *tile) {
-  return tile->form == FORM_PLAIN ? plain_cost(problem) : mma_cost(problem, tile);
+  switch (tile->form) {
+  case FORM_MMA: return mma_cost(problem, tile);
+  case FORM_WGMMA: return wgmma_cost(problem, tile);
+  default: return plain_cost(problem);
+  }
+}
+
+static const char *tile_refusal(const kernel_problem *problem, const attention_tile *tile) {
+  if (tile->form == FORM_PLAIN) return NULL;
+  const char *why = problem_refusal(problem);
+  if (why) return why;
+  const int64_t bytes = tile->form == FORM_MMA ? mma_shared_bytes(problem, tile) : wgmma_shared_bytes(problem, tile);
+  if (bytes > SHARED_BYTES) return "the tile does not fit the shared memory of a block";
+  if (tile->form == FORM_WGMMA && wgmma_stages(problem, tile) < 2 * tile->split)
+    return "fewer tiles of keys fit shared memory than warpgroups work on";
+  if (row_tiles(problem, tile) * tile->split > largest_grid) return "a grid has at most 2147483647 blocks";
+  return NULL;
 }
 
 /* Legal tiles, cheapest first; ties in the table's order. */
@@ -256,6 +372,10 @@ bool choose_attention(arena *a, const kernel_problem *problem, const char *tile_
   choice->tile = tile->name;
   choice->cost = tile_cost(problem, tile);
   if (tile->form == FORM_PLAIN) return choose_plain(problem, choice, out_why);
-  choose_mma(problem, tile, choice);
+  choice->common = "attention_common.cuh";
+  if (tile->form == FORM_MMA)
+    choose_mma(problem, tile, choice);
+  else
+    choose_wgmma(problem, tile, choice);
   return true;
 }

@@ -280,17 +280,21 @@ static void append_registers(text *out, int first, int count) {
   for (int i = 0; i < count; i++) text_append(out, i ? ", %%%d" : "%%%d", first + i);
 }
 
-/* The instruction for that many tokens, its accumulators spelled out. */
-static void define_wgmma(int tokens, text *out) {
-  const int registers = tokens / 2;
+void define_wgmma(text *out, const char *name, int n, bool a_in_registers, bool b_in_rows) {
+  const int registers = n / 2, after_a = registers + (a_in_registers ? 4 : 1);
   text_append(out,
-              "#define PN_WGMMA(d, b, a) asm volatile(\"{.reg .pred p; setp.ne.b32 p, 1, 0; "
+              "#ifndef PN_EMULATED\n#define %s(d, a, b, add) asm volatile(\"{.reg .pred p; setp.ne.b32 p, %%%d, 0; "
               "wgmma.mma_async.sync.aligned.m64n%dk16.f32.bf16.bf16 {",
-              tokens);
+              name, after_a + 1, n);
   append_registers(out, 0, registers);
-  text_append(out, "}, %%%d, %%%d, p, 1, 1, 0, 0;}\" : ", registers, registers + 1);
+  text_append(out, "}, %s", a_in_registers ? "{" : "");
+  append_registers(out, registers, after_a - registers);
+  text_append(out, "%s, %%%d, p, 1, 1%s, %d;}\" : ", a_in_registers ? "}" : "", after_a, a_in_registers ? "" : ", 0",
+              b_in_rows);
   for (int i = 0; i < registers; i++) text_append(out, i ? ", \"+f\"(d[%d])" : "\"+f\"(d[%d])", i);
-  text_append(out, " : \"l\"(b), \"l\"(a))\n");
+  for (int i = 0; i < 4 && a_in_registers; i++) text_append(out, i ? ", \"r\"(a[%d])" : " : \"r\"(a[%d])", i);
+  text_append(out, a_in_registers ? ", \"l\"(b), \"r\"(add))\n" : " : \"l\"(a), \"l\"(b), \"r\"(add))\n");
+  text_append(out, "#endif\n");
 }
 
 static const pinion_tensor_map *map_of_a(arena *a, const kernel_problem *problem, const gemm_tile *tile) {
@@ -378,7 +382,7 @@ static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_til
   text_append(defines, "}\n#define PN_ROW_SUM_FIRST %d\n#define PN_ROW_SUM_COUNT %d\n#define PN_ROW_SUM_LENGTH %lld\n",
               params->arg_count - (int)params->integer[2], (int)params->integer[2], (long long)params->integer[3]);
   text_append(defines, "#define PN_B0 %lld\n#define PN_B1 %lld\n", (long long)shape.b0, (long long)shape.b1);
-  define_wgmma(tile->m, defines);
+  define_wgmma(defines, "PN_WGMMA", tile->m, false, false);
 }
 
 /* ---- Gemm: choosing ---- */

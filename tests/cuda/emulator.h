@@ -35,7 +35,14 @@ enum {
   EMULATED_SHARED = 232448,
   EMULATED_WINDOW = 1 << 18
 };
-enum emulated_state { EMULATED_RUNS, EMULATED_AT_WARP, EMULATED_AT_BLOCK, EMULATED_POLLS, EMULATED_DONE };
+enum emulated_state {
+  EMULATED_RUNS,
+  EMULATED_AT_WARP,
+  EMULATED_AT_WARPGROUP,
+  EMULATED_AT_BLOCK,
+  EMULATED_POLLS,
+  EMULATED_DONE
+};
 
 struct emulated_index {
   unsigned x, y, z;
@@ -119,9 +126,11 @@ template <typename value_type> static value_type __shfl_up_sync(unsigned, value_
   return emulated_exchange(value, emulated_lane() < distance ? emulated_lane() : emulated_lane() - distance);
 }
 
-static bool __any_sync(unsigned, bool value) {
-  for (unsigned lanes = 16; lanes; lanes >>= 1) value |= emulated_exchange(value, emulated_lane() ^ lanes);
-  return value;
+static uint32_t __ballot_sync(unsigned, bool value) {
+  const emulated_words *lanes = emulated_show({{value}});
+  uint32_t ballot = 0;
+  for (int lane = 0; lane < 32; lane++) ballot |= lanes[lane].word[0] << lane;
+  return ballot;
 }
 
 /* ---- Numbers ---- */
@@ -248,9 +257,78 @@ static inline void pn_barrier_publish() {}
 static inline void pn_barrier_expect(uint32_t barrier, uint32_t bytes) {
   emulated_barrier_change(emulated_barrier_at(barrier), 1, (int32_t)bytes);
 }
+static inline void pn_barrier_arrive(uint32_t barrier) {
+  emulated_barrier_change(emulated_barrier_at(barrier), 1, 0);
+}
+static inline void pn_barrier_arrive_with_copies(uint32_t barrier) {
+  pn_barrier_arrive(barrier);
+}
+static inline void pn_barrier_wait(uint32_t barrier, uint32_t phase) {
+  emulated_wait_until([=] { return emulated_barrier_at(barrier)->phase != phase; });
+}
 static inline void pn_barrier_wait_for_cluster(uint32_t barrier) {
   emulated_wait_until([barrier] { return emulated_barrier_at(barrier)->phase != 0; });
 }
+
+/* How many have come, ever, to each numbered barrier of each block. */
+static unsigned emulated_came[EMULATED_BLOCKS][16];
+static inline void pn_sync(int barrier, unsigned count) {
+  unsigned *came = &emulated_came[emulated_current->rank][barrier];
+  const unsigned needed = (*came)++ / count * count + count;
+  emulated_wait_until([=] { return *came >= needed; });
+}
+
+/* ---- wgmma: done at once, when the whole warpgroup has come to it ---- */
+static inline void pn_wgmma_sees_writes() {}
+static inline void pn_wgmma_begin() {}
+static inline void pn_wgmma_finish() {}
+template <int count> static inline void pn_pin(float (&)[count]) {}
+template <int count> static inline void pn_give_registers() {}
+template <int count> static inline void pn_take_registers() {}
+
+/* As the hardware reads it: the start, and the strides between 64 columns and between 8 rows; 128-byte swizzle. */
+static inline uint64_t pn_wgmma_operand(uint32_t shared_address, uint32_t atoms) {
+  return (uint64_t)0x40000040u << 32 | (shared_address >> 4 & 0x3fff) | atoms >> 4 << 16;
+}
+/* Element `inner` of the contiguous dimension, `outer` of the other. */
+static float emulated_operand(uint64_t descriptor, int inner, int outer) {
+  const uint32_t start = (uint32_t)(descriptor & 0x3fff) << 4, atoms = (uint32_t)(descriptor >> 16 & 0x3fff) << 4;
+  const uint32_t eights = (uint32_t)(descriptor >> 32 & 0x3fff) << 4;
+  uint32_t address = start + inner / 64 * atoms + outer / 8 * eights + outer % 8 * 128 + inner % 64 * 2;
+  address ^= (address >> 7 & 7) << 4;
+  uint16_t bits;
+  memcpy(&bits, pn_shared + address, 2);
+  return emulated_bf16(bits);
+}
+template <int registers, typename a_function>
+static void emulated_wgmma(float (&d)[registers], a_function a, uint64_t b, bool b_in_rows, int add) {
+  const int lane = (int)emulated_lane();
+  for (int i = 0; i < registers; i++) {
+    const int half = i / 2 % 2, column = i / 4 * 8 + lane % 4 * 2 + i % 2;
+    float sum = add ? d[i] : 0;
+    for (int k = 0; k < 16; k++)
+      sum += a(half, k) * (b_in_rows ? emulated_operand(b, column, k) : emulated_operand(b, k, column));
+    d[i] = sum;
+  }
+  emulated_wait(EMULATED_AT_WARPGROUP);
+}
+/* a in shared memory, or in registers. */
+template <int registers> static void emulated_wgmma_of(float (&d)[registers], uint64_t a, uint64_t b, int add) {
+  const int row = (int)threadIdx.x % 128 / 32 * 16 + (int)emulated_lane() / 4;
+  emulated_wait(EMULATED_AT_WARPGROUP);
+  emulated_wgmma(d, [=](int half, int k) { return emulated_operand(a, k, row + half * 8); }, b, false, add);
+}
+template <int registers> static void emulated_wgmma_of(float (&d)[registers], const uint32_t *a, uint64_t b, int add) {
+  const emulated_words *of_row = emulated_show({{a[0], a[1], a[2], a[3]}}) + emulated_lane() / 4 * 4;
+  emulated_words kept[4];
+  memcpy(kept, of_row, sizeof kept);
+  const auto element = [&](int half, int k) {
+    return emulated_element(kept[k % 8 / 2].word[half + k / 8 * 2], k % 2, true);
+  };
+  emulated_wgmma(d, element, b, true, add);
+}
+#define PN_WGMMA_SCORES(d, a, b, add) emulated_wgmma_of(d, a, b, add)
+#define PN_WGMMA_VALUES(d, a, b, add) emulated_wgmma_of(d, a, b, add)
 
 /* ---- The cluster ---- */
 static inline void pn_cluster_begin() {

@@ -58,6 +58,7 @@ static bool emulated_run_threads() {
 /* False if threads wait for each other for ever: a barrier that not all of them reach. */
 static bool emulated_run_cluster(unsigned first_block, unsigned blocks, unsigned threads) {
   emulated_thread_count = blocks * threads;
+  memset(emulated_came, 0, sizeof emulated_came);
   for (unsigned i = 0; i < emulated_thread_count; i++)
     emulated_begin(&emulated_threads[i], i % threads, first_block + i / threads, i / threads);
   for (unsigned rank = 0; rank < blocks; rank++) memset(shared_bytes + rank * EMULATED_WINDOW, 0xff, EMULATED_SHARED);
@@ -65,6 +66,8 @@ static bool emulated_run_cluster(unsigned first_block, unsigned blocks, unsigned
     going = emulated_run_threads();
     for (unsigned i = 0; i < emulated_thread_count; i += threads)
       going |= emulated_release(i, i + threads, EMULATED_AT_BLOCK);
+    for (unsigned i = 0; i < emulated_thread_count; i += 128)
+      if (i + 128 <= emulated_thread_count) going |= emulated_release(i, i + 128, EMULATED_AT_WARPGROUP);
     for (unsigned i = 0; i < emulated_thread_count; i += 32) going |= emulated_release(i, i + 32, EMULATED_AT_WARP);
   }
   for (unsigned i = 0; i < emulated_thread_count; i++)

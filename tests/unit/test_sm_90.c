@@ -311,11 +311,12 @@ static void attention_gets_the_tiles_that_were_measured_to_be_fast(void **state)
   (void)state;
   static const struct {
     int64_t groups, heads, queries, keys, width;
-    const char *tile;
+    const char *tile, *source;
   } measured[] = {
-      {48, 1, 256, 256, 72, "mma_64x128"},
-      {1, 8, 788, 788, 256, "mma_64x128"},
-      {1, 8, 51, 839, 256, "mma_32x128_split8"},
+      {48, 1, 256, 256, 72, "wgmma_128x128", "attention_wgmma.cu"},
+      {1, 8, 788, 788, 256, "wgmma_64x80_split2", "attention_wgmma.cu"},
+      {1, 8, 816, 816, 256, "wgmma_64x64_split2", "attention_wgmma.cu"},
+      {1, 8, 51, 839, 256, "mma_32x128_split8", "attention_mma.cu"},
   };
   for (size_t i = 0; i < sizeof measured / sizeof *measured; i++) {
     kernel_problem problem = attention_problem(measured[i].groups, measured[i].heads, measured[i].queries,
@@ -323,13 +324,13 @@ static void attention_gets_the_tiles_that_were_measured_to_be_fast(void **state)
     const char *why;
     char source[32];
     assert_string_equal(chosen_tile(&problem, NULL, &why, source), measured[i].tile);
-    assert_string_equal(source, "attention_mma.cu");
+    assert_string_equal(source, measured[i].source);
   }
 }
 
 static void attention_falls_back_to_the_plain_form_with_a_reason(void **state) {
   (void)state;
-  const char *why, *tile = "mma_64x128";
+  const char *why, *tile = "mma_64x80";
   char source[32];
 #define REFUSED(sentence, ...)                                                                                         \
   do {                                                                                                                 \
@@ -351,6 +352,9 @@ static void attention_falls_back_to_the_plain_form_with_a_reason(void **state) {
   REFUSED("mask must be", problem.dtypes[4] = PINION_DTYPE_f64);
   REFUSED("share a mask", problem.params.stride[4][2] = 100);
   REFUSED("2^30", problem.params.size[3] = 0);
+  REFUSED("no query sees", problem.params.size[4] = 0);
+  REFUSED("no query sees", problem.params.integer[0] = 1, problem.params.integer[1] = -100);
+  REFUSED("scale", problem.params.scalar[0] = -0.1);
 #undef REFUSED
   kernel_problem problem = attention_problem(1, 8, 100, 100, 256);
   assert_null(chosen_tile(&problem, "mma_1x1", &why, source));
@@ -359,10 +363,10 @@ static void attention_falls_back_to_the_plain_form_with_a_reason(void **state) {
 
 static void every_attention_tile_fits_a_multiprocessor(void **state) {
   (void)state;
-  kernel_problem problem = attention_problem(1, 8, 788, 10000, 256);
+  kernel_problem problem = attention_problem(1, 8, 788, 839, 256);
   const char *tiles[32], *why;
   const int count = sm_90()->candidates(&problem, tiles, 32);
-  assert_int_equal(count, 6); /* all of them */
+  assert_int_equal(count, 9); /* all of them */
   arena *a = arena_create();
   for (int i = 0; i < count; i++) {
     kernel_choice choice;
