@@ -26,9 +26,9 @@ int64_t points(const kernel_problem *problem, int first, int end);
 void set_grid(kernel_choice *choice, int64_t blocks, int threads, bool loops);
 
 /*
- * Defines NAME(d, a, b, add), one wgmma instruction: d[64 x n] = a[64 x 16] b[16 x n], plus d unless add is 0; bf16, d in
- * n / 2 registers of float. b is a descriptor of an operand in shared memory, its 16 k along rows, or with b_in_rows its
- * n; so is a, or four registers of a thread. Not in the emulator, which has the instruction in C.
+ * Defines NAME(d, a, b, add), one wgmma instruction: d[64 x n] = a[64 x 16] b[16 x n], plus d unless add is 0; bf16, d
+ * in n / 2 registers of float. b is a descriptor of an operand in shared memory, its 16 k along rows, or with b_in_rows
+ * its n; so is a, or four registers of a thread. Not in the emulator, which has the instruction in C.
  */
 void define_wgmma(text *out, const char *name, int n, bool a_in_registers, bool b_in_rows);
 

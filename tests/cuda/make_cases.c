@@ -94,7 +94,7 @@ static const problem_case cases[] = {
     GEMM_FORM_CASES("gemm_fma_forms_64", "bf16", "fma_64x64", false),
     {"gemm_mma_128", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_128x128", false, 1},
     {"gemm_mma_128_packed", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_128x128", true, 1},
-    {"gemm_mma_64x128", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_64x80", true, 1},
+    {"gemm_mma_64x128", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, "mma_64x128", true, 1},
     {"gemm_mma_64", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_64x64", false, 1},
     {"gemm_mma_64_f16", PINION_FAMILY_GEMM, "", 1, "f32 f16 f16", {NULL}, "mma_64x64", true, 1},
     {"gemm_mma_32", PINION_FAMILY_GEMM, "", 1, "f32 bf16 bf16", {NULL}, "mma_32x64", true, 1},
