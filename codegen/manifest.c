@@ -99,6 +99,31 @@ static const char *launch_kind(const program *p, const program_launch *launch) {
   return "copy";
 }
 
+static void append_names(text *out, const char *key, const char *const *names, int count) {
+  append_key(out, key);
+  text_append(out, "[");
+  for (int i = 0; i < count; i++) {
+    if (i) text_append(out, ", ");
+    append_json(out, names[i]);
+  }
+  text_append(out, "]");
+}
+
+static void append_values(text *out, const program_launch *launch) {
+  text_append(out, ", \"values\": [");
+  for (int i = 0; i < launch->value_count; i++) {
+    const program_value *value = &launch->values[i];
+    text_append(out, i ? ", {" : "{");
+    append_names(out, "onnx", value->names, value->name_count);
+    text_append(out, ", \"result\": %d, \"offset\": %lld, ", value->result, (number)value->offset);
+    append_list(out, "shape", value->dims, value->rank);
+    text_append(out, ", ");
+    append_list(out, "strides", value->stride, value->rank);
+    text_append(out, "}");
+  }
+  text_append(out, "]");
+}
+
 static void append_launch(const artifact *a, int index, text *out) {
   const program *p = &a->program;
   const program_launch *launch = &p->launches[index];
@@ -124,7 +149,9 @@ static void append_launch(const artifact *a, int index, text *out) {
     const int node = nodes_find(&a->nodes, launch->nodes[i]);
     if (node >= 0) text_append(out, count++ ? ", %d" : "%d", node);
   }
-  text_append(out, "]}");
+  text_append(out, "]");
+  if (launch->value_count) append_values(out, launch);
+  text_append(out, "}");
 }
 
 static void append_passes(const compilation *c, text *out) {
@@ -167,12 +194,8 @@ static void append_files(const artifact *a, text *out) {
 }
 
 static void append_flags(const artifact_options *options, text *out) {
-  text_append(out, "\"flags\": [");
-  for (int i = 0; i < options->flag_count; i++) {
-    if (i) text_append(out, ", ");
-    append_json(out, options->flags[i]);
-  }
-  text_append(out, "],\n  ");
+  append_names(out, "flags", options->flags, options->flag_count);
+  text_append(out, ",\n  ");
 }
 
 void model_manifest(const artifact *a, text *out) {

@@ -91,15 +91,56 @@ static status read_strides(compilation *c, program_launch *launch) {
   return STATUS_OK;
 }
 
-static void read_nodes(compilation *c, program_launch *launch) {
-  MlirAttribute nodes = attribute(launch->op, "nodes");
-  if (mlirAttributeIsNull(nodes) || !mlirAttributeIsAArray(nodes)) return;
-  launch->node_count = (int)mlirArrayAttrGetNumElements(nodes);
-  launch->nodes = arena_alloc(c->arena, sizeof *launch->nodes * (size_t)(launch->node_count + 1));
-  for (int i = 0; i < launch->node_count; i++) {
-    MlirAttribute node = mlirArrayAttrGetElement(nodes, i);
-    launch->nodes[i] = mlirAttributeIsAString(node) ? copy_string(c, mlirStringAttrGetValue(node)) : "";
+/* An array of strings; returns how many there are. */
+static int read_names(compilation *c, MlirAttribute list, const char ***out_names) {
+  if (mlirAttributeIsNull(list) || !mlirAttributeIsAArray(list)) return 0;
+  const int count = (int)mlirArrayAttrGetNumElements(list);
+  *out_names = arena_alloc(c->arena, sizeof **out_names * (size_t)(count + 1));
+  for (int i = 0; i < count; i++) {
+    MlirAttribute name = mlirArrayAttrGetElement(list, i);
+    (*out_names)[i] = mlirAttributeIsAString(name) ? copy_string(c, mlirStringAttrGetValue(name)) : "";
   }
+  return count;
+}
+
+static MlirAttribute field(MlirAttribute dictionary, const char *name) {
+  return mlirDictionaryAttrGetElementByName(dictionary, mlirStringRefCreateFromCString(name));
+}
+
+static bool read_number(MlirAttribute number, int64_t *out) {
+  if (mlirAttributeIsNull(number) || !mlirAttributeIsAInteger(number)) return false;
+  *out = mlirIntegerAttrGetValueInt(number);
+  return true;
+}
+
+/* Returns how many numbers there are, -1 if it is no list of at most PINION_MAX_RANK. */
+static int read_numbers(MlirAttribute list, int64_t out[PINION_MAX_RANK]) {
+  if (mlirAttributeIsNull(list) || !mlirAttributeIsADenseI64Array(list)) return -1;
+  const intptr_t count = mlirDenseArrayGetNumElements(list);
+  for (intptr_t i = 0; i < count && i < PINION_MAX_RANK; i++) out[i] = mlirDenseI64ArrayGetElement(list, i);
+  return count <= PINION_MAX_RANK ? (int)count : -1;
+}
+
+static bool read_value(compilation *c, MlirAttribute value, int result_count, program_value *out) {
+  if (!mlirAttributeIsADictionary(value)) return false;
+  int64_t result;
+  out->name_count = read_names(c, field(value, "onnx"), &out->names);
+  out->rank = read_numbers(field(value, "dims"), out->dims);
+  if (!read_number(field(value, "result"), &result) || !read_number(field(value, "offset"), &out->offset)) return false;
+  out->result = (int)result;
+  return out->name_count > 0 && out->rank >= 0 && read_numbers(field(value, "strides"), out->stride) == out->rank &&
+         result >= 0 && result < result_count;
+}
+
+static status read_values(compilation *c, program_launch *launch) {
+  MlirAttribute values = attribute(launch->op, "values");
+  if (mlirAttributeIsNull(values) || !mlirAttributeIsAArray(values)) return STATUS_OK;
+  launch->value_count = (int)mlirArrayAttrGetNumElements(values);
+  launch->values = arena_alloc(c->arena, sizeof *launch->values * (size_t)(launch->value_count + 1));
+  for (int i = 0; i < launch->value_count; i++)
+    if (!read_value(c, mlirArrayAttrGetElement(values, i), launch->result_count, &launch->values[i]))
+      return malformed(c, launch->op, "`values` are not as docs/ops.md describes them");
+  return STATUS_OK;
 }
 
 static void read_after(compilation *c, program_launch *launch) {
@@ -139,9 +180,10 @@ static status read_launch(compilation *c, const program *p, MlirOperation op, pr
   for (intptr_t i = 0; i < 2 && !mlirAttributeIsNull(scalars) && i < mlirArrayAttrGetNumElements(scalars); i++)
     out->params.scalar[i] = mlirFloatAttrGetValueDouble(mlirArrayAttrGetElement(scalars, i));
   out->stage = (int)attr_i64(op, "stage", 0);
-  read_nodes(c, out);
+  out->node_count = read_names(c, attribute(op, "nodes"), &out->nodes);
   read_after(c, out);
-  return read_strides(c, out);
+  const status result = read_values(c, out);
+  return result == STATUS_OK ? read_strides(c, out) : result;
 }
 
 /* ---- Stages ---- */

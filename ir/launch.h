@@ -24,6 +24,15 @@ typedef struct program_buffer {
   int64_t source_view[5]; /* packed: offset, strides of h, n, p and k in the unpadded source, elements */
 } program_buffer;
 
+/* A value of the model, in a launch's attribute `values`. */
+typedef struct program_value {
+  const char **names; /* one per step of a repeated stage; else one per block of dimension 0 */
+  int name_count, result;
+  int64_t offset; /* elements, like the strides */
+  int rank;
+  int64_t dims[PINION_MAX_RANK], stride[PINION_MAX_RANK];
+} program_value;
+
 typedef struct program_launch {
   MlirOperation op;
   pinion_family family;
@@ -39,6 +48,8 @@ typedef struct program_launch {
   const char **nodes; /* ONNX nodes, `NAME@MODULE.PATH` as far as known */
   int after_count;
   int64_t *after;
+  int value_count;
+  program_value *values;
 } program_launch;
 
 typedef struct program_stage {

@@ -6,7 +6,7 @@
  *
  * Requires: outline-stages, which proves the towers equal; before outline-weights, so that what a tower adds to each
  * row can be repeated at compile time. Produces: core ops; dimension 0 of what depends on an argument is as many times
- * larger. Breaks: which ONNX value a tower's op is: its rows are those of several.
+ * larger, and of an op's `onnx` names each is one block of it. Breaks: nothing.
  *
  * It fires when every op treats dimension 0 as independent blocks, one per call: then a batch of n computes what n
  * calls did, bit for bit. The arguments of the calls must be there when the first of them is made.
@@ -208,7 +208,8 @@ static status grow_op(const batching *t, MlirOperation op) {
   for (intptr_t i = 0; i < attribute_count; i++) {
     MlirNamedAttribute attribute = op_attribute(op, i);
     MlirStringRef name = mlirIdentifierStr(attribute.name);
-    if (name.length == 4 && memcmp(name.data, "onnx", 4) == 0) continue;
+    const bool is_identity = name.length == 4 && memcmp(name.data, "onnx", 4) == 0;
+    if (is_identity && !mlirAttributeIsAArray(attribute.attribute)) continue; /* of one call alone */
     mlirOperationStateAddAttributes(&state, 1, &attribute);
   }
   for (intptr_t i = 0; i < result_count; i++) {

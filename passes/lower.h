@@ -64,6 +64,8 @@ typedef struct lowered_launch {
   bool has_scalar;
   int stage;
   MlirLocation location;
+  MlirAttribute *values; /* of the model, complete once it has run: as the op's attribute `values` has them */
+  size_t value_count, value_capacity;
 } lowered_launch;
 
 typedef struct lowered_stage {
@@ -84,7 +86,8 @@ typedef struct frame {
   MlirBlock block;
   view **results; /* where each result should go; NULL entries: no wish */
   int result_count;
-  bool carried; /* results[0] is the carried tensor of a step: it may be written only in place */
+  bool carried;    /* results[0] is the carried tensor of a step: it may be written only in place */
+  int calls, call; /* how often its function is called, and which of the calls this is */
 } frame;
 
 typedef struct lowering {
@@ -166,6 +169,9 @@ void copy_view(lowering *l, MlirLocation location, const view *from, const view 
 view materialise(lowering *l, MlirLocation location, const view *v);
 /* The reshape of a view: a view where strides allow it (or it is a weight's), else of a copy. */
 view reshape_or_copy(lowering *l, MlirLocation location, const view *v, int rank, const int64_t *dims);
+
+/* Where what the op computes is a value of the model, the launch that completes it says so (lower_values.c). */
+void note_value(lowering *l, MlirOperation op);
 
 /* ---- One per op ---- */
 lower_function lower_constant, lower_reshape, lower_transpose, lower_broadcast, lower_slice, lower_concat, lower_pad,

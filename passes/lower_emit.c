@@ -174,6 +174,8 @@ static status emit_launch(lowering *l, builder *b, const lowered_launch *launch)
   attribute_add(&a, "stage", make_i64(context, launch->stage));
   attribute_add(&a, "nodes", node_names(l, launch->location));
   attribute_add(&a, "after", make_i64s(context, 0, NULL));
+  if (launch->value_count)
+    attribute_add(&a, "values", mlirArrayAttrGet(context, (intptr_t)launch->value_count, launch->values));
   MlirValue operands[PINION_MAX_ARGS];
   for (int i = 0; i < launch->space.arg_count; i++) operands[i] = l->buffers[launch->space.args[i].buffer].value;
   b->location = launch->location;

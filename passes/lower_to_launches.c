@@ -71,8 +71,10 @@ static status lower_body(lowering *l, const frame *f, view *out_results) {
   l->frame = f;
   l->depth++;
   for (MlirOperation op = mlirBlockGetFirstOperation(f->block);
-       result == STATUS_OK && !mlirOperationEqual(op, terminator); op = mlirOperationGetNextInBlock(op))
+       result == STATUS_OK && !mlirOperationEqual(op, terminator); op = mlirOperationGetNextInBlock(op)) {
     result = lower_op(l, op);
+    if (result == STATUS_OK) note_value(l, op);
+  }
   for (intptr_t i = 0; i < f->result_count && result == STATUS_OK; i++) {
     result = operand_view(l, terminator, i, &out_results[i]);
     if (result != STATUS_OK || !f->results[i]) continue;
@@ -97,6 +99,16 @@ static frame frame_of(lowering *l, MlirOperation function) {
   return f;
 }
 
+/* How often the op's callee is called in this block, and which of the calls it is. */
+static void count_calls(MlirOperation call, frame *f) {
+  MlirStringRef name = attr_str(call, "callee");
+  for (MlirOperation op = mlirBlockGetFirstOperation(mlirOperationGetBlock(call)); !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op)) {
+    if (mlirOperationEqual(op, call)) f->call = f->calls;
+    f->calls += mlirStringRefEqual(attr_str(op, "callee"), name);
+  }
+}
+
 static status lower_call(lowering *l, MlirOperation op) {
   const char *name;
   MlirOperation callee = callee_of(l, op, &name);
@@ -106,6 +118,7 @@ static status lower_call(lowering *l, MlirOperation op) {
     return lower_error(l, op, "is neither an op of Pinion nor a call of a function that it fits");
   const bool is_stage = l->frame->block.ptr == function_body(module_function(l->module, "main")).ptr;
   frame f = frame_of(l, callee);
+  count_calls(op, &f);
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     view argument;
     const status result = operand_view(l, op, i, &argument);

@@ -8,7 +8,8 @@
 
 //--- fires.mlir
 // Two cameras of two images each. A reshape may merge the batch with what follows; a transpose of the merged batch leaves it
-// alone; the position's weights have a row for each image, so they are repeated; a class token is repeated, too.
+// alone; the position's weights have a row for each image, so they are repeated; a class token is repeated, too. An op that has a
+// name for each call keeps them: they are blocks.
 // CHECK-LABEL: func.func @main
 // CHECK-SAME: (%[[X:.*]]: tensor<2x3x4x4xf32>{{.*}}, %[[Z:.*]]: tensor<2x3x4x4xf32>
 // CHECK-NEXT: %[[BOTH:.*]] = "pinion.concat"(%[[X]], %[[Z]]) {axis = 0 : i64} : (tensor<2x3x4x4xf32>, tensor<2x3x4x4xf32>) -> tensor<4x3x4x4xf32>
@@ -25,8 +26,8 @@
 // CHECK: %[[T:.*]] = "pinion.concat"(%[[TOKEN:.*]], %[[TOKEN]]) {axis = 0 : i64}
 // CHECK: "pinion.concat"(%[[T]], %{{.*}}) {axis = 1 : i64}{{.*}} -> tensor<4x5x6xf32>
 // CHECK: "pinion.reshape"{{.*}} -> tensor<20x6xf32>
-// CHECK: "pinion.matmul"{{.*}} -> tensor<20x6xf32>
-// CHECK: "pinion.matmul"{{.*}} : (tensor<4x5x6xf32>, tensor<4x6x5xf32>) -> tensor<4x5x5xf32>
+// CHECK: "pinion.matmul"{{.*}} {onnx = ["first", "second"]} : {{.*}} -> tensor<20x6xf32>
+// CHECK: "pinion.matmul"(%{{[0-9]+}}, %{{[0-9]+}}) : (tensor<4x5x6xf32>, tensor<4x6x5xf32>) -> tensor<4x5x5xf32>
 // CHECK: "pinion.softmax"
 func.func @main(%x: tensor<2x3x4x4xf32>, %z: tensor<2x3x4x4xf32>) -> (tensor<2x5x6xf32>, tensor<2x5x6xf32>) {
   %0 = call @vision(%x) : (tensor<2x3x4x4xf32>) -> tensor<2x5x6xf32>
@@ -44,10 +45,10 @@ func.func private @vision(%x: tensor<2x3x4x4xf32>) -> tensor<2x5x6xf32> {
   %3 = "pinion.binary"(%2, %p) {kind = "add"} : (tensor<2x4x6xf32>, tensor<2x4x6xf32>) -> tensor<2x4x6xf32>
   %4 = "pinion.concat"(%t, %3) {axis = 1 : i64} : (tensor<2x1x6xf32>, tensor<2x4x6xf32>) -> tensor<2x5x6xf32>
   %5 = "pinion.reshape"(%4) : (tensor<2x5x6xf32>) -> tensor<10x6xf32>
-  %6 = "pinion.matmul"(%5, %w) : (tensor<10x6xf32>, tensor<6x6xf32>) -> tensor<10x6xf32>
+  %6 = "pinion.matmul"(%5, %w) {onnx = ["first", "second"]} : (tensor<10x6xf32>, tensor<6x6xf32>) -> tensor<10x6xf32>
   %7 = "pinion.reshape"(%6) : (tensor<10x6xf32>) -> tensor<2x5x6xf32>
   %8 = "pinion.transpose"(%7) {permutation = array<i64: 0, 2, 1>} : (tensor<2x5x6xf32>) -> tensor<2x6x5xf32>
-  %9 = "pinion.matmul"(%7, %8) : (tensor<2x5x6xf32>, tensor<2x6x5xf32>) -> tensor<2x5x5xf32>
+  %9 = "pinion.matmul"(%7, %8) {onnx = "one"} : (tensor<2x5x6xf32>, tensor<2x6x5xf32>) -> tensor<2x5x5xf32>
   %10 = "pinion.softmax"(%9) {axis = 2 : i64} : (tensor<2x5x5xf32>) -> tensor<2x5x5xf32>
   %11 = "pinion.matmul"(%10, %4) : (tensor<2x5x5xf32>, tensor<2x5x6xf32>) -> tensor<2x5x6xf32>
   return %11 : tensor<2x5x6xf32>

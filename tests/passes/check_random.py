@@ -52,10 +52,14 @@ def random_lists(generator, names, count):
 
 
 def evaluate(program, module, seed, lists):
+    """A verdict for each list, or None if one does not run; and what was said."""
     done = subprocess.run([program, module, str(seed), *lists], capture_output=True, text=True)
     if done.returncode != 0:
         return None, done.stderr
-    return [line.split() for line in done.stdout.splitlines()], done.stderr
+    visible, *verdicts = [line.split() for line in done.stdout.splitlines()]
+    if visible[0] != "unseen":
+        return None, f"{module}: results change with {visible[1]} elements that they cannot see (ir/visible.h)"
+    return verdicts, done.stderr
 
 
 def fault(graph, passes, verdict):
@@ -96,7 +100,7 @@ def check_graph(options, names, seed):
     faults, fired = [], collections.Counter()
     if verdicts is None:
         messages = [line for line in said.splitlines() if line.startswith(module)]
-        return ["\n".join([f"seed {seed}: no result after one of", *lists, *messages])], fired
+        return ["\n  ".join([f"seed {seed}: no verdict on", *lists, *messages])], fired
     for name, changes in re.findall(r"^ *\d+ ([a-z-]+) +(\d+) changes", said, flags=re.M):
         fired[name] += int(changes)
     for passes, verdict in zip(lists, verdicts):

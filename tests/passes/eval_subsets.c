@@ -4,12 +4,15 @@
  *
  *   eval_subsets MODULE.mlir SEED PASSES[:LIMIT]...
  *
+ * The first line says whether the results stay as they are when what they cannot see (ir/visible.h) is spoilt, and how
+ * many elements those are.
+ *
  * PASSES are comma-separated, or "default", the default pipeline up to the launch level; with LIMIT, only the first so
  * many rewrites of optional passes are made. Prints a line for each: whether every bit of the results, as typed, is the
  * same; relative L2 distances (of the worst result) from the module's own float64 evaluation: of the module as typed,
  * of what the passes left as typed, and in float64. What each pass changed goes to stderr, as --timing writes it.
  */
-#include "ir/eval.h"
+#include "ir/visible.h"
 #include "passes/pass.h"
 #include "runtime/bench.h"
 
@@ -60,7 +63,56 @@ static status random_argument(MlirValue argument, uint64_t *state, eval_precisio
   return code;
 }
 
-static status evaluate(compilation *c, MlirModule module, uint64_t seed, eval_precision precision, results *out) {
+/* ---- What no result can see ---- */
+
+/* The masks that visible_run reports, in its order; and the second evaluation, which spoils what they leave out. */
+typedef struct spoiler {
+  visible_walk *walk; /* NULL: spoils */
+  struct mask {
+    const void *op;
+    uint8_t *bytes; /* NULL: all is hidden */
+  } *masks;
+  size_t count, capacity;
+  arena *arena;
+  int64_t hidden;
+} spoiler;
+
+static void keep_mask(void *user, MlirOperation op, const uint8_t *mask) {
+  spoiler *s = user;
+  tensor_type type;
+  value_type(mlirOperationGetResult(op, 0), &type);
+  s->masks = arena_grow(s->arena, s->masks, s->count, &s->capacity, sizeof *s->masks);
+  s->masks[s->count++] = (struct mask){op.ptr, mask ? arena_copy(s->arena, mask, (size_t)type_elements(&type)) : NULL};
+}
+
+/* Results belong to the evaluation, which lets an observer look alone; this one changes them. */
+static void spoil(spoiler *s, MlirOperation op, const eval_tensor *result) {
+  size_t i = 0;
+  while (i < s->count && s->masks[i].op != op.ptr) i++;
+  if (i == s->count || result->storage == EVAL_INTEGERS) return;
+  for (int64_t k = 0; k < type_elements(&result->type); k++) {
+    if (s->masks[i].bytes && s->masks[i].bytes[k]) continue;
+    s->hidden++;
+    if (result->storage == EVAL_DOUBLES)
+      result->f64[k] = 100 + (double)k;
+    else
+      result->f32[k] = 100 + (float)k;
+  }
+}
+
+static bool observe(void *user, MlirOperation op, const eval_tensor *r, int result_count) {
+  spoiler *s = user;
+  if (s->walk)
+    visible_observe(s->walk, op, r, result_count);
+  else if (result_count == 1)
+    spoil(s, op, r);
+  return true;
+}
+
+/* ---- Evaluating ---- */
+
+static status evaluate(compilation *c, MlirModule module, uint64_t seed, eval_precision precision, spoiler *s,
+                       results *out) {
   MlirBlock body = function_body(module_function(module, "main"));
   const intptr_t arguments = mlirBlockGetNumArguments(body);
   eval_tensor *inputs = heap_alloc((size_t)arguments + 1, sizeof *inputs);
@@ -68,7 +120,8 @@ static status evaluate(compilation *c, MlirModule module, uint64_t seed, eval_pr
   out->count = 0;
   for (intptr_t i = 0; i < arguments && code == STATUS_OK; i++)
     code = random_argument(mlirBlockGetArgument(body, i), &seed, precision, &inputs[i]);
-  if (code == STATUS_OK) code = eval_function(c, module, "main", inputs, precision, NULL, NULL, out->tensors);
+  eval_observer *observer = s ? observe : NULL;
+  if (code == STATUS_OK) code = eval_function(c, module, "main", inputs, precision, observer, s, out->tensors);
   if (code == STATUS_OK) out->count = (int)mlirOperationGetNumOperands(block_terminator(body));
   for (intptr_t i = 0; i < arguments; i++) eval_free(&inputs[i]);
   free(inputs);
@@ -113,8 +166,33 @@ static status evaluate_after(const char *path, uint64_t seed, const char *passes
   if (code == STATUS_OK) code = module_parse(&c, path, &module);
   if (code == STATUS_OK) code = module_verify(&c, module, LEVELS_FUSED);
   if (code == STATUS_OK && passes) code = pipeline_run(&c, module, &options);
-  if (code == STATUS_OK) code = evaluate(&c, module, seed, EVAL_AS_TYPED, as_typed);
-  if (code == STATUS_OK) code = evaluate(&c, module, seed, EVAL_FLOAT64, exact);
+  if (code == STATUS_OK) code = evaluate(&c, module, seed, EVAL_AS_TYPED, NULL, as_typed);
+  if (code == STATUS_OK) code = evaluate(&c, module, seed, EVAL_FLOAT64, NULL, exact);
+  if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
+  compilation_destroy(&c);
+  return code;
+}
+
+/* Whether the results stay to the bit when what they cannot see, by ir/visible.h, is something else. */
+static status check_visible(const char *path, uint64_t seed) {
+  compilation c;
+  MlirModule module = {NULL};
+  results before = {0}, after = {0};
+  spoiler s = {.arena = arena_create()};
+  status code = compilation_create(&c);
+  c.diagnostics.file = path;
+  if (code == STATUS_OK) code = module_parse(&c, path, &module);
+  if (code == STATUS_OK) s.walk = visible_begin(module, "main");
+  if (code == STATUS_OK) code = evaluate(&c, module, seed, EVAL_FLOAT64, &s, &before);
+  if (code == STATUS_OK) visible_run(s.walk, keep_mask, &s);
+  visible_end(s.walk);
+  s.walk = NULL;
+  if (code == STATUS_OK) code = evaluate(&c, module, seed, EVAL_FLOAT64, &s, &after);
+  if (code == STATUS_OK)
+    printf("%s %lld\n", worst_distance(&before, &after) == 0 ? "unseen" : "SEEN", (long long)s.hidden);
+  results_free(&before);
+  results_free(&after);
+  arena_destroy(s.arena);
   if (!mlirModuleIsNull(module)) mlirModuleDestroy(module);
   compilation_destroy(&c);
   return code;
@@ -124,7 +202,8 @@ int main(int argc, char **argv) {
   if (argc < 3) return STATUS_USAGE;
   const uint64_t seed = strtoull(argv[2], NULL, 10);
   results own_typed = {0}, own_exact = {0};
-  status code = evaluate_after(argv[1], seed, NULL, &own_typed, &own_exact);
+  status code = check_visible(argv[1], seed);
+  if (code == STATUS_OK) code = evaluate_after(argv[1], seed, NULL, &own_typed, &own_exact);
   for (int i = 3; i < argc && code == STATUS_OK; i++) {
     results typed = {0}, exact = {0};
     code = evaluate_after(argv[1], seed, argv[i], &typed, &exact);

@@ -11,12 +11,14 @@
 // RUN: pinion opt --passes=lower-to-launches %t/steps.mlir | FileCheck %t/steps.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/not-in-place.mlir | FileCheck %t/not-in-place.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/residual.mlir | FileCheck %t/residual.mlir
+// RUN: pinion opt --passes=lower-to-launches %t/values.mlir | FileCheck %t/values.mlir
 // RUN: pinion opt --passes=lower-to-launches %t/views.mlir -o %t/again.mlir
 // RUN: pinion opt --passes=plan-memory %t/again.mlir | FileCheck %t/views.mlir
 // RUN: not pinion opt --passes=lower-to-launches %t/nested.mlir 2>&1 | FileCheck %t/nested.mlir
 // RUN: not pinion opt --passes=lower-to-launches %t/recursive.mlir 2>&1 | FileCheck %t/recursive.mlir
 // RUN: not pinion opt --passes=lower-to-launches %t/misfit.mlir 2>&1 | FileCheck %t/misfit.mlir
 // RUN: not pinion compile %t/beyond.mlir -o %t/beyond 2>&1 | FileCheck %t/beyond.mlir
+// RUN: not pinion compile %t/bad_value.mlir -o %t/beyond 2>&1 | FileCheck %t/bad_value.mlir
 
 // What they compute is checked against the reference interpreter by tests/codegen/check_lowering.c; here is how.
 
@@ -200,6 +202,62 @@ module {
   }
 }
 
+//--- values.mlir
+// Which values of the model a launch completes, and where they lie: in the result itself; two slices of a joined product; in
+// their places of a concatenation, that is complete with the second of them; each call's own of two names, in the order of the
+// calls; both as blocks where there is one call; all steps' where it is repeated. A reshape of a value shows nothing new, and what
+// has no name is not listed.
+// CHECK-LABEL: func.func @main
+// CHECK: "pinion.launch"{{.*}}body = ["neg x0", "yield v0"]
+// CHECK-SAME: values = [{dims = array<i64: 2, 4>, offset = 0 : i64, onnx = ["a"], result = 0 : i64, strides = array<i64: 4, 1>}]
+// CHECK: "pinion.launch"{{.*}}family = "gemm"
+// CHECK-SAME: values = [{dims = array<i64: 2, 2>, offset = 0 : i64, onnx = ["q"], {{.*}}strides = array<i64: 4, 1>}, {dims = array<i64: 2, 2>, offset = 2 : i64, onnx = ["k"], {{.*}}strides = array<i64: 4, 1>}]
+// CHECK: "pinion.launch"{{.*}}body = ["exp x0", "yield v0"]
+// CHECK-SAME: values = [{dims = array<i64: 2, 2>, offset = 0 : i64, onnx = ["left"], {{.*}}strides = array<i64: 4, 1>}]
+// CHECK: "pinion.launch"{{.*}}body = ["tanh x0", "yield v0"]
+// CHECK-SAME: values = [{dims = array<i64: 2, 2>, offset = 2 : i64, onnx = ["right"], {{.*}}}, {dims = array<i64: 2, 4>, offset = 0 : i64, onnx = ["whole"]
+// CHECK: "pinion.launch"{{.*}}body = ["abs x0", "yield v0"]{{.*}}onnx = ["one"]
+// CHECK: "pinion.launch"{{.*}}body = ["abs x0", "yield v0"]{{.*}}onnx = ["two"]
+// CHECK: "pinion.launch"{{.*}}body = ["floor x0", "yield v0"]
+// CHECK-SAME: dims = array<i64: 4, 4>, offset = 0 : i64, onnx = ["one", "two"]
+// CHECK: "pinion.launch"{{.*}}body = ["ceil x0", "yield v0"]
+// CHECK-SAME: onnx = ["first", "second"]
+// CHECK: "pinion.launch"{{.*}}body = ["round x0", "yield v0"]
+// CHECK-NOT: values
+// CHECK: return
+module {
+  func.func @main(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>) -> (tensor<2x4xf32>, tensor<4x4xf32>, tensor<2x4xf32>) attributes {pinion.inputs = ["x", "w"], pinion.outputs = ["y", "z", "s"]} {
+    %a = "pinion.unary"(%x) {kind = "neg", onnx = "a"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+    %p = "pinion.matmul"(%a, %w) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+    %q = "pinion.slice"(%p) {starts = array<i64: 0, 0>, steps = array<i64: 1, 1>, onnx = "q"} : (tensor<2x4xf32>) -> tensor<2x2xf32>
+    %k = "pinion.slice"(%p) {starts = array<i64: 0, 2>, steps = array<i64: 1, 1>, onnx = "k"} : (tensor<2x4xf32>) -> tensor<2x2xf32>
+    %l = "pinion.unary"(%q) {kind = "exp", onnx = "left"} : (tensor<2x2xf32>) -> tensor<2x2xf32>
+    %r = "pinion.unary"(%k) {kind = "tanh", onnx = "right"} : (tensor<2x2xf32>) -> tensor<2x2xf32>
+    %c = "pinion.concat"(%l, %r) {axis = 1 : i64, onnx = "whole"} : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x4xf32>
+    %e = "pinion.reshape"(%c) {onnx = "flat"} : (tensor<2x4xf32>) -> tensor<8xf32>
+    %d = "pinion.reshape"(%e) : (tensor<8xf32>) -> tensor<2x4xf32>
+    %1 = func.call @camera(%d) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+    %2 = func.call @camera(%1) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+    %b = "pinion.concat"(%1, %2) {axis = 0 : i64} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<4x4xf32>
+    %3 = func.call @cameras(%b) : (tensor<4x4xf32>) -> tensor<4x4xf32>
+    %s = "pinion.steps"(%2) {callee = @step, count = 2 : i64, tables = 0 : i64, onnx = "second"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+    %n = "pinion.unary"(%s) {kind = "round"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+    return %d, %3, %n : tensor<2x4xf32>, tensor<4x4xf32>, tensor<2x4xf32>
+  }
+  func.func private @camera(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+    %0 = "pinion.unary"(%x) {kind = "abs", onnx = ["one", "two"]} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+    return %0 : tensor<2x4xf32>
+  }
+  func.func private @cameras(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+    %0 = "pinion.unary"(%x) {kind = "floor", onnx = ["one", "two"]} : (tensor<4x4xf32>) -> tensor<4x4xf32>
+    return %0 : tensor<4x4xf32>
+  }
+  func.func private @step(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+    %0 = "pinion.unary"(%x) {kind = "ceil", onnx = ["first", "second"]} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+    return %0 : tensor<2x4xf32>
+  }
+}
+
 //--- nested.mlir
 // CHECK: is inside of another pinion.steps
 module {
@@ -250,6 +308,17 @@ module attributes {pinion.arena_bytes = 0 : i64, pinion.stages = [{name = "main"
     %x = "pinion.buffer"() {bytes = 16 : i64, name = "x", offset = 0 : i64, pitch = 4 : i64, space = "input"} : () -> memref<4xf32>
     %y = "pinion.buffer"() {bytes = 16 : i64, name = "y", offset = 0 : i64, pitch = 4 : i64, space = "output"} : () -> memref<4xf32>
     "pinion.launch"(%y, %x) {after = array<i64>, body = ["neg x0", "yield v0"], family = "pointwise", integers = array<i64>, nodes = [], offsets = array<i64: 0, 1>, results = 1 : i64, scalars = [], sizes = array<i64: 4>, stage = 0 : i64, step_strides = array<i64: 0, 0>, strides = [array<i64: 1>, array<i64: 1>]} : (memref<4xf32>, memref<4xf32>) -> ()
+    return
+  }
+}
+
+//--- bad_value.mlir
+// CHECK: `values` are not as docs/ops.md describes them
+module attributes {pinion.arena_bytes = 0 : i64, pinion.stages = [{name = "main", repeat = 1 : i64}]} {
+  func.func @main() {
+    %x = "pinion.buffer"() {bytes = 16 : i64, name = "x", offset = 0 : i64, pitch = 4 : i64, space = "input"} : () -> memref<4xf32>
+    %y = "pinion.buffer"() {bytes = 16 : i64, name = "y", offset = 0 : i64, pitch = 4 : i64, space = "output"} : () -> memref<4xf32>
+    "pinion.launch"(%y, %x) {after = array<i64>, body = ["neg x0", "yield v0"], family = "pointwise", integers = array<i64>, nodes = [], offsets = array<i64: 0, 0>, results = 1 : i64, scalars = [], sizes = array<i64: 4>, stage = 0 : i64, step_strides = array<i64: 0, 0>, strides = [array<i64: 1>, array<i64: 1>], values = [{dims = array<i64: 4>, offset = 0 : i64, onnx = ["v"], result = 1 : i64, strides = array<i64: 1>}]} : (memref<4xf32>, memref<4xf32>) -> ()
     return
   }
 }

@@ -23,7 +23,7 @@ static tensor make(int count, const double *values) {
 static comparison compare(int count, const double *x, const double *y, const double *minus, double rtol, double atol) {
   tensor a = make(count, x), b = make(count, y), m = {0};
   if (minus) m = make(count, minus);
-  comparison c = compare_tensors(&a, &b, minus ? &m : NULL, rtol, atol);
+  comparison c = compare_tensors(&a, &b, minus ? &m : NULL, NULL, rtol, atol);
   tensor_free(&a);
   tensor_free(&b);
   tensor_free(&m);

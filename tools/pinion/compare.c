@@ -13,11 +13,13 @@ static double ratio(double part, double whole) {
   return part == 0 ? 0 : part / whole; /* 0 / 0 is 0 here: nothing is as nothing should be */
 }
 
-comparison compare_tensors(const tensor *x, const tensor *y, const tensor *minus, double rtol, double atol) {
+comparison compare_tensors(const tensor *x, const tensor *y, const tensor *minus, const uint8_t *visible, double rtol,
+                           double atol) {
   comparison result = {.worst = 0};
   double difference = 0, xx = 0, yy = 0, xy = 0;
   int64_t count = type_elements(&y->type);
   for (int64_t i = 0; i < count; i++) {
+    if (visible && !visible[i]) continue;
     double base = minus ? tensor_get(minus, i) : 0, a = tensor_get(x, i) - base, b = tensor_get(y, i) - base;
     double error = distance(a, b);
     if (error > result.max_absolute) result.max_absolute = error, result.worst = i;
@@ -61,9 +63,9 @@ static output_comparison compare_output(const pinion_model_desc *desc, const ten
                                         const tensor *x, const tensor *y, const tolerance *limits) {
   output_comparison c = {.noise = noise_input(desc, output),
                          .limit = limits->relative_l2 < 0 ? default_tolerance(desc) : limits->relative_l2};
-  c.whole = c.moved = compare_tensors(x, y, NULL, fmax(limits->rtol, 0), fmax(limits->atol, 0));
+  c.whole = c.moved = compare_tensors(x, y, NULL, NULL, fmax(limits->rtol, 0), fmax(limits->atol, 0));
   if (c.noise >= 0) {
-    c.moved = compare_tensors(x, y, &inputs->tensors[c.noise], 0, 0);
+    c.moved = compare_tensors(x, y, &inputs->tensors[c.noise], NULL, 0, 0);
     c.moved.mismatches = c.whole.mismatches; /* element tolerances are about the output itself */
   }
   c.good = within(&c.moved, x->type.dtype, limits, c.limit);

@@ -16,8 +16,9 @@ typedef struct comparison {
 } comparison;
 
 /* Compares x with the reference y, of the same shape and any element types; with `minus`, x - minus with y - minus (a
-   diffusion policy's outputs begin as its noise, which hides errors). */
-comparison compare_tensors(const tensor *x, const tensor *y, const tensor *minus, double rtol, double atol);
+   diffusion policy's outputs begin as its noise, which hides errors); with `visible`, where that is not 0. */
+comparison compare_tensors(const tensor *x, const tensor *y, const tensor *minus, const uint8_t *visible, double rtol,
+                           double atol);
 
 /* What is too far. */
 typedef struct tolerance {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * The tensors of a model that survive as buffers of its artifact: read launch by launch, because the arena's memory is
- * used again, and compared with what the reference interpreter computes for the ONNX node of the same name.
+ * The tensors of a model that survive in its artifact: values of the ONNX graph that lie, whole, in a buffer after some
+ * launch, as the manifest says. They are read launch by launch, because the arena's memory is used again, step by step
+ * where a stage is repeated, and block by block where one launch computes the values of several cameras; and compared
+ * with what the reference interpreter computes for them, but for elements that no output can see.
  */
 #ifndef PINION_TOOLS_SURVIVORS_H
 #define PINION_TOOLS_SURVIVORS_H
@@ -10,41 +12,41 @@
 #include "manifest.h"
 
 typedef struct survivor {
-  const char *name; /* the buffer's; borrowed from the artifact */
-  uint32_t buffer;
-  uint32_t last_launch; /* of the table: the one after which the buffer is complete */
-  tensor value;         /* dense, as after that launch's first step; no data if it could not be kept */
+  const char *name; /* of the ONNX value; the manifest's */
+  uint32_t launch, step, buffer;
+  tensor_type type;
+  int64_t offset, stride[PINION_MAX_RANK]; /* elements of the buffer */
+  tensor value;                            /* dense; no data if it was not kept */
+  tensor reference;                        /* the same, once it has been observed */
+  uint8_t *visible;                        /* owned; 0 for an element that no output can see; NULL: all can be seen */
+  int64_t hidden;                          /* how many cannot */
   bool compared;
-  comparison comparison; /* with the nearest of the values it may be */
-  const char *node;      /* whose value that is; borrowed */
+  comparison comparison;
 } survivor;
 
-/* An ONNX node whose value a survivor may be: a fused launch has several. */
-typedef struct survivor_node {
-  const char *name; /* "NODE@MODULE.PATH" */
-  size_t survivor;
-} survivor_node;
-
 typedef struct survivor_list {
-  survivor *items; /* owned; by launch */
+  const json *manifest; /* borrowed */
+  survivor *items;      /* the arena's; in the order in which launches complete them */
   size_t count;
-  survivor_node *nodes; /* the arena's; sorted by name */
-  size_t node_count;
-  uint64_t bytes; /* held by the values */
+  size_t *by_name; /* the arena's; indices, sorted */
+  uint64_t bytes;  /* held */
+  uint64_t limit;
 } survivor_list;
 
-/* Runs every launch of the artifact alone, in order (the inputs are set and the instance prepared), and keeps the arena
-   buffers that launches leave, up to `limit` bytes. Nodes come from the artifact's manifest; without one (NULL), only
-   the buffers' own names are known. */
+/* Runs every launch of the artifact alone, in order (the inputs are set and the instance prepared), and keeps what
+   survives, up to `limit` bytes with the references. The manifest may be JSON_NULL: nothing is known then. */
 status survivors_read(diagnostics *d, arena *memory, const artifact *a, const json *manifest, uint64_t limit,
                       survivor_list *out_list);
 void survivors_free(survivor_list *list);
 
-/* An eval_observer, `user` a survivor_list: compares an op's result with the survivors of its node and shape. */
-bool survivors_observe(void *user, MlirOperation op, const eval_tensor *results, int result_count);
+/* For the interpreter's observer: keeps the op's result for the survivors of its name. */
+void survivors_observe(survivor_list *list, MlirOperation op, const eval_tensor *results, int result_count);
+/* A visible_report (ir/visible.h), `user` the list. */
+void survivors_see(void *user, MlirOperation op, const uint8_t *mask);
 
-/* Prints how many agree within `relative_l2`, and those that do not, in the artifact's order. Returns how many do not.
- */
-int survivors_print(const artifact *a, const survivor_list *list, double relative_l2);
+/* Compares, and prints how many agree within `relative_l2`, those that do not, in the order of computation, and at
+   which launch the error first grows: where it is out of line with that of all that the launch reads. Returns how many
+   do not agree. */
+int survivors_compare(const artifact *a, survivor_list *list, double relative_l2);
 
 #endif

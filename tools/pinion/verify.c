@@ -5,6 +5,8 @@
 #include "reference.h"
 #include "survivors.h"
 
+#include "ir/visible.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,7 +44,8 @@ typedef struct verification {
 
 /* What looks on while the interpreter works: it compares, and on a terminal it shows that something happens. */
 typedef struct watcher {
-  survivor_list *survivors; /* NULL: outputs only */
+  survivor_list *survivors; /* NULL, like the next: outputs only */
+  visible_walk *visible;
   bool terminal;
   long ops;
   double shown; /* when, in microseconds */
@@ -56,14 +59,23 @@ static bool watch(void *user, MlirOperation op, const eval_tensor *results, int 
     fprintf(stderr, "\rverify: %ld ops evaluated", w->ops);
     w->shown = now;
   }
-  return !w->survivors || survivors_observe(w->survivors, op, results, result_count);
+  if (!w->survivors) return true;
+  survivors_observe(w->survivors, op, results, result_count);
+  visible_observe(w->visible, op, results, result_count);
+  return true;
 }
 
 static status evaluate(verification *v) {
-  watcher w = {.survivors = v->options->outputs_only ? NULL : &v->survivors, .terminal = isatty(STDERR_FILENO)};
+  watcher w = {.terminal = isatty(STDERR_FILENO)};
+  if (!v->options->outputs_only) {
+    w.survivors = &v->survivors;
+    w.visible = visible_begin(v->module, "main");
+  }
   status result = reference_evaluate(v->compilation, v->module, v->artifact->desc, &v->inputs, v->precision, watch, &w,
                                      &v->references);
   if (w.shown > 0) fprintf(stderr, "\r%40s\r", "");
+  if (w.visible && result == STATUS_OK) visible_run(w.visible, survivors_see, w.survivors);
+  visible_end(w.visible);
   return result;
 }
 
@@ -87,7 +99,7 @@ static status compare(verification *v) {
   if (limits.relative_l2 < 0) limits.relative_l2 = default_tolerance(desc);
   printf("against the reference interpreter in %s:\n", v->options->precision);
   const status result = compare_outputs(desc, &v->inputs, &v->outputs, &v->references, &limits);
-  if (!v->options->outputs_only) survivors_print(v->artifact, &v->survivors, limits.relative_l2);
+  if (!v->options->outputs_only) survivors_compare(v->artifact, &v->survivors, limits.relative_l2);
   if (!v->options->bisect || result != STATUS_MISMATCH) return result;
   const status found = bisect(v, &limits);
   return found == STATUS_OK ? result : found;
@@ -168,7 +180,10 @@ int command_verify(int argc, char **argv) {
       2,
       "The outputs decide: exit status 5 beyond the tolerance (of output minus noise, for a diffusion policy). Tensors "
       "inside\n"
-      "the model are compared by the name of their ONNX node, in the first step of a repeated stage, and listed.\n"
+      "the model are compared where they survive in a buffer, but for what no output can see (the rows of padding), "
+      "and "
+      "listed,\n"
+      "with the launch where the error first grows.\n"
       "--bisect-passes compiles the model again, with the flags of the artifact's manifest, and with fewer and fewer "
       "rewrites."};
   int exit_status;
