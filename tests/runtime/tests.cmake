@@ -56,6 +56,9 @@ if(TARGET pinion AND Python3_Interpreter_FOUND)
   add_test(NAME runtime.profile
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_profile.py $<TARGET_FILE:pinion>
             ${CMAKE_SOURCE_DIR}/tests/fixtures ${CMAKE_BINARY_DIR}/tests/profile)
+  add_test(NAME runtime.report
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_report.py --pinion=$<TARGET_FILE:pinion>
+            --work=${CMAKE_BINARY_DIR}/tests/report)
   add_test(NAME runtime.commands
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/runtime/test_commands.py $<TARGET_FILE:pinion>
             ${example_artifact})

@@ -13,6 +13,7 @@
   COMMAND(bench, "latency of an artifact")                                                                             \
   COMMAND(profile, "time of every launch inside the call")                                                             \
   COMMAND(inspect, "what is inside an artifact; --check hashes it")                                                    \
+  COMMAND(report, "the same as one HTML page with plots")                                                              \
   COMMAND(tune, "measure tiles on this machine, write the tuning file")                                                \
   COMMAND(targets, "list targets")                                                                                     \
   COMMAND(passes, "list passes")                                                                                       \

@@ -65,7 +65,7 @@ void manifest_append_type(text *out, const json *buffer) {
 
 void manifest_append_arguments(text *out, const json *manifest, const json *launch) {
   const json *arguments = manifest_list(launch, "arguments");
-  const size_t results = (size_t)manifest_number(launch, "results");
+  const size_t results = manifest_index(launch, "results", arguments->count + 1);
   for (size_t i = 0; i < arguments->count; i++) {
     text_append(out, "%s", i == 0 ? "" : i == results ? " = " : ", ");
     manifest_append_type(out,
