@@ -13,7 +13,7 @@
  *
  * Every step's row is computed as the step would have: an op on [d0 .. dr) becomes the same op on [count, d0 .. dr).
  */
-#include "graph.h"
+#include "steps_operands.h"
 
 #include <string.h>
 
@@ -224,45 +224,13 @@ static void add_rows(hoist *h, int index, MlirValue *operands, int *operand_coun
   value_replace(value, row);
 }
 
-/* Removes arguments that the callee does not read, the carried value apart; returns how many tables are left. */
-static int drop_unused_arguments(hoist *h, int first_table, MlirValue *operands, int *operand_count) {
-  int kept = 1, tables = 0;
-  for (int i = 1, count = *operand_count; i < count; i++) {
-    if (value_is_unused(mlirBlockGetArgument(h->block, kept))) {
-      mlirBlockEraseArgument(h->block, (unsigned)kept);
-      continue;
-    }
-    tables += i >= first_table;
-    operands[kept++] = operands[i];
-  }
-  *operand_count = kept;
-  return tables;
-}
-
 static status rebuild_steps(hoist *h) {
-  compilation *c = h->context->compilation;
   int operand_count = (int)mlirOperationGetNumOperands(h->steps), first_table = operand_count - h->table_count;
   MlirValue *operands = arena_alloc(h->arena, (size_t)(operand_count + h->ops.count) * sizeof *operands);
   for (int i = 0; i < operand_count; i++) operands[i] = mlirOperationGetOperand(h->steps, i);
   for (int i = 0; i < h->ops.count; i++)
     if (h->hoisted[i]) add_rows(h, i, operands, &operand_count);
-  block_erase_dead(h->block);
-  int tables = drop_unused_arguments(h, first_table, operands, &operand_count);
-  function_update_type(h->context->compilation, h->function);
-  builder b = builder_before(c, h->steps);
-  MlirNamedAttribute attributes[] = {
-      make_named(c->context, "callee",
-                 mlirOperationGetAttributeByName(h->steps, mlirStringRefCreateFromCString("callee"))),
-      make_named(c->context, "count", make_i64(c->context, h->count)),
-      make_named(c->context, "tables", make_i64(c->context, tables)),
-  };
-  MlirType type = mlirValueGetType(mlirOperationGetResult(h->steps, 0));
-  MlirOperation built = build_op(&b, OP_steps, operand_count, operands, 3, attributes, 1, &type);
-  if (mlirOperationIsNull(built)) return STATUS_FAILED;
-  op_copy_identity(h->steps, built);
-  value_replace(mlirOperationGetResult(h->steps, 0), mlirOperationGetResult(built, 0));
-  op_erase(h->steps);
-  return STATUS_OK;
+  return steps_set_operands(h->context->compilation, h->steps, h->function, operands, operand_count, first_table);
 }
 
 /* ---- The pass ---- */

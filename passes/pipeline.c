@@ -34,6 +34,7 @@ const char *const *pipeline_default(void) {
       "outline-steps",        /* where the copies are equal only now; before any fusion */
       "split-concat-matmul",  /* before hoist-tables, which computes the part split off */
       "hoist-tables",         /* before outline-weights: what it hoists depends on weights alone */
+      "hoist-invariant",      /* before outline-stages: what it hoists becomes part of @prefix */
       "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */
       "recognise-norm",       /* after steps and stages: each copy once; 1 + w is not outlined yet */
       "recognise-activation", /* like all of recognise: before fusions, which take single ops */
