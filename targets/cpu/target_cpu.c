@@ -158,16 +158,9 @@ static bool computes_in_float(pinion_dtype dtype) {
   return is_float(dtype) && dtype != PINION_DTYPE_f64;
 }
 
-/* Whether all that it has is one accumulator an element, one group, and single elements in and out. */
-static bool is_ordinary(const pinion_params *params) {
-  return params->size[PINION_GEMM_H] == 1 && params->size[PINION_GEMM_P] == 1 && !params->integer[2] &&
-         !params->integer[4];
-}
-
 const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem) {
   const int a = problem->result_count, b = a + 1;
   if (!tile->rows) return NULL; /* the plain form */
-  if (!is_ordinary(&problem->params)) return "blocked tiles know neither groups, nor pairs of accumulators, nor sums";
   if (!computes_in_float(problem->dtypes[a]) || !computes_in_float(problem->dtypes[b]))
     return "blocked tiles multiply f32, bf16 and f16 in float32 only";
   for (int i = 0; i < problem->params.arg_count; i++)
@@ -248,8 +241,9 @@ static bool choose_gemm(arena *a, const kernel_problem *problem, const char *nam
         &out_choice->defines,
         "#define PN_BLOCK_ROWS %d\n#define PN_BLOCK_COLUMNS %d\n#define PN_BLOCK_DEPTH %d\n#define PN_PACKS_A %d\n",
         tile->rows, tile->columns, tile->depth, tile->packs_a);
+  const int64_t strip = problem->params.integer[4] ? PINION_COLUMN_BLOCK : CPU_ATOM; /* columns, at least */
   const int64_t blocks = split_evenly(size[PINION_GEMM_M], tile->rows ? tile->rows : 1) *
-                         (tile->rows ? split_evenly(size[PINION_GEMM_N], CPU_ATOM) : 1);
+                         (tile->rows ? split_evenly(size[PINION_GEMM_H] * size[PINION_GEMM_N], strip) : 1);
   const int64_t parts = size[PINION_GEMM_B0] * size[PINION_GEMM_B1] * blocks;
   out_choice->grid[0] = grid_for(out_choice->cost, parts);
   return true;

@@ -53,7 +53,7 @@ static void measure(arena *a, pinion_thread_pool *pool, const kernel_problem *pr
   if (!launch.kernel || !kernel_measure(pool, &launch, milliseconds, &timing)) return;
   const int64_t *size = problem->params.size;
   printf("%s %.2f %.2f %d %.1f\n", choice.tile, timing.best, timing.median, timing.count,
-         2e-3 * (double)(size[2] * size[3] * size[4]) / timing.best);
+         2e-3 * (double)(size[PINION_GEMM_M] * size[PINION_GEMM_N] * size[PINION_GEMM_K]) / timing.best);
 }
 
 int main(int argc, char **argv) {
