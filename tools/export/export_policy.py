@@ -11,14 +11,19 @@ cases/N/reference/actions.npy. The denoising loop is unrolled. Inputs, in order:
 [B,3,H,W] in -1..1, a bool mask for each camera [B], tokens [B,T] int64, token_mask [B,T] bool, state
 [B,action_dim], noise [B,horizon,action_dim]; output: actions [B,horizon,action_dim].
 
+With --graph-only OUT receives model.onnx.xz and export.json alone, in minutes and little memory at any size:
+the weights are references to a file that write_weights.py makes up wherever the graph is used.
+
 Without a checkpoint the weights are random, at a scale that lets a wrong kernel show, and the export is
 refused if the actions hardly depend on an input. Where neither package is installed and no --source is
 given, the same network is built from Pinion's own definition of it. Needs torch, onnx, onnxscript, numpy.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import lzma
 import os
 import sys
 import time
@@ -44,6 +49,8 @@ def parse_options():
     add("--batch", type=int, default=1, metavar="N")
     add("--dimensions", default="full", metavar="SPEC", help="full, small, or either with changes: full,prompt_tokens=20")
     add("--external-data", choices=("auto", "yes", "no"), default="auto", help="weights beside the graph")
+    add("--graph-only", action="store_true",
+        help="dynamo, random weights: write the graph alone, as OUT/model.onnx.xz; write_weights.py makes the weights up")
     add("--no-optimize", action="store_true", help="do not let the exporter fold constants and simplify the graph")
     add("--cases", type=int, default=2, metavar="N", help="how many reference cases to write (default 2, at most 8)")
     add("--reference", choices=("auto", "float64", "as-exported"), default="auto",
@@ -71,6 +78,12 @@ def checkpoint_file(path):
     raise UsageError(f"--checkpoint={path}: no such file, and no folder with a model.safetensors")
 
 
+def check_graph_only(options):
+    for name, wanted in (("exporter", "dynamo"), ("checkpoint", None), ("external_data", "auto")):
+        if getattr(options, name) != wanted:
+            raise UsageError(f"--graph-only is for dynamo and random weights: --{name.replace('_', '-')} does not fit it")
+
+
 def check_numbers(options):
     for name, least, most in (("steps", 1, 1000), ("batch", 1, 64), ("cases", 0, 8)):
         value = getattr(options, name)
@@ -84,11 +97,14 @@ def build_sampler(options, size, cameras):
 
     pi05 = options.policy == "pi05"
     source = options.source or originals.installed()
+    own = source is None or source == "own"
+    if options.graph_only:
+        return build_without_weights(options, size, cameras, None if own else source)
     state, origin = None, None
     if options.checkpoint:
         origin = checkpoint_file(options.checkpoint)
         state = weights.read_state(origin)
-    if source is None or source == "own":
+    if own:
         policy = policies.build_own(size, pi05, options.seed, state=state, origin=origin)
         return policies.own_sampler(policy, cameras, options.steps), "Pinion's own definition"
     policy, make_attention_mask = originals.build(source, size, pi05)
@@ -96,6 +112,19 @@ def build_sampler(options, size, cameras):
         weights.randomise(policy, options.seed)
     else:
         weights.load(policy, state, origin)
+    return originals.sampler(policy, make_attention_mask, cameras, options.steps), source
+
+
+def build_without_weights(options, size, cameras, source):
+    """The same, its parameters without memory."""
+    from pinion_export import graph_only, network, originals, policies
+
+    pi05 = options.policy == "pi05"
+    with graph_only.parameters_without_memory():
+        if source is None:
+            policy = network.Policy(size, pi05).eval().requires_grad_(False)
+            return policies.own_sampler(policy, cameras, options.steps), "Pinion's own definition"
+        policy, make_attention_mask = originals.build(source, size, pi05)
     return originals.sampler(policy, make_attention_mask, cameras, options.steps), source
 
 
@@ -145,40 +174,77 @@ def references_of(options, sampler, inputs):
 
 
 def export(options):
-    from pinion_export import cases, dimensions, onnx_export, policies
+    from pinion_export import cases, dimensions, policies
 
     check_numbers(options)
+    if options.graph_only:
+        check_graph_only(options)
     try:
         size = dimensions.parse(options.dimensions)
     except ValueError as error:
         raise UsageError(f"--dimensions: {error}") from None
     cameras = chosen_cameras(options.cameras, dimensions.CAMERAS)
+    opset = opset_of(options)
+    sampler, source = build_sampler(options, size, cameras)
+    print(f"policy: {options.policy} from {source}; weights: {options.checkpoint or f'random, seed {options.seed}'}")
+    policies.as_dtype(sampler.policy, options.dtype)
+    inputs = cases.variations(size, cameras, options.batch)
+    os.makedirs(options.output, exist_ok=True)
+    description = {
+        "policy": options.policy, "exporter": options.exporter, "opset": opset, "dtype": options.dtype,
+        "batch": options.batch, "steps": options.steps, "cameras": list(cameras), "dimensions": dataclasses.asdict(size),
+    }
+    write = export_graph if options.graph_only else export_with_cases
+    description.update(write(options, sampler, inputs, size, cameras, opset))
+    with open(os.path.join(options.output, "export.json"), "w") as file:
+        file.write(json.dumps(description, indent=1) + "\n")
+
+
+def opset_of(options):
+    from pinion_export import onnx_export
+
     opset = options.opset or {"dynamo": 20, "torchscript": 17}[options.exporter]
     try:
         onnx_export.check_request(options.exporter, opset)
     except onnx_export.ExportError as error:
         raise UsageError(f"--opset: {error}") from None
-    sampler, source = build_sampler(options, size, cameras)
-    print(f"policy: {options.policy} from {source}; weights: {options.checkpoint or f'random, seed {options.seed}'}")
-    policies.as_dtype(sampler.policy, options.dtype)
-    inputs = cases.variations(size, cameras, options.batch)
+    return opset
+
+
+@contextlib.contextmanager
+def announced(options, path, opset):
+    started = time.monotonic()
+    yield
+    print(f"{path}: {options.exporter}, opset {opset}, {options.dtype}, {time.monotonic() - started:.0f} s")
+
+
+def export_with_cases(options, sampler, inputs, size, cameras, opset):
+    """-> what is known of the actions"""
+    from pinion_export import onnx_export
+
     changes = check_sensitivity(options, sampler, inputs[0], size, cameras)
-    os.makedirs(options.output, exist_ok=True)
     references, reference_type, errors = references_of(options, sampler, inputs[: options.cases])
     write_cases(options.output, inputs, references)
     path = os.path.join(options.output, "model.onnx")
-    started = time.monotonic()
     external = {"auto": None, "yes": True, "no": False}[options.external_data]
-    onnx_export.export(sampler, inputs[0], cameras, path, options.exporter, opset, external, not options.no_optimize)
-    print(f"{path}: {options.exporter}, opset {opset}, {options.dtype}, {time.monotonic() - started:.0f} s")
-    description = {
-        "policy": options.policy, "exporter": options.exporter, "opset": opset, "dtype": options.dtype,
-        "batch": options.batch, "steps": options.steps, "cameras": list(cameras),
-        "dimensions": dataclasses.asdict(size), "reference": reference_type, "changes": changes, "cases": errors,
-    }
-    with open(os.path.join(options.output, "export.json"), "w") as file:
-        file.write(json.dumps(description, indent=1) + "\n")
+    with announced(options, path, opset):
+        onnx_export.export(sampler, inputs[0], cameras, path, options.exporter, opset, external, not options.no_optimize)
     check_with_onnxruntime(path, inputs, references, size)
+    return {"reference": reference_type, "changes": changes, "cases": errors}
+
+
+def export_graph(options, sampler, inputs, size, cameras, opset):
+    """-> how much data it refers to"""
+    from pinion_export import graph_only
+
+    path = os.path.join(options.output, "model.onnx.xz")
+    with announced(options, path, opset):
+        model, weight_bytes = graph_only.export(
+            sampler, inputs[0], cameras, opset, options.seed, "model.onnx.data", not options.no_optimize
+        )
+        with lzma.open(path, "wb", preset=9) as file:
+            file.write(model)
+    return {"weight_bytes": weight_bytes}
 
 
 def check_with_onnxruntime(path, inputs, references, size):

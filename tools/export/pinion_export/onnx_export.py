@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A traced policy to an ONNX file, by either of PyTorch's exporters."""
 
+import contextlib
 import os
 import warnings
 
@@ -40,8 +41,15 @@ def export(sampler, case, cameras, path, exporter, opset, external_data=None, op
         external_data = weight_bytes > LARGEST_SINGLE_FILE
     remove_if_there(path + ".data")
     write = export_dynamo if exporter == "dynamo" else export_torchscript
-    try:
+    with explained(exporter, opset):
         write(sampler, case, cameras, path, opset, external_data, optimize)
+
+
+@contextlib.contextmanager
+def explained(exporter, opset):
+    """Makes an ExportError of whatever goes wrong inside the exporter."""
+    try:
+        yield
     except OSError:
         raise
     except Exception as error:  # the exporters raise whatever went wrong inside them

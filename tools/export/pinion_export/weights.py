@@ -6,6 +6,7 @@ the noise. And exporters merge equal initializers, so untrained weights (zeros, 
 tensor. Here every parameter is random, at a scale that keeps each layer's output as large as its input.
 """
 
+import math
 import zlib
 
 import torch
@@ -22,29 +23,31 @@ def on_grid(values, significant_bits):
     return torch.ldexp(torch.round(mantissa * 2**significant_bits) / 2**significant_bits, exponent)
 
 
-def spread_and_centre(name, parameter):
+def spread_and_centre(name, shape):
     """The standard deviation and the mean of one parameter's random values."""
     leaf = name.rsplit(".", 2)[-2] if "." in name else name
     if "position_embedding" in name:
         return POSITION_SPREAD, 0.0
-    if parameter.dim() < 2:
+    if len(shape) < 2:
         layer_norm_weight = name.endswith("weight") and leaf in ("layer_norm1", "layer_norm2", "post_layernorm")
         return NEUTRAL_SPREAD, 1.0 if layer_norm_weight else 0.0
-    fan_in = parameter[0].numel()
+    fan_in = math.prod(shape[1:])
     gain = {"q_proj": QUERY_KEY_GAIN, "k_proj": QUERY_KEY_GAIN, "dense": CONDITION_GAIN}.get(leaf, 1.0)
     return gain * fan_in**-0.5, 0.0
 
 
+def random_values(name, shape, seed, significant_bits=None):
+    """One parameter's, seeded by its name, so that a model keeps its weights when others come or go."""
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name_in_policy(name)}".encode()))
+    spread, centre = spread_and_centre(name, shape)
+    values = torch.randn(shape, generator=generator) * spread + centre
+    return values if significant_bits is None else on_grid(values, significant_bits)
+
+
 @torch.no_grad()
 def randomise(policy, seed, significant_bits=None):
-    """Seeded by each parameter's name, so that a model keeps its weights when others come or go."""
     for name, parameter in policy.named_parameters():
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name_in_policy(name)}".encode()))
-        spread, centre = spread_and_centre(name, parameter)
-        values = torch.randn(parameter.shape, generator=generator) * spread + centre
-        if significant_bits is not None:
-            values = on_grid(values, significant_bits)
-        parameter.copy_(values)
+        parameter.copy_(random_values(name, parameter.shape, seed, significant_bits))
 
 
 # Parameters of the originals that no action depends on.
