@@ -115,7 +115,7 @@ def export(sampler, case, cameras, opset, seed, location, optimize=True):
     program = traced(sampler, [mode.from_tensor(value) for value in case.values()], cameras, opset)
     known = Weights(program, sampler.policy, prefix="policy.")
     if optimize:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), onnx_export.fast_rewrites():
             warnings.simplefilter("ignore")
             program.optimize()
     size = refer_to_file(program.model.graph, known, location)

@@ -60,8 +60,38 @@ def explained(exporter, opset):
         ) from error
 
 
+class Readers:
+    """Stands in for a graph where an onnxscript matcher goes through all of its nodes: those that read what one node reads
+    first."""
+
+    def __init__(self, graph, node):
+        self.graph = graph
+        self.value = node.inputs[0] if node.inputs else None
+
+    def __iter__(self):
+        return iter(self.value.consumers() if self.value is not None else ())
+
+
+@contextlib.contextmanager
+def fast_rewrites():
+    """onnxscript goes through the whole graph for each of its nodes, in search of a second Slice of the same value, which at full
+    size takes longer than all the rest: here it goes through what reads that value."""
+    from onnxscript import rewriter
+
+    pairs = [rule._matcher for rule in getattr(rewriter, "_DEFAULT_REWRITE_RULES", ())
+             if rule.name == "SlicesSplit" and hasattr(rule, "_matcher")]
+    for matcher in pairs:
+        matcher.match = lambda model, graph, node, *, whole=matcher.match, **rest: whole(
+            model, Readers(graph, node), node, **rest)
+    try:
+        yield
+    finally:
+        for matcher in pairs:
+            del matcher.match
+
+
 def export_dynamo(sampler, case, cameras, path, opset, external_data, optimize):
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), fast_rewrites():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             sampler,
