@@ -11,8 +11,8 @@
  * or a select between the scores and a number: -inf makes it a mask of truth values; a finite number so low that it
  * swallows any score (below -1e30) an additive one, so that a row that sees nothing stays uniform, as in the graph. K
  * and V that were repeated for several query heads are taken from before that. Casts around the softmax go: the op's
- * scores and weights are wide. It fires when q, k and v are of one type, and nothing else reads the scores or the
- * weights.
+ * scores and weights are wide; so does a select that makes zeros of a row of NaN, which the op does by itself. It fires
+ * when q, k and v are of one type, and nothing else reads the scores or the weights.
  */
 #include "attention_sight.h"
 #include "match.h"
@@ -236,27 +236,48 @@ static const char *misfit(const attention_parts *parts, MlirValue result) {
   return NULL;
 }
 
+/* select(isnan(weights), 0, weights): what an exporter puts around the softmax of a row that may see nothing, which is
+   zeros by the op's own meaning. -> the weights; `value` itself if it is no such guard. */
+static MlirValue without_guard(match *m, MlirValue value, const char **out_why) {
+  match attempt = *m;
+  MlirOperation select = match_op(&attempt, value, OP_select, NULL), isnan;
+  if (mlirOperationIsNull(select)) return value;
+  isnan = match_op(&attempt, mlirOperationGetOperand(select, 0), OP_unary, "isnan");
+  MlirValue weights = match_through_casts(&attempt, mlirOperationGetOperand(select, 2));
+  if (mlirOperationIsNull(isnan) ||
+      !mlirValueEqual(match_through_casts(&attempt, mlirOperationGetOperand(isnan, 0)), weights))
+    return value;
+  double number;
+  if (!value_uniform(m->compilation, mlirOperationGetOperand(select, 1), &number) || number != 0)
+    *out_why = "a row that sees nothing does not become zeros";
+  *m = attempt;
+  return weights;
+}
+
 /* The softmax behind the weights of `root`, which are operand 0. */
-static MlirOperation match_softmax(match *m) {
+static MlirOperation match_softmax(match *m, const char **out_why) {
   MlirValue weights = mlirOperationGetOperand(m->ops[0], 0);
   if (!has_rank(weights, RANK) || !has_rank(mlirOperationGetOperand(m->ops[0], 1), RANK)) return (MlirOperation){0};
-  MlirOperation softmax = match_op(m, match_through_casts(m, weights), OP_softmax, NULL);
+  weights = without_guard(m, match_through_casts(m, weights), out_why);
+  MlirOperation softmax = match_op(m, weights, OP_softmax, NULL);
   if (mlirOperationIsNull(softmax) || attr_i64(softmax, "axis", -1) != COLUMN) return (MlirOperation){0};
   return softmax;
+}
+
+/* NULL if `value`, which the softmax reads, is what an attention's scores are. */
+static const char *match_why_no_scores(match *m, MlirValue value, attention_parts *out) {
+  if (!match_masked_scores(m, value, out)) return "its scores are no masked product";
+  if (!has_rank(out->q, RANK) || !has_rank(out->k, RANK)) return "q or k has no dimension for its heads";
+  return match_why_open(m);
 }
 
 static status visit(pass_context *context, MlirOperation root) {
   match m = match_begin(context->compilation, root);
   attention_parts parts = {.scale = 1};
-  MlirOperation softmax = match_softmax(&m);
-  if (mlirOperationIsNull(softmax)) return STATUS_OK;
   const char *why = NULL;
-  if (!match_masked_scores(&m, mlirOperationGetOperand(softmax, 0), &parts))
-    why = "its scores are no masked product";
-  else if (!has_rank(parts.q, RANK) || !has_rank(parts.k, RANK))
-    why = "q or k has no dimension for its heads";
-  else
-    why = match_why_open(&m);
+  MlirOperation softmax = match_softmax(&m, &why);
+  if (mlirOperationIsNull(softmax)) return STATUS_OK;
+  if (!why) why = match_why_no_scores(&m, mlirOperationGetOperand(softmax, 0), &parts);
   if (!why) {
     builder b = builder_before(context->compilation, root);
     parts.q = operand_without_scale(&m, parts.q, &parts.scale);

@@ -2,15 +2,16 @@
 /*
  * recognise-rope: a rotary embedding that the exporter spelled out becomes one pinion.rope.
  *
- *   x * cos + concat(neg(x[.., D/2:]), x[.., :D/2]) * sin  ->  rope(x, cos[.., :D/2], sin[.., :D/2])
+ *   x * cos + concat(neg(x[.., D/2:]), x[.., :D/2]) * sin          ->  rope(x, cos[.., :D/2], sin[.., :D/2])
+ *   concat(x1 * cos - x2 * sin, x2 * cos + x1 * sin), x1 and x2 halves of x  ->  rope(x, cos, sin)
  *
  * Requires: canonicalise. Produces: pinion.rope; slices of the angles' cosine and sine, which cost nothing. Breaks:
  * nothing.
  *
- * It fires when both halves of cos, and of sin, are proven equal: they come from a concat of one value with itself,
- * through elementwise ops and others that keep the last dimension, or are constants whose halves have equal bytes. The
- * proof goes through functions' arguments to all their callers, and through calls to what the function returns. The
- * rope's type is that of the ops; roundings between them disappear.
+ * In the first spelling both halves of cos, and of sin, must be proven equal: they come from a concat of one value with
+ * itself, through elementwise ops and others that keep the last dimension, or are constants whose halves have equal
+ * bytes. The proof goes through functions' arguments to all their callers, and through calls to what the function
+ * returns. The rope's type is that of the ops; roundings between them disappear.
  */
 #include "callers.h"
 #include "match.h"
@@ -114,7 +115,8 @@ static bool halves_equal(compilation *c, MlirValue value, int depth) {
 /* ---- The rotation ---- */
 
 typedef struct rope_parts {
-  MlirValue x, cosine, sine; /* x [B, H, S, D]; the others broadcast to it */
+  MlirValue x, cosine, sine; /* x [B, H, S, D]; the others broadcast to it, or to half of it */
+  bool half_angles;
 } rope_parts;
 
 /* value = x[.., start : start + D/2] */
@@ -176,30 +178,77 @@ static bool match_rope(match *m, MlirValue turned, MlirValue straight, rope_part
   return false;
 }
 
+/* value = (a half of x) * angle: the half that is taken, and what it is multiplied by. */
+static bool match_half_turned(match *m, MlirValue value, bool second, MlirValue *out_x, MlirValue *out_angle) {
+  MlirOperation product = match_op(m, value, OP_binary, "mul");
+  for (int i = 0; !mlirOperationIsNull(product) && i < 2; i++) {
+    match attempt = *m;
+    *out_angle = operand_in_order(product, 1, i);
+    if (!match_half(&attempt, operand_in_order(product, 0, i), second, out_x)) continue;
+    *m = attempt;
+    return true;
+  }
+  return false;
+}
+
+/* a = (first half of x) * cos, b = (second half) * sin, or, `swapped`, the halves the other way round; the same x and
+   angles as *parts has already, if any. */
+static bool match_turned_pair(match *m, MlirValue a, MlirValue b, bool swapped, rope_parts *parts) {
+  MlirValue x, other_x, cosine, sine;
+  if (!match_half_turned(m, a, swapped, &x, &cosine) || !match_half_turned(m, b, !swapped, &other_x, &sine) ||
+      !mlirValueEqual(x, other_x))
+    return false;
+  if (!mlirValueIsNull(parts->x))
+    return mlirValueEqual(x, parts->x) && values_same_data(cosine, parts->cosine) &&
+           values_same_data(sine, parts->sine);
+  *parts = (rope_parts){x, cosine, sine, true};
+  return true;
+}
+
+/* concat(x1 * cos - x2 * sin, x2 * cos + x1 * sin) */
+static bool match_rope_of_halves(match *m, rope_parts *out) {
+  MlirOperation concat = m->ops[0];
+  if (mlirOperationGetNumOperands(concat) != 2 || attr_i64(concat, "axis", -1) != RANK - 1) return false;
+  MlirOperation low = match_op(m, mlirOperationGetOperand(concat, 0), OP_binary, "sub");
+  MlirOperation high = match_op(m, mlirOperationGetOperand(concat, 1), OP_binary, "add");
+  *out = (rope_parts){0};
+  if (mlirOperationIsNull(low) || mlirOperationIsNull(high) ||
+      !match_turned_pair(m, mlirOperationGetOperand(low, 0), mlirOperationGetOperand(low, 1), false, out))
+    return false;
+  match attempt = *m;
+  if (match_turned_pair(&attempt, mlirOperationGetOperand(high, 0), mlirOperationGetOperand(high, 1), true, out)) {
+    *m = attempt;
+    return true;
+  }
+  return match_turned_pair(m, mlirOperationGetOperand(high, 1), mlirOperationGetOperand(high, 0), true, out);
+}
+
 /* ---- Building ---- */
 
-/* Whether cos or sin is [B or 1, 1, S, D] behind ones, of x's type. */
-static bool is_angle_table(MlirValue value, MlirValue x) {
+/* Whether cos or sin is [B or 1, 1, S, width] behind ones, of x's type. */
+static bool is_angle_table(MlirValue value, MlirValue x, int64_t width) {
   tensor_type type = type_of_value(value), whole = type_of_value(x);
   if (type.rank < 2 || type.rank > RANK || type.dtype != whole.dtype) return false;
   const int64_t *last = &type.dims[type.rank - 1];
-  return last[0] == whole.dims[3] && last[-1] == whole.dims[2] && (type.rank < 3 || last[-2] == 1) &&
+  return last[0] == width && last[-1] == whole.dims[2] && (type.rank < 3 || last[-2] == 1) &&
          (type.rank < 4 || last[-3] == 1 || last[-3] == whole.dims[0]);
 }
 
-/* [B or 1, S, D/2]: the first half of each row. */
-static MlirValue half_table(builder *b, MlirValue value) {
+/* [B or 1, S, D/2]: of each row the first D/2. */
+static MlirValue half_table(builder *b, MlirValue value, int64_t half) {
   tensor_type type = type_of_value(value);
   const int64_t starts[RANK] = {0}, steps[RANK] = {1, 1, 1, 1};
-  type.dims[type.rank - 1] /= 2;
-  const int64_t dims[] = {type.rank == RANK ? type.dims[0] : 1, type.dims[type.rank - 2], type.dims[type.rank - 1]};
-  return build_reshape(b, build_slice(b, value, starts, type.dims, steps), 3, dims);
+  const bool is_half = type.dims[type.rank - 1] == half;
+  type.dims[type.rank - 1] = half;
+  const int64_t dims[] = {type.rank == RANK ? type.dims[0] : 1, type.dims[type.rank - 2], half};
+  return build_reshape(b, is_half ? value : build_slice(b, value, starts, type.dims, steps), 3, dims);
 }
 
 static status build_rope(pass_context *context, const match *m, const rope_parts *parts) {
   if (!pass_may_rewrite(context, match_location(m))) return STATUS_OK;
   builder b = match_builder(m);
-  MlirValue operands[] = {parts->x, half_table(&b, parts->cosine), half_table(&b, parts->sine)};
+  const int64_t half = type_of_value(parts->x).dims[RANK - 1] / 2;
+  MlirValue operands[] = {parts->x, half_table(&b, parts->cosine, half), half_table(&b, parts->sine, half)};
   MlirContext mlir = context->compilation->context;
   MlirNamedAttribute attribute = make_named(mlir, "interleaved", make_bool(mlir, false));
   MlirOperation rope = build_op(&b, OP_rope, 3, operands, 1, &attribute, 0, NULL);
@@ -209,27 +258,43 @@ static status build_rope(pass_context *context, const match *m, const rope_parts
   return STATUS_OK;
 }
 
-static status visit(pass_context *context, MlirOperation root) {
-  if (!attr_str_is(root, "kind", "add")) return STATUS_OK;
+/* NULL if the parts are a rotation's. */
+static const char *misfit(compilation *c, const rope_parts *parts, MlirValue result) {
+  const int64_t width = last_dimension(parts->x) / (parts->half_angles ? 2 : 1);
+  if (!mlirTypeEqual(mlirValueGetType(parts->x), mlirValueGetType(result)) ||
+      !is_angle_table(parts->cosine, parts->x, width) || !is_angle_table(parts->sine, parts->x, width))
+    return "its angles are not one row a position";
+  if (!parts->half_angles && !(halves_equal(c, parts->cosine, 0) && halves_equal(c, parts->sine, 0)))
+    return "the halves of its angles are not proven equal";
+  return NULL;
+}
+
+static bool match_either(match *m, rope_parts *out) {
+  MlirOperation root = m->ops[0];
+  *out = (rope_parts){0};
+  if (op_kind_of(root) == OP_concat) return match_rope_of_halves(m, out);
+  if (!attr_str_is(root, "kind", "add")) return false;
   MlirValue a = mlirOperationGetOperand(root, 0), b = mlirOperationGetOperand(root, 1);
+  match attempt = *m;
+  if (!match_rope(&attempt, b, a, out)) {
+    attempt = *m;
+    if (!match_rope(&attempt, a, b, out)) return false;
+  }
+  *m = attempt;
+  return true;
+}
+
+static status visit(pass_context *context, MlirOperation root) {
   match m = match_begin(context->compilation, root);
   rope_parts parts;
-  if (!match_rope(&m, b, a, &parts)) {
-    m.count = 1;
-    if (!match_rope(&m, a, b, &parts)) return STATUS_OK;
-  }
-  const char *why = match_why_open(&m);
-  if (!mlirTypeEqual(mlirValueGetType(parts.x), mlirValueGetType(mlirOperationGetResult(root, 0))) ||
-      !is_angle_table(parts.cosine, parts.x) || !is_angle_table(parts.sine, parts.x))
-    why = "its angles are not one row a position";
-  else if (!why &&
-           !(halves_equal(context->compilation, parts.cosine, 0) && halves_equal(context->compilation, parts.sine, 0)))
-    why = "the halves of its angles are not proven equal";
+  if (!match_either(&m, &parts)) return STATUS_OK;
+  const char *why = misfit(context->compilation, &parts, mlirOperationGetResult(root, 0));
+  if (!why) why = match_why_open(&m);
   if (!why) return build_rope(context, &m, &parts);
   pass_missed(context, match_location(&m), "it is a rotation, but %s", why);
   return STATUS_OK;
 }
 
 status pass_recognise_rope(pass_context *context, MlirModule module) {
-  return match_each(context, module, MATCH_KIND(OP_binary), visit);
+  return match_each(context, module, MATCH_KIND(OP_binary) | MATCH_KIND(OP_concat), visit);
 }

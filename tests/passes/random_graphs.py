@@ -172,7 +172,7 @@ class Graph:
         return result
 
     def unary(self, kind, x):
-        return self.emit("unary", [x], x.dtype, x.dims, kind=kind)
+        return self.emit("unary", [x], "i1" if kind == "isnan" else x.dtype, x.dims, kind=kind)
 
     def binary(self, kind, a, b):
         """Numbers become constants of the other operand's type."""

@@ -240,12 +240,24 @@ def angle_tables(g, rows):
 def rotate(g, x, tables):
     """x [B, H, S, D]"""
     low, high = g.split(x, 3, 2)
+    if g.often(0.3):
+        return rotate_halves(g, x, low, high, tables)
     if g.twist("the other half is negated"):
         low, high = high, low
     turned = g.concat([g.unary("neg", high), low], 3)
     if g.twist("what is turned has a second user"):
         g.keep(turned)
     return g.either_order("add", g.either_order("mul", x, tables[0]), g.either_order("mul", turned, tables[1]))
+
+
+def rotate_halves(g, x, low, high, tables):
+    """Each half by itself, with the first half of the angles."""
+    cosine, sine = (g.split(table, len(table.dims) - 1, 2)[0] for table in tables)
+    if g.twist("the halves of two values"):
+        low = g.binary("mul", low, 0.5)
+    parts = [g.either_order("mul", half, angle) for half, angle in
+             ((low, cosine), (high, sine), (high, cosine), (low, sine if not g.twist("a sine too many") else cosine))]
+    return g.concat([g.binary("sub", parts[0], parts[1]), g.either_order("add", parts[2], parts[3])], 3)
 
 
 def heads_of(g, x, heads):
@@ -319,7 +331,10 @@ def attended(g, q, k, v):
     weights = g.softmax(masked(g, wide), 3 if not g.twist("a softmax along the queries") else 2)
     if g.twist("the weights have a second user"):
         g.keep(weights)
-    y = g.matmul(g.cast_if_other(weights, g.dtype), v)
+    weights = g.cast_if_other(weights, g.dtype)
+    if g.often(0.2):
+        weights = g.select(g.unary("isnan", weights), g.constant(0.0, weights.dtype, ()), weights)
+    y = g.matmul(weights, v)
     return g.reshape(g.transpose(y, [0, 2, 1, 3]), [q.dims[0], q.dims[2], heads * HEAD_DIM])
 
 

@@ -6,6 +6,7 @@
 // RUN: pinion opt --passes=recognise-attention,canonicalise %t/vision_layouts.mlir | FileCheck %t/vision_layouts.mlir
 // RUN: pinion opt --passes=recognise-attention %t/one_side.mlir | FileCheck %t/one_side.mlir
 // RUN: pinion opt --passes=recognise-attention %t/select.mlir | FileCheck %t/select.mlir
+// RUN: pinion opt --passes=recognise-attention,canonicalise %t/guarded.mlir | FileCheck %t/guarded.mlir
 // RUN: pinion opt --passes=recognise-attention --remarks %t/stays.mlir 2>&1 | FileCheck %t/stays.mlir
 
 //--- gemma.mlir
@@ -150,16 +151,50 @@ func.func @main(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2
   return %11 : tensor<1x2x3x4xf32>
 }
 
+//--- guarded.mlir
+// Where(IsNaN(softmax), 0, softmax), around the softmax and behind a cast: zeros for a row that sees nothing are what the
+// op gives.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[Q:.*]]: tensor<1x2x3x4xf32>{{.*}}, %[[K:.*]]: tensor<1x2x4x3xf32>{{.*}}, %[[V:.*]]: tensor<1x2x3x4xf32>{{.*}}, %[[C:.*]]: tensor<1x1x3x3xi1>
+// CHECK: %[[A:.*]] = "pinion.attention"(%[[Q]], %{{.*}}, %[[V]], %[[C]])
+// CHECK-NOT: isnan
+// CHECK: "pinion.attention"(%{{.*}}, %{{.*}}, %{{.*}}) {{.*}} -> tensor<1x2x3x4xbf16>
+// CHECK-NOT: isnan
+func.func @main(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2x3x4xf32>, %c: tensor<1x1x3x3xi1>) -> tensor<1x2x3x4xbf16> {
+  %hidden = "pinion.constant"() {value = dense<0xFF800000> : tensor<f32>} : () -> tensor<f32>
+  %zero = "pinion.constant"() {value = dense<0.0> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.matmul"(%q, %k) : (tensor<1x2x3x4xf32>, tensor<1x2x4x3xf32>) -> tensor<1x2x3x3xf32>
+  %1 = "pinion.select"(%c, %0, %hidden) : (tensor<1x1x3x3xi1>, tensor<1x2x3x3xf32>, tensor<f32>) -> tensor<1x2x3x3xf32>
+  %2 = "pinion.softmax"(%1) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %3 = "pinion.unary"(%2) {kind = "isnan"} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xi1>
+  %4 = "pinion.select"(%3, %zero, %2) : (tensor<1x2x3x3xi1>, tensor<f32>, tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %5 = "pinion.matmul"(%4, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+  %6 = "pinion.cast"(%5) : (tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xbf16>
+  %7 = "pinion.cast"(%k) : (tensor<1x2x4x3xf32>) -> tensor<1x2x4x3xbf16>
+  %8 = "pinion.cast"(%v) : (tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xbf16>
+  %nothing = "pinion.constant"() {value = dense<0.0> : tensor<bf16>} : () -> tensor<bf16>
+  %9 = "pinion.matmul"(%6, %7) : (tensor<1x2x3x4xbf16>, tensor<1x2x4x3xbf16>) -> tensor<1x2x3x3xbf16>
+  %10 = "pinion.cast"(%9) : (tensor<1x2x3x3xbf16>) -> tensor<1x2x3x3xf32>
+  %11 = "pinion.softmax"(%10) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %12 = "pinion.cast"(%11) : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xbf16>
+  %13 = "pinion.unary"(%12) {kind = "isnan"} : (tensor<1x2x3x3xbf16>) -> tensor<1x2x3x3xi1>
+  %14 = "pinion.select"(%13, %nothing, %12) : (tensor<1x2x3x3xi1>, tensor<bf16>, tensor<1x2x3x3xbf16>) -> tensor<1x2x3x3xbf16>
+  %15 = "pinion.matmul"(%14, %8) : (tensor<1x2x3x3xbf16>, tensor<1x2x3x4xbf16>) -> tensor<1x2x3x4xbf16>
+  return %15 : tensor<1x2x3x4xbf16>
+}
+
 //--- stays.mlir
 // Must not fire: the weights have another reader; the scale is no number; the number of hidden scores is not low enough to
 // swallow them; v is of another type than q and k; the softmax is over the queries; the mask makes several queries of one;
-// the scale is behind the mask, which it would multiply.
+// the scale is behind the mask, which it would multiply; a row of NaN becomes ones; nothing is said where zeros replace
+// something else than NaN.
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but {{.*}} also reads what {{.*}} computes
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but its scores are no masked product
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but q, k and v are of several types
 // CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but an operand is spread over a dimension of the scores
+// CHECK-DAG: remark: recognise-attention: not at {{.*}}: it is an attention, but a row that sees nothing does not become zeros
 // CHECK-NOT: remark
 // CHECK-LABEL: func.func @used_twice
 // CHECK-NOT: pinion.attention
@@ -212,4 +247,21 @@ func.func @scaled_mask(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: ten
   %3 = "pinion.softmax"(%2) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
   %4 = "pinion.matmul"(%3, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
   return %4 : tensor<1x2x3x4xf32>
+}
+func.func @ones(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32> {
+  %one = "pinion.constant"() {value = dense<1.0> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.matmul"(%q, %k) : (tensor<1x2x3x4xf32>, tensor<1x2x4x3xf32>) -> tensor<1x2x3x3xf32>
+  %1 = "pinion.softmax"(%0) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %2 = "pinion.unary"(%1) {kind = "isnan"} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xi1>
+  %3 = "pinion.select"(%2, %one, %1) : (tensor<1x2x3x3xi1>, tensor<f32>, tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %4 = "pinion.matmul"(%3, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+  return %4 : tensor<1x2x3x4xf32>
+}
+func.func @elsewhere(%q: tensor<1x2x3x4xf32>, %k: tensor<1x2x4x3xf32>, %v: tensor<1x2x3x4xf32>, %c: tensor<1x2x3x3xi1>) -> tensor<1x2x3x4xf32> {
+  %zero = "pinion.constant"() {value = dense<0.0> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.matmul"(%q, %k) : (tensor<1x2x3x4xf32>, tensor<1x2x4x3xf32>) -> tensor<1x2x3x3xf32>
+  %1 = "pinion.softmax"(%0) {axis = 3 : i64} : (tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %2 = "pinion.select"(%c, %zero, %1) : (tensor<1x2x3x3xi1>, tensor<f32>, tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %3 = "pinion.matmul"(%2, %v) : (tensor<1x2x3x3xf32>, tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+  return %3 : tensor<1x2x3x4xf32>
 }
