@@ -89,9 +89,35 @@ static status add_prelude(artifact *a) {
   return artifact_add(a, name, data, bytes);
 }
 
+/* kernels/pn_empty: for measuring, in no table. */
+static status add_empty_kernel(artifact *a) {
+  const struct target *target = a->options->target;
+  if (!target->empty_kernel) return STATUS_OK;
+  const char *parts[] = {"runtime/abi.h",
+                         arena_format(a->c->arena, "targets/%s/%s", target->name, target->empty_kernel)};
+  kernel_blob blob = {0};
+  text source = {0};
+  for (int i = 0; i < 2; i++) {
+    size_t bytes = 0;
+    const char *data = embedded_file(parts[i], &bytes);
+    if (data) text_append_bytes(&source, data, bytes);
+  }
+  status result = target->compile(&a->c->diagnostics, "pn_empty", source.data, &blob);
+  if (result == STATUS_OK)
+    result = artifact_add(a, arena_format(a->c->arena, "kernels/pn_empty%s", target->source_suffix), source.data,
+                          source.length);
+  if (result == STATUS_OK)
+    result =
+        artifact_add(a, arena_format(a->c->arena, "kernels/pn_empty%s", target->blob_suffix), blob.data, blob.bytes);
+  free(blob.data);
+  text_free(&source);
+  return result;
+}
+
 static status add_kernels(artifact *a) {
   const struct target *target = a->options->target;
   status result = add_prelude(a);
+  if (result == STATUS_OK) result = add_empty_kernel(a);
   for (int i = 0; i < a->kernels.instance_count && result == STATUS_OK; i++) {
     const kernel_instance *kernel = &a->kernels.instances[i];
     const char *source = arena_format(a->c->arena, "kernels/%s%s", kernel->name, target->source_suffix);

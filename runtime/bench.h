@@ -29,6 +29,10 @@
   X(output_description)                                                                                                \
   X(bind_input)                                                                                                        \
   X(bind_output)                                                                                                       \
+  X(host_allocate)                                                                                                     \
+  X(host_free)                                                                                                         \
+  X(attach_input)                                                                                                      \
+  X(attach_output)                                                                                                     \
   X(prepare)                                                                                                           \
   X(set_input)                                                                                                         \
   X(get_output)                                                                                                        \
@@ -37,7 +41,10 @@
   X(read_buffer)                                                                                                       \
   X(run_launch)                                                                                                        \
   X(time_launches)                                                                                                     \
-  X(time_replays)
+  X(time_replays)                                                                                                      \
+  X(describe_capture)                                                                                                  \
+  X(describe_device)                                                                                                   \
+  X(time_variant)
 
 typedef struct pinion_api {
 #define PINION_API_FIELD(name) __typeof__(pinion_##name) *name;

@@ -2,7 +2,7 @@
 /*
  * The part of the CUDA driver API that the runtime uses, declared here so that an artifact builds without a CUDA
  * toolkit, and loaded from libcuda.so.1 when a model is opened. Names are the library's own, versions included: cuda.h
- * hides the _v2 behind macros. Internal to device_cuda.c and its tests.
+ * hides the _v2 behind macros. Internal to device_cuda*.c and their tests.
  */
 #ifndef PINION_CUDA_DRIVER_H
 #define PINION_CUDA_DRIVER_H
@@ -19,6 +19,7 @@ typedef struct cuda_function_state *cuda_function;
 typedef struct cuda_stream_state *cuda_stream;
 typedef struct cuda_event_state *cuda_event;
 typedef struct cuda_graph_state *cuda_graph;
+typedef struct cuda_graph_node_state *cuda_graph_node;
 typedef struct cuda_graph_exec_state *cuda_graph_exec;
 
 /* Results that are told apart; the numbers are the driver's ABI. */
@@ -52,7 +53,14 @@ enum {
 enum {
   CUDA_ATTRIBUTE_CAPABILITY_MAJOR = 75, /* of a device */
   CUDA_ATTRIBUTE_CAPABILITY_MINOR = 76,
+  CUDA_ATTRIBUTE_CLOCK = 13, /* kHz, the highest */
+  CUDA_ATTRIBUTE_MULTIPROCESSORS = 16,
+  CUDA_ATTRIBUTE_MEMORY_CLOCK = 36,  /* kHz */
+  CUDA_ATTRIBUTE_MEMORY_BUS = 37,    /* bits */
   CUDA_ATTRIBUTE_DYNAMIC_SHARED = 8, /* of a function: most dynamic shared memory, bytes */
+  CUDA_ATTRIBUTE_CLUSTER_WIDTH = 11, /* of a function: the cluster's size that it was compiled with, 0 if none */
+  CUDA_ATTRIBUTE_CLUSTER_HEIGHT = 12,
+  CUDA_ATTRIBUTE_CLUSTER_DEPTH = 13,
   CUDA_STREAM_NON_BLOCKING = 1,
   CUDA_CAPTURE_THREAD_LOCAL = 1, /* other threads may allocate meanwhile */
   CUDA_EVENT_DEFAULT = 0,
@@ -65,10 +73,20 @@ typedef struct cuda_launch_attribute {
   int32_t kind, reserved;
   union {
     int32_t number;
+    uint32_t cluster[3];
     char bytes[64];
   } value;
 } cuda_launch_attribute;
-enum { CUDA_LAUNCH_PROGRAMMATIC = 6 }; /* value 1: may start before the launch in front of it in the stream is done */
+enum {
+  CUDA_LAUNCH_CLUSTER = 4,      /* blocks of a cluster */
+  CUDA_LAUNCH_PROGRAMMATIC = 6, /* value 1: may start before the launch in front of it in the stream is done */
+};
+
+/* CUgraphEdgeData */
+typedef struct cuda_edge_data {
+  uint8_t from_port, to_port, type, reserved[5];
+} cuda_edge_data;
+enum { CUDA_EDGE_PROGRAMMATIC = 1, CUDA_NODE_KERNEL = 0 };
 
 /* CUlaunchConfig */
 typedef struct cuda_launch_config {
@@ -110,6 +128,8 @@ enum {
   REQUIRED(cuModuleUnload, (cuda_module module))                                                                       \
   REQUIRED(cuModuleGetFunction, (cuda_function * out_function, cuda_module module, const char *name))                  \
   REQUIRED(cuFuncSetAttribute, (cuda_function function, int attribute, int value))                                     \
+  REQUIRED(cuFuncGetAttribute, (int *out_value, int attribute, cuda_function function))                                \
+  REQUIRED(cuMemGetInfo_v2, (size_t *out_free, size_t *out_total))                                                     \
   REQUIRED(cuMemAlloc_v2, (cuda_address * out_address, size_t bytes))                                                  \
   REQUIRED(cuMemFree_v2, (cuda_address address))                                                                       \
   REQUIRED(cuMemAllocHost_v2, (void **out_address, size_t bytes))                                                      \
@@ -139,6 +159,10 @@ enum {
   REQUIRED(cuEventElapsedTime, (float *out_milliseconds, cuda_event start, cuda_event end))                            \
   OPTIONAL(cuEventRecordWithFlags, (cuda_event event, cuda_stream stream, unsigned flags))                             \
   OPTIONAL(cuGraphUpload, (cuda_graph_exec exec, cuda_stream stream))                                                  \
+  OPTIONAL(cuGraphGetEdges_v2,                                                                                         \
+           (cuda_graph graph, cuda_graph_node * from, cuda_graph_node * to, cuda_edge_data * data, size_t *count))     \
+  OPTIONAL(cuGraphNodeGetType, (cuda_graph_node node, int *out_type))                                                  \
+  OPTIONAL(cuDeviceGetPCIBusId, (char *out_bus, int length, cuda_device device))                                       \
   OPTIONAL(cuGetErrorName, (cuda_result result, const char **out_name))                                                \
   OPTIONAL(cuGetErrorString, (cuda_result result, const char **out_sentence))
 

@@ -27,10 +27,16 @@ typedef struct pinion_device_ops {
   pinion_status (*open)(const pinion_model_desc *desc, const char *directory, const pinion_options *options,
                         pinion_device **out_device, pinion_error *error);
   void (*close)(pinion_device *device); /* NULL is allowed */
+  pinion_status (*describe)(pinion_device *device, pinion_device_facts *out_facts, pinion_error *error);
 
   /* Device memory, aligned to PINION_BASE_ALIGN. Freed by free_memory or, at the latest, by close. */
   pinion_status (*allocate)(pinion_device *device, uint64_t bytes, void **out_address, pinion_error *error);
   void (*free_memory)(pinion_device *device, void *address);
+
+  /* Page-locked host memory, zeroed. Freed by free_host or, at the latest, by close. Both NULL where device memory is
+     host memory: then `allocate` serves. */
+  pinion_status (*allocate_host)(pinion_device *device, uint64_t bytes, void **out_address, pinion_error *error);
+  void (*free_host)(pinion_device *device, void *address);
 
   /* The mapped weights file as device memory: the mapping itself on cpu, a copy on a GPU. Borrowed until close. */
   pinion_status (*load_weights)(pinion_device *device, const void *mapped, uint64_t bytes, void **out_address,
@@ -43,10 +49,12 @@ typedef struct pinion_device_ops {
                             pinion_error *error);
 
   /* Resolves every launch of `desc` against `buffers` (one address per buffer of the table) and captures the whole call
-     once. `buffers` is borrowed during the call only. */
+     once. `hosts` has one entry per buffer too, NULL or host memory that the call copies an input from when it begins,
+     or an output to when it ends; or `hosts` is NULL. Both are borrowed during the call only. */
   pinion_status (*capture)(pinion_device *device, const pinion_model_desc *desc, void *const *buffers,
-                           pinion_program **out_program, pinion_error *error);
+                           void *const *hosts, pinion_program **out_program, pinion_error *error);
   void (*free_program)(pinion_device *device, pinion_program *program);
+  void (*describe_capture)(const pinion_program *program, pinion_capture_facts *out_facts);
 
   /* Replays. Allocates nothing. Asynchronous on a GPU: `synchronize` waits. */
   pinion_status (*replay)(pinion_device *device, pinion_program *program, void *stream, pinion_error *error);
@@ -66,6 +74,11 @@ typedef struct pinion_device_ops {
   /* Times `count` replays back to back on the device's own clock; microseconds of each into out_microseconds[count]. */
   pinion_status (*time_replays)(pinion_device *device, pinion_program *program, uint32_t count,
                                 double *out_microseconds, pinion_error *error);
+
+  /* Captures a variant beside the program, replays the two in turn, `count` times each, and forgets the variant.
+     NULL where there are none. */
+  pinion_status (*time_variant)(pinion_device *device, pinion_program *program, const pinion_variant *variant,
+                                uint32_t count, double *out_own, double *out_variant, pinion_error *error);
 } pinion_device_ops;
 
 /* The one implementation that this artifact was built with. */

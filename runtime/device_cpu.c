@@ -146,6 +146,12 @@ static void cpu_close(pinion_device *device) {
   free(device);
 }
 
+static pinion_status cpu_describe(pinion_device *device, pinion_device_facts *out_facts, pinion_error *error) {
+  (void)device, (void)error;
+  *out_facts = (pinion_device_facts){.name = "cpu"};
+  return PINION_OK;
+}
+
 /* Zeroed, so that padding holds no stray NaN and every page is there before the first run. */
 static pinion_status cpu_allocate(pinion_device *device, uint64_t bytes, void **out_address, pinion_error *error) {
   size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : PINION_BASE_ALIGN;
@@ -254,8 +260,10 @@ static void cpu_free_program(pinion_device *device, pinion_program *program) {
   free(program);
 }
 
+/* What is attached is bound: `hosts` says nothing new. */
 static pinion_status cpu_capture(pinion_device *device, const pinion_model_desc *desc, void *const *buffers,
-                                 pinion_program **out_program, pinion_error *error) {
+                                 void *const *hosts, pinion_program **out_program, pinion_error *error) {
+  (void)hosts;
   size_t calls = (size_t)pinion_description_launches(desc);
   pinion_program *program = calloc(1, sizeof *program);
   *out_program = NULL;
@@ -273,6 +281,10 @@ static pinion_status cpu_capture(pinion_device *device, const pinion_model_desc 
   for (uint32_t s = 0; s < desc->stage_count; s++) bind_stage(program, &desc->stages[s], buffers, &args);
   *out_program = program;
   return PINION_OK;
+}
+
+static void cpu_describe_capture(const pinion_program *program, pinion_capture_facts *out_facts) {
+  *out_facts = (pinion_capture_facts){.launches = (uint32_t)program->call_count};
 }
 
 /* ---- Replay ---- */
@@ -391,6 +403,7 @@ static const pinion_device_ops cpu_ops = {
     .name = "cpu",
     .open = cpu_open,
     .close = cpu_close,
+    .describe = cpu_describe,
     .allocate = cpu_allocate,
     .free_memory = cpu_free_memory,
     .load_weights = cpu_load_weights,
@@ -398,6 +411,7 @@ static const pinion_device_ops cpu_ops = {
     .copy_out = cpu_copy,
     .capture = cpu_capture,
     .free_program = cpu_free_program,
+    .describe_capture = cpu_describe_capture,
     .replay = cpu_replay,
     .synchronize = cpu_synchronize,
     .run_launch = cpu_run_launch,

@@ -28,6 +28,7 @@ struct pinion_instance {
   void *own_memory;         /* device memory of inputs and outputs that were not bound, owned; NULL until needed */
   void **inputs, **outputs; /* device addresses in the model's order: bound, or within own_memory; NULL until known */
   void **buffers;           /* one per buffer of the table; valid once prepared */
+  void **hosts;             /* the same: NULL, or what is attached */
 };
 
 /* ---- Errors: remembered per thread and model, so that threads do not overwrite each other's ---- */
@@ -143,6 +144,22 @@ pinion_status pinion_model_open(const pinion_model_desc *description, const char
   return PINION_OK;
 }
 
+pinion_status pinion_host_allocate(pinion_model *model, size_t bytes, void **out_address) {
+  pinion_error error = {""};
+  if (out_address) *out_address = NULL;
+  if (!model || !out_address)
+    REFUSE(model, PINION_INVALID_ARGUMENT, "pinion_host_allocate: %s is NULL", model ? "out_address" : "the model");
+  pinion_status status = check_alive(model);
+  if (status) return status;
+  status =
+      (DEVICE->allocate_host ? DEVICE->allocate_host : DEVICE->allocate)(model->device, bytes, out_address, &error);
+  return from_device(model, status, &error);
+}
+
+void pinion_host_free(pinion_model *model, void *address) {
+  if (model && address) (DEVICE->free_host ? DEVICE->free_host : DEVICE->free_memory)(model->device, address);
+}
+
 void pinion_model_close(pinion_model *model) {
   if (model) model_release(model);
 }
@@ -180,13 +197,14 @@ pinion_status pinion_instance_create(pinion_model *model, pinion_instance **out_
   pinion_status status = check_alive(model);
   if (status) return status;
   const pinion_model_desc *desc = model->desc;
-  size_t pointers = (size_t)desc->input_count + desc->output_count + desc->buffer_count;
+  size_t pointers = (size_t)desc->input_count + desc->output_count + 2 * (size_t)desc->buffer_count;
   pinion_instance *instance = calloc(1, sizeof *instance + pointers * sizeof(void *));
   if (!instance) REFUSE(model, PINION_OUT_OF_MEMORY, "no memory for the instance");
   instance->model = model;
   instance->inputs = (void **)(instance + 1);
   instance->outputs = instance->inputs + desc->input_count;
   instance->buffers = instance->outputs + desc->output_count;
+  instance->hosts = instance->buffers + desc->buffer_count;
   atomic_fetch_add(&model->references, 1);
   *out_instance = instance;
   return PINION_OK;
@@ -205,7 +223,7 @@ void pinion_instance_destroy(pinion_instance *instance) {
 /* One input or output that a call names. */
 typedef struct bound_buffer {
   const pinion_buffer_desc *desc;
-  void **address; /* its place in the instance */
+  void **address, **host; /* their places in the instance */
 } bound_buffer;
 
 static pinion_status find_buffer(pinion_instance *instance, pinion_space space, const char *name, const void *memory,
@@ -220,17 +238,20 @@ static pinion_status find_buffer(pinion_instance *instance, pinion_space space, 
   if (!name) REFUSE(model, PINION_INVALID_ARGUMENT, "the %s's name is NULL", what);
   int32_t index = is_input ? pinion_input_index(model, name) : pinion_output_index(model, name);
   if (index < 0) REFUSE(model, PINION_INVALID_ARGUMENT, "the model has no %s '%s'", what, name);
-  const pinion_buffer_desc *buffer = &desc->buffers[is_input ? desc->inputs[index] : desc->outputs[index]];
+  const uint32_t place = is_input ? desc->inputs[index] : desc->outputs[index];
+  const pinion_buffer_desc *buffer = &desc->buffers[place];
   if (bytes != buffer->bytes)
     REFUSE(model, PINION_INVALID_ARGUMENT, "%s '%s' has %llu bytes, not %zu", what, name,
            (unsigned long long)buffer->bytes, bytes);
   if (!memory && bytes) REFUSE(model, PINION_INVALID_ARGUMENT, "the address for %s '%s' is NULL", what, name);
-  *out_buffer = (bound_buffer){buffer, is_input ? &instance->inputs[index] : &instance->outputs[index]};
+  *out_buffer =
+      (bound_buffer){buffer, is_input ? &instance->inputs[index] : &instance->outputs[index], &instance->hosts[place]};
   return PINION_OK;
 }
 
+/* `attaches`: the address is host memory that the call copies from or to. */
 static pinion_status bind_buffer(pinion_instance *instance, pinion_space space, const char *name, void *address,
-                                 size_t bytes) {
+                                 size_t bytes, bool attaches) {
   bound_buffer buffer;
   pinion_status status = find_buffer(instance, space, name, address, bytes, &buffer);
   if (status) return status;
@@ -238,16 +259,25 @@ static pinion_status bind_buffer(pinion_instance *instance, pinion_space space, 
     REFUSE(instance->model, PINION_INVALID_ARGUMENT, "'%s' must be bound before the instance is prepared", name);
   if ((uintptr_t)address % pinion_dtype_size(buffer.desc->dtype))
     REFUSE(instance->model, PINION_INVALID_ARGUMENT, "the address for '%s' is not aligned to its element", name);
-  *buffer.address = address;
+  if (attaches) *buffer.host = address;
+  if (!attaches || !DEVICE->allocate_host) *buffer.address = address; /* host memory is the device's own */
   return PINION_OK;
 }
 
 pinion_status pinion_bind_input(pinion_instance *instance, const char *name, void *address, size_t bytes) {
-  return bind_buffer(instance, PINION_SPACE_INPUT, name, address, bytes);
+  return bind_buffer(instance, PINION_SPACE_INPUT, name, address, bytes, false);
 }
 
 pinion_status pinion_bind_output(pinion_instance *instance, const char *name, void *address, size_t bytes) {
-  return bind_buffer(instance, PINION_SPACE_OUTPUT, name, address, bytes);
+  return bind_buffer(instance, PINION_SPACE_OUTPUT, name, address, bytes, false);
+}
+
+pinion_status pinion_attach_input(pinion_instance *instance, const char *name, void *host, size_t bytes) {
+  return bind_buffer(instance, PINION_SPACE_INPUT, name, host, bytes, true);
+}
+
+pinion_status pinion_attach_output(pinion_instance *instance, const char *name, void *host, size_t bytes) {
+  return bind_buffer(instance, PINION_SPACE_OUTPUT, name, host, bytes, true);
 }
 
 /* Lays what is not bound out from `offset`; returns the end. With `base` NULL it only measures. */
@@ -304,7 +334,7 @@ static pinion_status prepare(pinion_instance *instance) {
   }
   if (status) return status;
   resolve_buffers(instance);
-  status = DEVICE->capture(model->device, model->desc, instance->buffers, &instance->program, &error);
+  status = DEVICE->capture(model->device, model->desc, instance->buffers, instance->hosts, &instance->program, &error);
   return from_device(model, status, &error);
 }
 
@@ -331,7 +361,10 @@ pinion_status pinion_set_input(pinion_instance *instance, const char *name, cons
   bound_buffer buffer;
   pinion_error error = {""};
   pinion_status status = find_buffer(instance, PINION_SPACE_INPUT, name, host, bytes, &buffer);
-  if (!status && !*buffer.address) status = own_unbound(instance);
+  if (status) return status;
+  if (*buffer.host)
+    REFUSE(instance->model, PINION_INVALID_ARGUMENT, "input '%s' is attached: write it where it was attached", name);
+  if (!*buffer.address) status = own_unbound(instance);
   if (status) return status;
   pinion_model *model = instance->model;
   return from_device(model, DEVICE->copy_in(model->device, *buffer.address, host, bytes, NULL, &error), &error);
@@ -414,5 +447,49 @@ pinion_status pinion_time_replays(pinion_instance *instance, uint32_t count, dou
   pinion_model *model = instance->model;
   if (!out_microseconds && count) REFUSE(model, PINION_INVALID_ARGUMENT, "out_microseconds is NULL");
   status = DEVICE->time_replays(model->device, instance->program, count, out_microseconds, &error);
+  return from_device(model, status, &error);
+}
+
+pinion_status pinion_describe_capture(pinion_instance *instance, pinion_capture_facts *out_facts) {
+  pinion_status status = check_prepared(instance);
+  if (status) return status;
+  if (!out_facts) REFUSE(instance->model, PINION_INVALID_ARGUMENT, "out_facts is NULL");
+  DEVICE->describe_capture(instance->program, out_facts);
+  return PINION_OK;
+}
+
+pinion_status pinion_describe_device(pinion_model *model, pinion_device_facts *out_facts) {
+  pinion_error error = {""};
+  if (!model || !out_facts)
+    REFUSE(model, PINION_INVALID_ARGUMENT, "pinion_describe_device: %s is NULL", model ? "out_facts" : "the model");
+  pinion_status status = check_alive(model);
+  return status ? status : from_device(model, DEVICE->describe(model->device, out_facts, &error), &error);
+}
+
+/* NULL, or what is wrong with launches that are to take the places of the table's. */
+static const char *variant_fault(const pinion_model_desc *desc, const pinion_launch_desc *launches) {
+  for (uint32_t i = 0; i < desc->launch_count; i++) {
+    const pinion_launch_desc *own = &desc->launches[i], *other = &launches[i];
+    if (other->kernel >= desc->kernel_count) return "there is no such kernel";
+    if (other->first_arg != own->first_arg || other->arg_count != own->arg_count || other->params != own->params)
+      return "a launch has other arguments or params than the table's";
+    if (other->tensor_map && other->tensor_map->argument >= other->arg_count) return "the tensor map is of no argument";
+  }
+  return NULL;
+}
+
+pinion_status pinion_time_variant(pinion_instance *instance, const pinion_variant *variant, uint32_t count,
+                                  double *out_own_microseconds, double *out_variant_microseconds) {
+  pinion_error error = {""};
+  pinion_status status = check_prepared(instance);
+  if (status) return status;
+  pinion_model *model = instance->model;
+  if (!variant || !out_own_microseconds || !out_variant_microseconds)
+    REFUSE(model, PINION_INVALID_ARGUMENT, "pinion_time_variant: an argument is NULL");
+  if (!DEVICE->time_variant) REFUSE(model, PINION_INVALID_ARGUMENT, "device '%s' has no variants", DEVICE->name);
+  const char *fault = variant->launches ? variant_fault(model->desc, variant->launches) : NULL;
+  if (fault) REFUSE(model, PINION_INVALID_ARGUMENT, "pinion_time_variant: %s", fault);
+  status = DEVICE->time_variant(model->device, instance->program, variant, count, out_own_microseconds,
+                                out_variant_microseconds, &error);
   return from_device(model, status, &error);
 }

@@ -77,11 +77,24 @@ const pinion_buffer_desc *pinion_output_description(const pinion_model *model, i
 pinion_status pinion_bind_input(pinion_instance *instance, const char *name, void *address, size_t bytes);
 pinion_status pinion_bind_output(pinion_instance *instance, const char *name, void *address, size_t bytes);
 
+/* Host memory that copies are fast from and to: page-locked on a GPU; zeroed. Freed by pinion_host_free, or with the
+   model. */
+pinion_status pinion_host_allocate(pinion_model *model, size_t bytes, void **out_address);
+void pinion_host_free(pinion_model *model, void *address); /* NULL is allowed */
+
+/* Makes the copy of an input from, or of an output to, host memory a part of the captured call: each run reads the
+   input there when it begins, or has written the output there when it is done. On a GPU the memory must be page-locked
+   (pinion_host_allocate, or the driver's own); on cpu it is used in place. Before pinion_prepare, with the bytes and
+   the alignment of pinion_bind_*; the caller keeps it alive until the instance is destroyed. */
+pinion_status pinion_attach_input(pinion_instance *instance, const char *name, void *host, size_t bytes);
+pinion_status pinion_attach_output(pinion_instance *instance, const char *name, void *host, size_t bytes);
+
 /* Allocates what is left to allocate and captures the launch table once. pinion_run calls it if the caller did not. */
 pinion_status pinion_prepare(pinion_instance *instance);
 
 /* Copies an input from, or an output to, host memory. Waits. `bytes` must be the description's. An input may be set
-   before pinion_prepare, and binding it afterwards replaces it; an output is there once the instance is prepared. */
+   before pinion_prepare, and binding it afterwards replaces it; an output is there once the instance is prepared. An
+   input that is attached is not set: it is written where it was attached. */
 pinion_status pinion_set_input(pinion_instance *instance, const char *name, const void *host, size_t bytes);
 pinion_status pinion_get_output(pinion_instance *instance, const char *name, void *host, size_t bytes);
 
@@ -100,6 +113,36 @@ pinion_status pinion_run_launch(pinion_instance *instance, uint32_t launch, uint
 pinion_status pinion_time_launches(pinion_instance *instance, uint64_t count, double *out_microseconds);
 /* Times `count` replays by the device's clock (GPU events; the monotonic clock on cpu). */
 pinion_status pinion_time_replays(pinion_instance *instance, uint32_t count, double *out_microseconds);
+
+/* What the captured call consists of. */
+typedef struct pinion_capture_facts {
+  uint32_t launches, copies;                 /* kernels; inputs and outputs that are attached */
+  int32_t has_edges;                         /* not 0: a graph of which the driver tells the edges */
+  uint32_t kernel_edges, programmatic_edges; /* from kernel to kernel; those of them that let the second start early */
+} pinion_capture_facts;
+pinion_status pinion_describe_capture(pinion_instance *instance, pinion_capture_facts *out_facts);
+
+/* The device, and what opening it took. What a device does not say is "" or 0. */
+typedef struct pinion_device_facts {
+  char name[128];
+  char bus[32];                                                          /* on the PCI bus: "0000:1b:00.0" */
+  int32_t driver_version;                                                /* cuda: 13000 for 13.0 */
+  int32_t multiprocessors, clock_khz, memory_clock_khz, memory_bus_bits; /* the highest clocks */
+  uint64_t memory_bytes, memory_free, memory_free_at_open; /* free: now, and before the first allocation of the model */
+  double context_us, kernels_us, weights_us;               /* driver and context, loading kernels, copying weights */
+} pinion_device_facts;
+pinion_status pinion_describe_device(pinion_model *model, pinion_device_facts *out_facts);
+
+/* The captured call with other kernels in some or all places. */
+typedef struct pinion_variant {
+  const pinion_launch_desc *launches; /* NULL: the table's; else as many, of which kernel, grid, block,
+                                         dynamic_shared_bytes and tensor_map count */
+  int32_t is_empty;                   /* not 0: kernels without bodies, otherwise launched in the same way */
+} pinion_variant;
+/* Replays the call and a variant of it in turn, `count` times each, and times every replay by the device's clock. Only
+   on a GPU. */
+pinion_status pinion_time_variant(pinion_instance *instance, const pinion_variant *variant, uint32_t count,
+                                  double *out_own_microseconds, double *out_variant_microseconds);
 
 #ifdef __cplusplus
 }

@@ -114,6 +114,10 @@ struct target {
      target's folder: "prelude.h.in", "prelude.cuh". */
   const char *prelude;
 
+  /* A kernel pn_empty that does nothing (an embedded file of the folder; abi.h is put in front of it), compiled into
+     every artifact, for what launches cost by themselves. NULL where `compile` is. */
+  const char *empty_kernel;
+
   /* Picks source, tile and grid for a problem. `tile` forces a row by name (the tuner), or is NULL. Fails with a
      reason in *out_why (static or in the arena) when no form is legal: then the problem is unsupported. */
   bool (*choose)(arena *a, const kernel_problem *problem, const char *tile, kernel_choice *out_choice,

@@ -695,6 +695,7 @@ const struct target target_sm_90 = {
     .source_suffix = ".cu",
     .blob_suffix = ".cubin",
     .prelude = "prelude.cuh",
+    .empty_kernel = "empty.cu",
     .choose = choose,
     .candidates = candidates,
     .packed_bytes = packed_bytes,

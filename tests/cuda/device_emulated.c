@@ -94,12 +94,22 @@ static void emulated_free_memory(pinion_device *device, void *address) {
 }
 
 static pinion_status emulated_capture(pinion_device *device, const pinion_model_desc *desc, void *const *buffers,
-                                      pinion_program **out_program, pinion_error *error) {
-  (void)device, (void)error;
+                                      void *const *hosts, pinion_program **out_program, pinion_error *error) {
+  (void)device, (void)hosts, (void)error;
   pinion_program *program = calloc(1, sizeof *program + desc->buffer_count * sizeof(void *));
   program->desc = desc;
   memcpy(program->buffers, buffers, desc->buffer_count * sizeof(void *));
   *out_program = program;
+  return PINION_OK;
+}
+
+static void emulated_describe_capture(const pinion_program *program, pinion_capture_facts *out_facts) {
+  *out_facts = (pinion_capture_facts){.launches = (uint32_t)pinion_description_launches(program->desc)};
+}
+
+static pinion_status emulated_describe(pinion_device *device, pinion_device_facts *out_facts, pinion_error *error) {
+  (void)device, (void)error;
+  *out_facts = (pinion_device_facts){.name = "emulated"};
   return PINION_OK;
 }
 
@@ -154,6 +164,7 @@ static const pinion_device_ops emulated_ops = {
     .name = "cuda",
     .open = emulated_open,
     .close = emulated_close,
+    .describe = emulated_describe,
     .allocate = emulated_allocate,
     .free_memory = emulated_free_memory,
     .load_weights = emulated_load_weights,
@@ -161,6 +172,7 @@ static const pinion_device_ops emulated_ops = {
     .copy_out = emulated_copy,
     .capture = emulated_capture,
     .free_program = emulated_free_program,
+    .describe_capture = emulated_describe_capture,
     .replay = emulated_replay,
     .synchronize = emulated_synchronize,
     .run_launch = emulated_run_launch,

@@ -4,7 +4,7 @@
 
     emulate_artifact.py FIXTURE --pinion=build/pinion --work=DIR --cxx=g++
 
-Compiles the fixture, puts device_emulated.c in the place of the artifact's device_cuda.c, runs case 0 and holds actions minus
+Compiles the fixture, puts device_emulated.c in the place of the artifact's device_cuda*.c, runs case 0 and holds actions minus
 noise against PyTorch's own error (twice it in float32, 1.5 times in bf16). Exits 77 where NVRTC is missing.
 """
 import argparse
@@ -47,7 +47,11 @@ def avoid_wgmma(artifact, work):
 def replace_device(artifact, cxx):
     with open(os.path.join(ROOT, "tests", "cuda", "device_emulated.c"), encoding="utf-8") as file:
         source = file.read()
-    with open(os.path.join(artifact, "runtime", "device_cuda.c"), "w", encoding="utf-8") as file:
+    runtime = os.path.join(artifact, "runtime")
+    for name in os.listdir(runtime):
+        if name.startswith("device_cuda_"):
+            open(os.path.join(runtime, name), "w", encoding="utf-8").close()
+    with open(os.path.join(runtime, "device_cuda.c"), "w", encoding="utf-8") as file:
         file.write(f'#define PINION_EMULATOR_CXX "{cxx}"\n#define PINION_SOURCE_FOLDER "{ROOT}"\n{source}')
 
 

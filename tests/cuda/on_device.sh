@@ -25,7 +25,8 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm --format=csv,
 
 echo "== kernels"
 "$make_cases" "$work/cases" --kernels=3 --problems=16 --timing || failed=1
-cc -O2 -std=gnu11 -I. tests/cuda/run_cases.c runtime/device_cuda.c runtime/description.c -o "$work/run_cases" -ldl -lpthread -lm &&
+cc -O2 -std=gnu11 -I. tests/cuda/run_cases.c runtime/device_cuda*.c runtime/description.c runtime/thread_pool.c \
+  -o "$work/run_cases" -ldl -lpthread -lm &&
   "$work/run_cases" "$work/cases" || failed=1
 
 echo "== fixtures"

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * Runs the cases that make_cases wrote, on a GPU, through runtime/device_cuda.c: each launch alone, then all of them as
- * one captured graph, twice; compares with the expected values and prints a table. Needs a C compiler and the driver:
+ * Runs the cases that make_cases wrote, on a GPU, through runtime/device_cuda*.c: each launch alone, then all of them
+ * as one captured graph, twice; compares with the expected values and prints a table. Needs a C compiler and the
+ * driver:
  *
- *   cc -O2 -I. tests/cuda/run_cases.c runtime/device_cuda.c runtime/description.c -o run_cases -ldl -lpthread -lm
+ *   cc -O2 -I. tests/cuda/run_cases.c runtime/device_cuda*.c runtime/description.c runtime/thread_pool.c -o run_cases \
+ *      -ldl -lpthread -lm
  *   ./run_cases FOLDER
  *
  * Exits 77 where there is no GPU to run on or no cases were written, 1 if a case is wrong.
@@ -241,7 +243,7 @@ static pinion_status start(suite *s) {
   pinion_status status = CUDA->open(&s->desc, s->folder, &options, &s->device, &error);
   for (uint32_t i = 0; i < s->count && !status; i++)
     status = place_case(s, &s->cases[i], s->addresses + s->desc.launches[i].first_arg);
-  return status ? status : CUDA->capture(s->device, &s->desc, s->addresses, &s->program, &error);
+  return status ? status : CUDA->capture(s->device, &s->desc, s->addresses, NULL, &s->program, &error);
 }
 
 static void stop(suite *s) {
@@ -320,7 +322,7 @@ static pinion_status time_case(suite *s, uint32_t index) {
   desc.stages = &stage;
   desc.launch_count = 1;
   desc.buffer_count = launch.arg_count;
-  pinion_status status = CUDA->capture(s->device, &desc, c->address, &program, &error);
+  pinion_status status = CUDA->capture(s->device, &desc, c->address, NULL, &program, &error);
   for (int warm = 0; warm < 2 && !status; warm++)
     status = CUDA->time_replays(s->device, program, REPLAYS, microseconds, &error);
   if (program) CUDA->free_program(s->device, program);

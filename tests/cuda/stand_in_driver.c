@@ -230,7 +230,22 @@ cuda_result cuDeviceGetName(char *out_name, int length, cuda_device device) {
 cuda_result cuDeviceGetAttribute(int *out_value, int attribute, cuda_device device) {
   BEGIN();
   (void)device;
-  *out_value = attribute == CUDA_ATTRIBUTE_CAPABILITY_MAJOR ? machine.capability_major : machine.capability_minor;
+  switch (attribute) {
+  case CUDA_ATTRIBUTE_CAPABILITY_MAJOR: *out_value = machine.capability_major; break;
+  case CUDA_ATTRIBUTE_CAPABILITY_MINOR: *out_value = machine.capability_minor; break;
+  case CUDA_ATTRIBUTE_MULTIPROCESSORS: *out_value = 132; break;
+  case CUDA_ATTRIBUTE_CLOCK: *out_value = 1980000; break;
+  case CUDA_ATTRIBUTE_MEMORY_CLOCK: *out_value = 3201000; break;
+  case CUDA_ATTRIBUTE_MEMORY_BUS: *out_value = 6144; break;
+  default: return 1;
+  }
+  return CUDA_OK;
+}
+
+cuda_result cuDeviceGetPCIBusId(char *out_bus, int length, cuda_device device) {
+  BEGIN();
+  (void)device;
+  snprintf(out_bus, (size_t)length, "0000:1B:00.0");
   return CUDA_OK;
 }
 
@@ -319,6 +334,15 @@ cuda_result cuFuncSetAttribute(cuda_function function, int attribute, int value)
   return CUDA_OK;
 }
 
+cuda_result cuFuncGetAttribute(int *out_value, int attribute, cuda_function function) {
+  BEGIN_IN_CONTEXT();
+  const object *o = find_object(__func__, function, FUNCTION);
+  if (!o || attribute < CUDA_ATTRIBUTE_CLUSTER_WIDTH || attribute > CUDA_ATTRIBUTE_CLUSTER_DEPTH) return 1;
+  const bool clustered = !strncmp(o->name, STAND_IN_CLUSTERED, strlen(STAND_IN_CLUSTERED));
+  *out_value = !clustered ? 0 : attribute == CUDA_ATTRIBUTE_CLUSTER_WIDTH ? 2 : 1;
+  return CUDA_OK;
+}
+
 /* ---- Memory ---- */
 
 static cuda_result allocate(object_kind kind, size_t bytes, void **out_address) {
@@ -366,17 +390,41 @@ static object *find_stream(const char *function, cuda_stream stream) {
   return stream ? find_object(function, stream, STREAM) : NULL;
 }
 
-/* Copies and fills are not captured here, nor by the runtime. */
+cuda_result cuMemGetInfo_v2(size_t *out_free, size_t *out_total) {
+  BEGIN_IN_CONTEXT();
+  *out_free = *out_total = STAND_IN_MEMORY;
+  for (const object *o = objects; o; o = o->next)
+    if (o->live && o->kind == MEMORY) *out_free -= o->size;
+  return CUDA_OK;
+}
+
+static void append(stand_in_launch **launches, int *count, const stand_in_launch *launch) {
+  *launches = realloc(*launches, (size_t)(*count + 1) * sizeof **launches);
+  (*launches)[(*count)++] = *launch;
+}
+
 static cuda_result transfer(const char *function, cuda_address on_device, size_t bytes, cuda_stream stream) {
-  object *o = find_stream(function, stream);
-  if (o && o->capturing) complain(function, "the stream is capturing");
+  find_stream(function, stream);
   if (!find_memory(as_pointer(on_device), bytes, MEMORY)) complain(function, "outside every allocation");
   return violation[0] ? 1 : CUDA_OK;
+}
+
+/* At once, or as a node of the graph that `stream` is recording: then the host's memory must be pinned. */
+static void copy(const char *function, void *to, const void *from, const void *host, size_t bytes, cuda_stream stream) {
+  object *on = find_stream(function, stream);
+  const stand_in_launch node = {.copy_to = to, .copy_from = from, .copy_bytes = bytes};
+  if (!on || !on->capturing) {
+    memcpy(to, from, bytes);
+    return;
+  }
+  if (!find_memory(host, bytes, PINNED)) complain(function, "a graph copies from or to memory that is not pinned");
+  append(&on->launches, &on->launch_count, &node);
 }
 
 cuda_result cuMemsetD8Async(cuda_address address, unsigned char value, size_t bytes, cuda_stream stream) {
   BEGIN_IN_CONTEXT();
   cuda_result result = transfer(__func__, address, bytes, stream);
+  if (stream && ((object *)(void *)stream)->capturing) complain(__func__, "the stream is capturing");
   if (!result) memset(as_pointer(address), value, bytes);
   return result;
 }
@@ -384,14 +432,14 @@ cuda_result cuMemsetD8Async(cuda_address address, unsigned char value, size_t by
 cuda_result cuMemcpyHtoDAsync_v2(cuda_address to, const void *from, size_t bytes, cuda_stream stream) {
   BEGIN_IN_CONTEXT();
   cuda_result result = transfer(__func__, to, bytes, stream);
-  if (!result) memcpy(as_pointer(to), from, bytes);
+  if (!result) copy(__func__, as_pointer(to), from, from, bytes, stream);
   return result;
 }
 
 cuda_result cuMemcpyDtoHAsync_v2(void *to, cuda_address from, size_t bytes, cuda_stream stream) {
   BEGIN_IN_CONTEXT();
   cuda_result result = transfer(__func__, from, bytes, stream);
-  if (!result) memcpy(to, as_pointer(from), bytes);
+  if (!result) copy(__func__, to, as_pointer(from), to, bytes, stream);
   return result;
 }
 
@@ -463,9 +511,28 @@ cuda_result cuGraphUpload(cuda_graph_exec exec, cuda_stream stream) {
   return find_object(__func__, exec, GRAPH_EXEC) ? CUDA_OK : 1;
 }
 
-static void append(stand_in_launch **launches, int *count, const stand_in_launch *launch) {
-  *launches = realloc(*launches, (size_t)(*count + 1) * sizeof **launches);
-  (*launches)[(*count)++] = *launch;
+/* What is captured is a chain. */
+cuda_result cuGraphGetEdges_v2(cuda_graph graph, cuda_graph_node *from, cuda_graph_node *to, cuda_edge_data *data,
+                               size_t *count) {
+  BEGIN();
+  object *o = find_object(__func__, graph, GRAPH);
+  if (!o) return 1;
+  const size_t edges = o->launch_count ? (size_t)o->launch_count - 1 : 0;
+  if (from && (*count < edges || !to || !data)) return 1;
+  *count = edges;
+  for (size_t i = 0; from && i < edges; i++) {
+    from[i] = (cuda_graph_node)(void *)&o->launches[i];
+    to[i] = (cuda_graph_node)(void *)&o->launches[i + 1];
+    data[i] = (cuda_edge_data){.type = o->launches[i + 1].overlaps ? CUDA_EDGE_PROGRAMMATIC : 0};
+  }
+  return CUDA_OK;
+}
+
+cuda_result cuGraphNodeGetType(cuda_graph_node node, int *out_type) {
+  BEGIN();
+  const stand_in_launch *launch = (const void *)node;
+  *out_type = launch->copy_to ? 1 : launch->event ? 7 : CUDA_NODE_KERNEL;
+  return CUDA_OK;
 }
 
 cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
@@ -475,6 +542,10 @@ cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
   if (on && on->capturing) complain(__func__, "the stream is capturing");
   for (int i = 0; i < o->launch_count; i++) {
     object *event = o->launches[i].event;
+    if (o->launches[i].copy_to) {
+      memcpy(o->launches[i].copy_to, o->launches[i].copy_from, o->launches[i].copy_bytes);
+      continue;
+    }
     if (event) {
       event->recorded = ++event_clock;
       continue;
@@ -524,10 +595,15 @@ cuda_result cuLaunchKernelEx(const cuda_launch_config *config, cuda_function fun
   memcpy(launch.block, config->block, sizeof launch.block);
   for (unsigned i = 0; i < config->attribute_count; i++) {
     const cuda_launch_attribute *attribute = &config->attributes[i];
-    if (attribute->kind != CUDA_LAUNCH_PROGRAMMATIC) return 1;
-    launch.overlaps = attribute->value.number == 1;
+    if (attribute->kind == CUDA_LAUNCH_PROGRAMMATIC)
+      launch.overlaps = attribute->value.number == 1;
+    else if (attribute->kind == CUDA_LAUNCH_CLUSTER)
+      memcpy(launch.cluster, attribute->value.cluster, sizeof launch.cluster);
+    else
+      return 1;
   }
-  if (launch.overlaps && !(on && on->capturing && on->launch_count && !on->launches[on->launch_count - 1].event))
+  const stand_in_launch *before = on && on->capturing && on->launch_count ? &on->launches[on->launch_count - 1] : NULL;
+  if (launch.overlaps && (!before || before->event || before->copy_to))
     complain(__func__, "a programmatic launch without a kernel in front of it");
   memcpy(launch.kernel, o->name, sizeof launch.kernel);
   memcpy(&launch.pointers, parameters[0], sizeof launch.pointers);

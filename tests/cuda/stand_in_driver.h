@@ -15,7 +15,7 @@
 CUDA_SYMBOLS(STAND_IN_DECLARE, STAND_IN_DECLARE)
 #undef STAND_IN_DECLARE
 
-/* A kernel as it would have run: on its own, or in a graph that was launched. */
+/* A kernel as it would have run: on its own, or in a graph that was launched. Inside, also a graph's other nodes. */
 typedef struct stand_in_launch {
   char kernel[64];
   uint32_t grid[3], block[3], shared_bytes;
@@ -24,13 +24,22 @@ typedef struct stand_in_launch {
   cuda_tensor_map tensor_map; /* as cuTensorMapEncodeTiled here made it, see there; zeros if the launch had none */
   cuda_stream stream;         /* of the launch or of the graph's launch */
   bool overlaps;              /* with the launch in front of it */
+  uint32_t cluster[3];        /* asked for at the launch; zeros if not */
   void *event;                /* not NULL: no launch but the recording of this event; never reported */
+  void *copy_to;              /* not NULL: no launch but a copy; never reported */
+  const void *copy_from;
+  size_t copy_bytes;
 } stand_in_launch;
 
 /* The GPU to be: one device of compute capability 9.0 and a driver for CUDA 13.0 after a reset. */
 typedef struct stand_in_machine {
   int device_count, capability_major, capability_minor, driver_version;
 } stand_in_machine;
+
+/* What the device tells of its memory, bytes. */
+#define STAND_IN_MEMORY ((size_t)64 << 30)
+/* Kernels whose names begin so are compiled for clusters of two blocks. */
+#define STAND_IN_CLUSTERED "step"
 
 /* Forgets everything; what is still alive is freed. */
 void stand_in_reset(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* device_cuda.c against the stand-in driver: what it calls, in which order, and what it does when a call fails. */
+/* device_cuda*.c against the stand-in driver: what it calls, in which order, and what it does when a call fails. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,6 +80,7 @@ static const pinion_model_desc model = {.abi_version = PINION_ABI_VERSION,
 static char folder[64];
 static uint8_t *weights;
 static uint32_t weights_bytes; /* how much of them a life loads */
+static bool attaches;          /* whether the next life attaches its input and output */
 static pinion_error error;
 
 static void write_blob(const char *name, const char *content) {
@@ -94,6 +95,7 @@ static void write_blob(const char *name, const char *content) {
 }
 
 static void write_blobs(void) {
+  write_blob("pn_empty.cubin", "<pn_empty>");
   write_blob("a.cubin", "<prefix>");
   write_blob("b.cubin", "<step><last>");
 }
@@ -123,6 +125,7 @@ static int reset(void **state) {
   stand_in_reset();
   write_blobs();
   weights_bytes = WEIGHTS_BYTES;
+  attaches = false;
   error.text[0] = '\0';
   return 0;
 }
@@ -240,8 +243,14 @@ typedef struct life {
   pinion_device *device;
   void *addresses[BUFFERS]; /* own memory, in one allocation but for the weights */
   pinion_program *program;
+  void *hosts[BUFFERS]; /* pinned memory that the input comes from and the output goes to, if they are attached */
   char output[64];
 } life;
+
+static pinion_status attach(life *l) {
+  pinion_status status = CUDA->allocate_host(l->device, 64, &l->hosts[INPUT], &error);
+  return status ? status : CUDA->allocate_host(l->device, 64, &l->hosts[OUTPUT], &error);
+}
 
 static pinion_status begin_life(life *l) {
   void *memory;
@@ -254,18 +263,23 @@ static pinion_status begin_life(life *l) {
   l->addresses[OUTPUT] = (char *)memory + 256;
   l->addresses[ARENA] = (char *)memory + 512;
   l->addresses[WEIGHTS] = (char *)l->addresses[WEIGHTS] + 256;
-  return CUDA->capture(l->device, &model, l->addresses, &l->program, &error);
+  status = attaches ? attach(l) : PINION_OK;
+  return status ? status : CUDA->capture(l->device, &model, l->addresses, l->hosts, &l->program, &error);
 }
 
 static pinion_status use_life(life *l) {
   static const char input[64] = "input";
-  double microseconds[LAUNCHES];
+  static const pinion_variant empty = {.is_empty = 1};
+  double microseconds[LAUNCHES], others[2];
+  pinion_device_facts facts;
   pinion_status status = CUDA->copy_in(l->device, l->addresses[INPUT], input, 64, NULL, &error);
   if (!status) status = CUDA->replay(l->device, l->program, NULL, &error);
   if (!status) status = CUDA->synchronize(l->device, NULL, &error);
   if (!status) status = CUDA->run_launch(l->device, l->program, 1, 2, microseconds, &error);
   if (!status) status = CUDA->time_launches(l->device, l->program, microseconds, &error);
   if (!status) status = CUDA->time_replays(l->device, l->program, 3, microseconds, &error);
+  if (!status) status = CUDA->time_variant(l->device, l->program, &empty, 2, microseconds, others, &error);
+  if (!status) status = CUDA->describe(l->device, &facts, &error);
   if (!status) status = CUDA->copy_out(l->device, l->output, l->addresses[INPUT], 64, NULL, &error);
   return status;
 }
@@ -273,6 +287,7 @@ static pinion_status use_life(life *l) {
 static void end_life(life *l) {
   if (!l->device) return;
   if (l->program) CUDA->free_program(l->device, l->program);
+  for (int i = 0; i < BUFFERS; i++) CUDA->free_host(l->device, l->hosts[i]);
   CUDA->free_memory(l->device, l->addresses[INPUT]);
   CUDA->close(l->device);
 }
@@ -399,6 +414,150 @@ static void every_replay_is_timed_apart(void **state) {
   check_end();
 }
 
+/* ---- Variants: the same graph with other kernels ---- */
+
+static void an_empty_variant_launches_the_same_without_bodies(void **state) {
+  (void)state;
+  static const pinion_variant empty = {.is_empty = 1};
+  life l;
+  double own[2] = {0}, other[2] = {0};
+  assert_int_equal(begin_life(&l), PINION_OK);
+  assert_int_equal(CUDA->time_variant(l.device, l.program, &empty, 2, own, other, &error), PINION_OK);
+  assert_int_equal(stand_in_launch_count(), 4 * LAUNCHES); /* in turn */
+  for (int turn = 0; turn < 4; turn += 2) {
+    check_replay(&l, turn * LAUNCHES, NULL);
+    for (int i = 0; i < LAUNCHES; i++) {
+      const stand_in_launch *as = stand_in_launch_at(turn * LAUNCHES + i), *ran = as + LAUNCHES;
+      const uint32_t pair[3] = {2, 1, 1}, none[3] = {0};
+      assert_string_equal(ran->kernel, "pn_empty");
+      assert_memory_equal(ran->grid, as->grid, sizeof ran->grid);
+      assert_memory_equal(ran->block, as->block, sizeof ran->block);
+      assert_int_equal(ran->shared_bytes, as->shared_bytes);
+      assert_int_equal(ran->overlaps, as->overlaps);
+      assert_memory_equal(ran->cluster, strcmp(as->kernel, "step") ? none : pair, sizeof pair);
+    }
+  }
+  for (int i = 0; i < 2; i++) assert_true(own[i] == 250 && other[i] == 250);
+  end_life(&l);
+  check_end();
+}
+
+static void a_variants_launches_take_the_places_of_the_tables(void **state) {
+  (void)state;
+  static const pinion_tensor_map map = {
+      .argument = 0, .dtype = PINION_DTYPE_f32, .rank = 1, .size = {16}, .stride = {1}, .box = {16}};
+  pinion_launch_desc others[3];
+  const pinion_variant variant = {.launches = others};
+  life l;
+  double own, other;
+  memcpy(others, launches, sizeof others);
+  others[2].kernel = 1; /* with more shared memory than the table gives that kernel, and a tensor map */
+  others[2].grid[0] = 9;
+  others[2].dynamic_shared_bytes = 200000;
+  others[2].tensor_map = &map;
+  assert_int_equal(begin_life(&l), PINION_OK);
+  assert_int_equal(CUDA->time_variant(l.device, l.program, &variant, 1, &own, &other, &error), PINION_OK);
+  check_replay(&l, 0, NULL);
+  check_launch(&l, stand_in_launch_at(LAUNCHES + 1), 1, 0);
+  const stand_in_launch *ran = stand_in_launch_at(LAUNCHES + 2);
+  assert_string_equal(ran->kernel, "step");
+  assert_int_equal(ran->grid[0], 9);
+  assert_int_equal(ran->shared_bytes, 200000);
+  assert_ptr_equal(ran->pointers.pointer[0], l.addresses[OUTPUT]);
+  assert_int_equal(ran->tensor_map.words[1], 1);
+  assert_int_equal(CUDA->replay(l.device, l.program, NULL, &error), PINION_OK); /* the program itself is as it was */
+  check_replay(&l, 2 * LAUNCHES, NULL);
+  end_life(&l);
+  check_end();
+}
+
+static void an_artifact_without_the_empty_kernel_says_so(void **state) {
+  (void)state;
+  static const pinion_variant empty = {.is_empty = 1};
+  life l;
+  char path[128];
+  double own, other;
+  snprintf(path, sizeof path, "%s/kernels/pn_empty.cubin", folder);
+  unlink(path);
+  assert_int_equal(begin_life(&l), PINION_OK);
+  assert_int_equal(CUDA->time_variant(l.device, l.program, &empty, 1, &own, &other, &error), PINION_BAD_ARTIFACT);
+  assert_non_null(strstr(error.text, "pn_empty.cubin cannot be read"));
+  end_life(&l);
+  check_end();
+}
+
+/* ---- What the capture and the device are ---- */
+
+static void edges_between_kernels_are_counted(void **state) {
+  (void)state;
+  life l;
+  pinion_capture_facts facts;
+  assert_int_equal(begin_life(&l), PINION_OK);
+  CUDA->describe_capture(l.program, &facts);
+  assert_true(facts.has_edges);
+  assert_int_equal(facts.launches, LAUNCHES);
+  assert_int_equal(facts.copies, 0);
+  assert_int_equal(facts.kernel_edges, LAUNCHES - 1);
+  assert_int_equal(facts.programmatic_edges, LAUNCHES - 1);
+  end_life(&l);
+  check_end();
+}
+
+static void a_driver_that_does_not_tell_its_edges_is_no_failure(void **state) {
+  (void)state;
+  life l;
+  pinion_capture_facts facts;
+  for (int nth = 1; nth <= 2; nth++) {
+    stand_in_fail("cuGraphGetEdges_v2", nth, 801);
+    assert_int_equal(begin_life(&l), PINION_OK);
+    CUDA->describe_capture(l.program, &facts);
+    assert_false(facts.has_edges);
+    assert_int_equal(facts.kernel_edges, 0);
+    end_life(&l);
+    check_end();
+  }
+}
+
+static void attached_memory_is_copied_by_the_graph(void **state) {
+  (void)state;
+  life l;
+  pinion_capture_facts facts;
+  attaches = true;
+  assert_int_equal(begin_life(&l), PINION_OK);
+  CUDA->describe_capture(l.program, &facts);
+  assert_int_equal(facts.copies, 2);
+  assert_int_equal(facts.kernel_edges, LAUNCHES - 1); /* those to and from copies are no kernels' */
+  assert_int_equal(facts.programmatic_edges, LAUNCHES - 1);
+  strcpy(l.hosts[INPUT], "attached");
+  memset(l.addresses[OUTPUT], 'o', 64);
+  assert_int_equal(CUDA->replay(l.device, l.program, NULL, &error), PINION_OK);
+  assert_string_equal(l.addresses[INPUT], "attached");
+  assert_memory_equal(l.hosts[OUTPUT], l.addresses[OUTPUT], 64);
+  check_replay(&l, 0, NULL);
+  end_life(&l);
+  check_end();
+}
+
+static void the_device_tells_what_it_is(void **state) {
+  (void)state;
+  life l;
+  pinion_device_facts facts;
+  assert_int_equal(begin_life(&l), PINION_OK);
+  assert_int_equal(CUDA->describe(l.device, &facts, &error), PINION_OK);
+  assert_string_equal(facts.name, "stand-in GPU");
+  assert_string_equal(facts.bus, "0000:1B:00.0");
+  assert_int_equal(facts.multiprocessors, 132);
+  assert_int_equal(facts.clock_khz, 1980000);
+  assert_int_equal(facts.memory_clock_khz, 3201000);
+  assert_int_equal(facts.memory_bus_bits, 6144);
+  assert_int_equal(facts.driver_version, 13000);
+  assert_true(facts.memory_bytes == STAND_IN_MEMORY && facts.memory_free_at_open == STAND_IN_MEMORY);
+  assert_true(facts.memory_free == STAND_IN_MEMORY - WEIGHTS_BYTES - 4096);
+  assert_true(facts.context_us > 0 && facts.kernels_us > 0 && facts.weights_us > 0);
+  end_life(&l);
+  check_end();
+}
+
 static void check_weights(const life *l) {
   assert_memory_equal((char *)l->addresses[WEIGHTS] - 256, weights, WEIGHTS_BYTES);
 }
@@ -465,7 +624,10 @@ enum { DRIVER_FUNCTIONS = sizeof driver_functions / sizeof *driver_functions };
 
 /* Calls that only end something, or describe an error: their own failure changes nothing. */
 static bool failure_is_ignored(const char *function, int nth) {
-  if (!strcmp(function, "cuEventCreate")) return nth <= 2; /* weights then go without staging */
+  if (!strcmp(function, "cuEventCreate")) return nth <= 2;                   /* weights then go without staging */
+  if (!strcmp(function, "cuDeviceGetAttribute")) return nth > 0 && nth <= 4; /* facts */
+  if (strstr(function, "GraphGetEdges") || strstr(function, "GraphNodeGetType") || strstr(function, "PCIBus"))
+    return true;
   return strstr(function, "Destroy") || strstr(function, "Free") || strstr(function, "Unload") ||
          strstr(function, "Release") || strstr(function, "Pop") || strstr(function, "GetError") ||
          strstr(function, "GetName") || strstr(function, "DriverGetVersion") || strstr(function, "AllocHost");
@@ -601,6 +763,13 @@ int main(void) {
       TEST(one_launch_runs_alone_and_is_timed),
       TEST(launches_are_timed_inside_of_a_graph),
       TEST(every_replay_is_timed_apart),
+      TEST(an_empty_variant_launches_the_same_without_bodies),
+      TEST(a_variants_launches_take_the_places_of_the_tables),
+      TEST(an_artifact_without_the_empty_kernel_says_so),
+      TEST(edges_between_kernels_are_counted),
+      TEST(a_driver_that_does_not_tell_its_edges_is_no_failure),
+      TEST(attached_memory_is_copied_by_the_graph),
+      TEST(the_device_tells_what_it_is),
       TEST(weights_arrive_whole_through_pinned_buffers),
       TEST(weights_arrive_where_no_memory_can_be_pinned),
       TEST(new_memory_is_zero),

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # The CUDA device, against a driver of our own that is linked in and found again by its path.
+set(runtime_cuda ${CMAKE_SOURCE_DIR}/runtime/device_cuda.c ${CMAKE_SOURCE_DIR}/runtime/device_cuda_memory.c
+  ${CMAKE_SOURCE_DIR}/runtime/device_cuda_graph.c ${CMAKE_SOURCE_DIR}/runtime/description.c
+  ${CMAKE_SOURCE_DIR}/runtime/thread_pool.c)
 if(CMOCKA_LIBRARY)
   add_library(stand_in_driver SHARED ${CMAKE_SOURCE_DIR}/tests/cuda/stand_in_driver.c)
   target_include_directories(stand_in_driver PRIVATE ${CMAKE_SOURCE_DIR})
-  add_executable(test_device_cuda ${CMAKE_SOURCE_DIR}/tests/cuda/test_device_cuda.c ${CMAKE_SOURCE_DIR}/runtime/device_cuda.c
-    ${CMAKE_SOURCE_DIR}/runtime/description.c)
+  add_executable(test_device_cuda ${CMAKE_SOURCE_DIR}/tests/cuda/test_device_cuda.c ${runtime_cuda})
   target_include_directories(test_device_cuda PRIVATE ${CMAKE_SOURCE_DIR})
   target_compile_definitions(test_device_cuda PRIVATE STAND_IN_DRIVER="$<TARGET_FILE:stand_in_driver>")
   target_link_libraries(test_device_cuda PRIVATE stand_in_driver ${CMOCKA_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS})
@@ -15,8 +17,7 @@ endif()
 add_executable(make_cuda_cases ${CMAKE_SOURCE_DIR}/tests/cuda/make_cases.c ${CMAKE_SOURCE_DIR}/tests/kernels/random_problem.c
   ${CMAKE_SOURCE_DIR}/tests/kernels/params_reference.c)
 target_link_libraries(make_cuda_cases PRIVATE pinion_compiler)
-add_executable(run_cuda_cases ${CMAKE_SOURCE_DIR}/tests/cuda/run_cases.c ${CMAKE_SOURCE_DIR}/runtime/device_cuda.c
-  ${CMAKE_SOURCE_DIR}/runtime/description.c)
+add_executable(run_cuda_cases ${CMAKE_SOURCE_DIR}/tests/cuda/run_cases.c ${runtime_cuda})
 target_include_directories(run_cuda_cases PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(run_cuda_cases PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
 add_test(NAME cuda.kernels_compile COMMAND make_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
