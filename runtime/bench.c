@@ -2,9 +2,10 @@
 /*
  * The artifact's own bench program: latency on this machine, without Pinion at hand.
  *
- *   bench [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--device=N]
+ *   bench [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--device=N] [--copies=graph]
  *
- * DIR is the artifact's folder; without it, the current one.
+ * DIR is the artifact's folder; without it, the current one. With --copies=graph the captured call copies the inputs
+ * and outputs itself.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* clock_gettime under -std=c11 */
@@ -17,6 +18,7 @@ typedef struct bench_arguments {
   const char *folder;
   pinion_options options;
   pinion_bench_options bench;
+  bool attached;
 } bench_arguments;
 
 static bool read_number(const char *word, const char *name, long *out_value) {
@@ -39,6 +41,8 @@ static bool read_arguments(int argc, char **argv, bench_arguments *out) {
       out->options.device_index = (int32_t)value;
     else if (read_number(argv[i], "--warmUp=", &value))
       out->bench.warm_up_ms = (double)value;
+    else if (!strcmp(argv[i], "--copies=graph"))
+      out->attached = true;
     else if (argv[i][0] != '-')
       out->folder = argv[i];
     else
@@ -83,25 +87,27 @@ static void print_result(const pinion_model_desc *desc, const pinion_bench_resul
   print_quantiles("end to end", &r->end_to_end);
 }
 
-static bool allocate_all(const pinion_model_desc *desc, const uint32_t *list, uint32_t count, void **memory) {
-  for (uint32_t i = 0; i < count; i++) {
-    memory[i] = calloc(1, (size_t)desc->buffers[list[i]].bytes + 1);
-    if (!memory[i]) return false;
+/* Destroys the instance: the memory that may be attached to it is freed here. */
+static pinion_status measure(const pinion_api *api, pinion_model *model, pinion_instance *instance,
+                             const pinion_model_desc *desc, const bench_arguments *arguments,
+                             pinion_bench_result *out_result) {
+  const uint32_t inputs = desc->input_count, outputs = desc->output_count;
+  void **memory = calloc((size_t)inputs + outputs + 1, sizeof *memory);
+  pinion_status status =
+      memory ? pinion_bench_allocate(api, model, desc, desc->inputs, inputs, memory) : PINION_OUT_OF_MEMORY;
+  if (!status) status = pinion_bench_allocate(api, model, desc, desc->outputs, outputs, memory + inputs);
+  if (!status) {
+    const pinion_bench bench = {.api = api,
+                                .desc = desc,
+                                .instance = instance,
+                                .inputs = memory,
+                                .outputs = memory + inputs,
+                                .attached = arguments->attached};
+    for (uint32_t i = 0; i < inputs; i++) pinion_fill_input(desc, i, 0, memory[i]);
+    status = pinion_bench_measure(&bench, &arguments->bench, out_result);
   }
-  return true;
-}
-
-static pinion_status measure(const pinion_api *api, pinion_instance *instance, const pinion_model_desc *desc,
-                             const pinion_bench_options *options, pinion_bench_result *out_result) {
-  void **memory = calloc((size_t)desc->input_count + desc->output_count + 1, sizeof *memory);
-  pinion_status status = PINION_OUT_OF_MEMORY;
-  if (memory && allocate_all(desc, desc->inputs, desc->input_count, memory) &&
-      allocate_all(desc, desc->outputs, desc->output_count, memory + desc->input_count)) {
-    const pinion_bench bench = {api, desc, instance, memory, memory + desc->input_count};
-    for (uint32_t i = 0; i < desc->input_count; i++) pinion_fill_input(desc, i, 0, memory[i]);
-    status = pinion_bench_measure(&bench, options, out_result);
-  }
-  for (uint32_t i = 0; memory && i < desc->input_count + desc->output_count; i++) free(memory[i]);
+  api->instance_destroy(instance);
+  if (memory) pinion_bench_free(api, model, memory, inputs + outputs);
   free(memory);
   return status;
 }
@@ -118,17 +124,17 @@ int main(int argc, char **argv) {
   pinion_bench_result result;
   bench_arguments arguments;
   if (!read_arguments(argc, argv, &arguments)) {
-    fprintf(stderr, "usage: %s [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--device=N]\n", argv[0]);
+    fprintf(stderr, "usage: %s [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--device=N] [--copies=graph]\n",
+            argv[0]);
     return 2;
   }
   pinion_status status = pinion_model_open(desc, arguments.folder, &arguments.options, &model);
   if (!status) status = pinion_instance_create(model, &instance);
-  if (!status) status = measure(&api, instance, desc, &arguments.bench, &result);
+  if (!status) status = measure(&api, model, instance, desc, &arguments, &result);
   if (status)
     fprintf(stderr, "%s: %s: %s\n", argv[0], pinion_status_name(status), pinion_last_error(model));
   else
     print_result(desc, &result);
-  pinion_instance_destroy(instance);
   pinion_model_close(model);
   return status == PINION_OK ? 0 : status == PINION_NO_DEVICE ? 6 : 1;
 }

@@ -195,20 +195,42 @@ typedef struct pinion_bench_options {
 static const pinion_bench_options pinion_bench_defaults = {0, 300, 10000};
 
 typedef struct pinion_bench_result {
-  pinion_quantiles replay;                             /* the captured call alone, by the device's clock */
+  pinion_quantiles replay;                             /* the captured call, by the device's clock */
   pinion_quantiles copy_in, run, copy_out, end_to_end; /* by the wall clock, as a caller sees them */
   uint32_t iterations, warm_up_replays;
   double warm_up_ms;
   bool stable; /* the warm-up ended because medians had settled */
 } pinion_bench_result;
 
-/* What is being measured: a prepared instance, and host memory for all inputs and outputs. */
+/* Called in front of the timed replays, and behind them: `behind`. */
+typedef void pinion_bench_probe(void *user, bool behind);
+
+/* What is being measured: an instance that is not prepared yet, and host memory for all inputs and outputs. */
 typedef struct pinion_bench {
   const pinion_api *api;         /* borrowed */
   const pinion_model_desc *desc; /* borrowed */
   pinion_instance *instance;     /* borrowed */
   void **inputs, **outputs;      /* host memory in the model's order; borrowed */
+  bool attached;                 /* the captured call copies from and to that memory; else copies are apart */
+  pinion_bench_probe *probe;     /* NULL: none */
+  void *probe_user;
 } pinion_bench;
+
+/* Page-locked memory for one input or output after another; NULLs where an earlier one failed. */
+static inline pinion_status pinion_bench_allocate(const pinion_api *api, pinion_model *model,
+                                                  const pinion_model_desc *desc, const uint32_t *list, uint32_t count,
+                                                  void **out_memory) {
+  pinion_status outcome = PINION_OK;
+  for (uint32_t i = 0; i < count; i++) {
+    out_memory[i] = NULL;
+    if (!outcome) outcome = api->host_allocate(model, (size_t)desc->buffers[list[i]].bytes, &out_memory[i]);
+  }
+  return outcome;
+}
+
+static inline void pinion_bench_free(const pinion_api *api, pinion_model *model, void **memory, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) api->host_free(model, memory[i]);
+}
 
 static inline double pinion_now_us(void) {
   struct timespec now;
@@ -216,9 +238,23 @@ static inline double pinion_now_us(void) {
   return (double)now.tv_sec * 1e6 + (double)now.tv_nsec * 1e-3;
 }
 
+static inline pinion_status pinion_bench_attach(const pinion_bench *b) {
+  const pinion_model_desc *desc = b->desc;
+  pinion_status outcome = PINION_OK;
+  for (uint32_t i = 0; i < desc->input_count && !outcome; i++) {
+    const pinion_buffer_desc *buffer = &desc->buffers[desc->inputs[i]];
+    outcome = b->api->attach_input(b->instance, buffer->name, b->inputs[i], (size_t)buffer->bytes);
+  }
+  for (uint32_t i = 0; i < desc->output_count && !outcome; i++) {
+    const pinion_buffer_desc *buffer = &desc->buffers[desc->outputs[i]];
+    outcome = b->api->attach_output(b->instance, buffer->name, b->outputs[i], (size_t)buffer->bytes);
+  }
+  return outcome;
+}
+
 static inline pinion_status pinion_bench_copy_in(const pinion_bench *b) {
   pinion_status outcome = PINION_OK;
-  for (uint32_t i = 0; i < b->desc->input_count && !outcome; i++) {
+  for (uint32_t i = 0; i < b->desc->input_count && !b->attached && !outcome; i++) {
     const pinion_buffer_desc *buffer = &b->desc->buffers[b->desc->inputs[i]];
     outcome = b->api->set_input(b->instance, buffer->name, b->inputs[i], (size_t)buffer->bytes);
   }
@@ -227,7 +263,7 @@ static inline pinion_status pinion_bench_copy_in(const pinion_bench *b) {
 
 static inline pinion_status pinion_bench_copy_out(const pinion_bench *b) {
   pinion_status outcome = PINION_OK;
-  for (uint32_t i = 0; i < b->desc->output_count && !outcome; i++) {
+  for (uint32_t i = 0; i < b->desc->output_count && !b->attached && !outcome; i++) {
     const pinion_buffer_desc *buffer = &b->desc->buffers[b->desc->outputs[i]];
     outcome = b->api->get_output(b->instance, buffer->name, b->outputs[i], (size_t)buffer->bytes);
   }
@@ -276,7 +312,9 @@ static inline pinion_status pinion_bench_call(const pinion_bench *b, double *in,
 static inline pinion_status pinion_bench_samples(const pinion_bench *b, double *samples, uint32_t count,
                                                  pinion_bench_result *result) {
   double *in = samples, *run = in + count, *out = run + count, *all = out + count;
+  if (b->probe) b->probe(b->probe_user, false);
   pinion_status outcome = b->api->time_replays(b->instance, count, samples);
+  if (b->probe) b->probe(b->probe_user, true);
   if (outcome) return outcome;
   result->replay = pinion_quantiles_of(samples, count);
   for (uint32_t i = 0; i < count && !outcome; i++) outcome = pinion_bench_call(b, &in[i], &run[i], &out[i], &all[i]);
@@ -288,12 +326,12 @@ static inline pinion_status pinion_bench_samples(const pinion_bench *b, double *
   return PINION_OK;
 }
 
-/* Copies the inputs in, warms up and measures. */
+/* Copies the inputs in or attaches them, prepares, warms up and measures. */
 static inline pinion_status pinion_bench_measure(const pinion_bench *b, const pinion_bench_options *options,
                                                  pinion_bench_result *out_result) {
   double median = 0;
   *out_result = (pinion_bench_result){.iterations = options->iterations};
-  pinion_status outcome = pinion_bench_copy_in(b);
+  pinion_status outcome = b->attached ? pinion_bench_attach(b) : pinion_bench_copy_in(b);
   if (!outcome) outcome = b->api->prepare(b->instance);
   if (!outcome) outcome = pinion_bench_warm_up(b, options, out_result, &median);
   if (outcome) return outcome;

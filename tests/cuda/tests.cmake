@@ -6,6 +6,7 @@ set(runtime_cuda ${CMAKE_SOURCE_DIR}/runtime/device_cuda.c ${CMAKE_SOURCE_DIR}/r
 if(CMOCKA_LIBRARY)
   add_library(stand_in_driver SHARED ${CMAKE_SOURCE_DIR}/tests/cuda/stand_in_driver.c)
   target_include_directories(stand_in_driver PRIVATE ${CMAKE_SOURCE_DIR})
+  add_library(stand_in_nvml SHARED ${CMAKE_SOURCE_DIR}/tests/cuda/stand_in_nvml.c)
   add_executable(test_device_cuda ${CMAKE_SOURCE_DIR}/tests/cuda/test_device_cuda.c ${runtime_cuda})
   target_include_directories(test_device_cuda PRIVATE ${CMAKE_SOURCE_DIR})
   target_compile_definitions(test_device_cuda PRIVATE STAND_IN_DRIVER="$<TARGET_FILE:stand_in_driver>")
@@ -44,4 +45,12 @@ if(EMULATOR_CXX)
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(cuda.emulated.${fixture} PROPERTIES SKIP_RETURN_CODE 77)
   endforeach()
+endif()
+
+# The commands on an artifact for a GPU, against the stand-ins.
+if(TARGET pinion AND TARGET stand_in_driver)
+  find_package(Python3 COMPONENTS Interpreter)
+  add_test(NAME cuda.bench
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_bench_cuda.py $<TARGET_FILE:pinion>
+            ${CMAKE_BINARY_DIR}/tests/example_artifact $<TARGET_FILE:stand_in_driver> $<TARGET_FILE:stand_in_nvml>)
 endif()

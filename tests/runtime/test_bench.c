@@ -111,7 +111,8 @@ static void an_input_depends_on_its_seed_and_name_alone(void **state) {
 /* ---- Measuring, on a device whose times are a script ---- */
 
 static double script_us; /* of the next replay; falls by a tenth until 100 */
-static int replays, prepared, copies_in, copies_out;
+static int replays, prepared, copies_in, copies_out, attachments, probes;
+static bool attached;
 
 static pinion_status scripted_replays(pinion_instance *instance, uint32_t count, double *out_microseconds) {
   (void)instance;
@@ -134,6 +135,20 @@ static pinion_status scripted_get(pinion_instance *instance, const char *name, v
   copies_out++;
   return PINION_OK;
 }
+static pinion_status scripted_attach_input(pinion_instance *instance, const char *name, void *host, size_t bytes) {
+  (void)instance, (void)name, (void)host, (void)bytes;
+  assert_int_equal(prepared, 0); /* later is too late */
+  attachments++;
+  return PINION_OK;
+}
+static pinion_status scripted_attach_output(pinion_instance *instance, const char *name, void *host, size_t bytes) {
+  return scripted_attach_input(instance, name, host, bytes);
+}
+/* Once in front of what is measured, once behind it. */
+static void count_probe(void *user, bool behind) {
+  (void)user;
+  assert_int_equal(probes++, behind);
+}
 static pinion_status scripted_run(pinion_instance *instance, void *stream) {
   (void)instance, (void)stream;
   return prepared ? PINION_OK : PINION_NOT_PREPARED;
@@ -148,11 +163,18 @@ static pinion_status measure(pinion_bench_options options, bool fails, pinion_be
                           .prepare = scripted_prepare,
                           .set_input = scripted_set,
                           .get_output = scripted_get,
+                          .attach_input = scripted_attach_input,
+                          .attach_output = scripted_attach_output,
                           .run = fails ? failing_run : scripted_run};
   void *inputs[3] = {0}, *outputs[1] = {0};
-  const pinion_bench bench = {&api, &example_model, NULL, inputs, outputs};
+  const pinion_bench bench = {.api = &api,
+                              .desc = &example_model,
+                              .inputs = inputs,
+                              .outputs = outputs,
+                              .attached = attached,
+                              .probe = count_probe};
   script_us = 1000;
-  replays = prepared = copies_in = copies_out = 0;
+  replays = prepared = copies_in = copies_out = attachments = probes = 0;
   return pinion_bench_measure(&bench, &options, out_result);
 }
 
@@ -166,6 +188,17 @@ static void the_warm_up_lasts_until_medians_have_settled(void **state) {
   assert_int_equal(replays, r.warm_up_replays + 20);
   assert_int_equal(copies_in, 3 * 21);
   assert_int_equal(copies_out, 20);
+}
+
+static void attached_inputs_and_outputs_are_not_copied(void **state) {
+  (void)state;
+  pinion_bench_result r;
+  attached = true;
+  assert_int_equal(measure((pinion_bench_options){20, 0, 10000}, false, &r), PINION_OK);
+  attached = false;
+  assert_int_equal(attachments, 3 + 1);
+  assert_int_equal(copies_in + copies_out, 0);
+  assert_int_equal(probes, 2);
 }
 
 static void a_warm_up_that_does_not_settle_is_said_to_be_unstable(void **state) {
@@ -191,6 +224,7 @@ int main(void) {
       cmocka_unit_test(narrow_floats_hold_nearly_the_same_values),
       cmocka_unit_test(an_input_depends_on_its_seed_and_name_alone),
       cmocka_unit_test(the_warm_up_lasts_until_medians_have_settled),
+      cmocka_unit_test(attached_inputs_and_outputs_are_not_copied),
       cmocka_unit_test(a_warm_up_that_does_not_settle_is_said_to_be_unstable),
       cmocka_unit_test(failures_end_the_measurement),
   };

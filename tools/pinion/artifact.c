@@ -165,6 +165,16 @@ void artifact_close(artifact *a) {
   *a = (artifact){0};
 }
 
+static void print_device(const artifact *a, const pinion_options *options, FILE *stream) {
+  pinion_device_facts facts;
+  fprintf(stream, ", device %d", options->device_index);
+  if (!a->model || a->api.describe_device(a->model, &facts)) return;
+  fprintf(stream, ": %s", *facts.name ? facts.name : "a GPU without a name");
+  if (*facts.bus) fprintf(stream, " at %s", facts.bus);
+  if (facts.driver_version)
+    fprintf(stream, ", driver for CUDA %d.%d", facts.driver_version / 1000, facts.driver_version % 1000 / 10);
+}
+
 void artifact_print_conditions(const artifact *a, const pinion_options *options, FILE *stream) {
   fprintf(stream, "model '%s' for %s", a->desc->name, a->desc->target);
   const char *environment = getenv("PINION_THREADS");
@@ -176,7 +186,7 @@ void artifact_print_conditions(const artifact *a, const pinion_options *options,
     else
       fprintf(stream, ", one thread per core");
   } else {
-    fprintf(stream, ", device %d", options->device_index);
+    print_device(a, options, stream);
   }
   fprintf(stream, "\n");
 }
