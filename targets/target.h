@@ -105,6 +105,7 @@ struct target {
   const char *device;        /* runtime/device_<device>.c */
   int compute_capability;    /* cuda, else 0 */
   int minimum_driver;        /* cuda: CUDA driver version, else 0 */
+  int tensor_flops;          /* GPU: dense bf16 operations a clock of a multiprocessor's tensor cores, else 0 */
   const char *source_suffix; /* ".c", ".cu" */
   const char *blob_suffix;   /* ".cubin"; NULL: the artifact's build compiles sources */
   const char *kernel_flags;  /* what that build passes to the C compiler for kernels, beside the machine (-march=native,

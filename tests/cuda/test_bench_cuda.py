@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What bench says of an artifact on a GPU, against stand-ins for the driver and for NVML. Needs Python, make and a C compiler.
+"""What bench and profile say of an artifact on a GPU, against stand-ins for the driver and for NVML. Needs Python, make and a C compiler.
 
     test_bench_cuda.py PINION EXAMPLE DRIVER NVML
 """
@@ -28,11 +28,14 @@ class Bench(unittest.TestCase):
     def tearDownClass(cls):
         cls.folder.cleanup()
 
-    def bench(self, *words, status=0, nvml=NVML):
-        command = [PINION, "bench", self.artifact, "--driver=" + DRIVER, "--nvml=" + nvml, "--iterations=20", "--warmUp=1"]
-        process = subprocess.run(command + list(words), capture_output=True, text=True)
+    def pinion(self, command, *words, status=0):
+        command = [PINION, command, self.artifact, "--driver=" + DRIVER, *words]
+        process = subprocess.run(command, capture_output=True, text=True)
         self.assertEqual(process.returncode, status, process.stdout + process.stderr)
         return process.stdout + process.stderr
+
+    def bench(self, *words, status=0, nvml=NVML):
+        return self.pinion("bench", "--nvml=" + nvml, "--iterations=20", "--warmUp=1", *words, status=status)
 
     def test_conditions_edges_and_energy_are_said(self):
         said = self.bench()
@@ -86,6 +89,17 @@ class Bench(unittest.TestCase):
             self.assertIn(expected, said)
         seconds = float(said.split("cold start: ")[1].split()[0])
         self.assertTrue(0 < seconds < 60, said)
+
+    def test_a_profile_holds_launches_against_the_devices_memory(self):
+        saved = os.path.join(self.folder.name, "profile.json")
+        said = self.pinion("profile", "--calls=2", "--save=" + saved)
+        with open(saved, encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["peak_bytes"], 2 * 3201e6 * 6144 / 8)
+        self.assertIn("9 of 9 edges between kernels are programmatic", said)
+        self.assertIn("4917 GB/s of memory", said)
+        rows = {row.split()[0]: row.split() for row in said.splitlines() if row.startswith(("prefix/gemm", "step/"))}
+        self.assertEqual([rows["step/pointwise"][1], rows["prefix/gemm"][1]], ["6", "1"])
+        self.assertNotIn("%tensor", said)  # nobody knows those of a target 'cpu'
 
 
 if __name__ == "__main__":

@@ -190,3 +190,14 @@ void artifact_print_conditions(const artifact *a, const pinion_options *options,
   }
   fprintf(stream, "\n");
 }
+
+status artifact_print_capture(diagnostics *d, const artifact *a) {
+  pinion_capture_facts facts;
+  const status result = artifact_check(d, a, a->api.describe_capture(a->instance, &facts));
+  if (result) return result;
+  printf("captured: %u launches, %u copies", facts.launches, facts.copies);
+  if (facts.has_edges)
+    printf("; %u of %u edges between kernels are programmatic", facts.programmatic_edges, facts.kernel_edges);
+  printf("\n");
+  return STATUS_OK;
+}

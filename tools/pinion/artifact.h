@@ -50,4 +50,7 @@ status artifact_check(diagnostics *d, const artifact *a, pinion_status status);
 /* "model 'pi0' for cpu, 4 threads": what a figure is printed with. */
 void artifact_print_conditions(const artifact *a, const pinion_options *options, FILE *stream);
 
+/* "captured: 1257 launches, .., 1256 of 1256 edges .. programmatic" of a prepared instance, to stdout. */
+status artifact_print_capture(diagnostics *d, const artifact *a);
+
 #endif

@@ -69,6 +69,7 @@ static status measure_all(diagnostics *d, artifact *a, const bench_flags *f, con
   status result = artifact_check(d, a, pinion_bench_measure(bench, &options, &m->times));
   if (result == STATUS_OK && f->empty_kernels) result = measure_empty(d, a, m);
   if (result == STATUS_OK) result = artifact_check(d, a, a->api.describe_capture(a->instance, &m->capture));
+  if (result == STATUS_OK) result = artifact_print_capture(d, a);
   const uint64_t used = m->after.millijoules - m->before.millijoules;
   if (m->before.millijoules) m->millijoules = (double)used / m->times.iterations;
   return result;

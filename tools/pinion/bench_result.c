@@ -31,12 +31,6 @@ static bool has_figure(const bench_measured *m, int index) {
 
 /* ---- Printing ---- */
 
-static void print_capture(const pinion_capture_facts *c) {
-  printf("captured: %u launches, %u copies", c->launches, c->copies);
-  if (c->has_edges) printf("; %u of %u edges between kernels are programmatic", c->programmatic_edges, c->kernel_edges);
-  printf("\n");
-}
-
 static void print_state(const char *when, const nvml_reading *r) {
   printf("%s: SM clock %u of %u MHz, memory clock %u of %u MHz, %u C, %.0f of %.0f W\n", when, r->sm_clock,
          r->sm_clock_most, r->memory_clock, r->memory_clock_most, r->celsius, r->watts, r->watts_limit);
@@ -44,7 +38,6 @@ static void print_state(const char *when, const nvml_reading *r) {
 
 void bench_print(const bench_measured *m) {
   const pinion_bench_result *r = &m->times;
-  print_capture(&m->capture);
   if (m->no_nvml && m->device.driver_version) {
     printf("clocks, temperature and energy are unknown: NVML: %s\n", m->no_nvml);
   } else if (m->after.sm_clock) {

@@ -6,6 +6,7 @@
 #include "manifest.h"
 
 #include "ir/launch.h"
+#include "targets/target.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +24,13 @@ typedef struct timeline {
   double *microseconds;  /* median over the calls */
   double replay;         /* median of whole replays: what the sum is to be held against */
   double *flops, *bytes; /* by launch of the table */
+  double peak_flops;     /* of the tensor cores, a second, at the device's highest clock; 0 unknown */
+  double peak_bytes;     /* of the memory, a second */
 } timeline;
 
 /* One line of a table. */
 typedef struct sum {
-  const char *name;
+  const char *name, *of; /* `of`: the stage, where the rows are several for each; else "" */
   uint32_t launches;
   double microseconds, flops, bytes;
 } sum;
@@ -69,6 +72,17 @@ static status measure(diagnostics *d, artifact *a, uint32_t calls, timeline *out
   return result;
 }
 
+/* From what the driver says of the device: memory moves twice a clock. */
+static status read_peaks(diagnostics *d, const artifact *a, timeline *out) {
+  pinion_device_facts facts;
+  const struct target *target = target_find(a->desc->target);
+  const status result = artifact_check(d, a, a->api.describe_device(a->model, &facts));
+  if (result) return result;
+  out->peak_bytes = 2e3 * facts.memory_clock_khz * (facts.memory_bus_bits / 8.0);
+  if (target) out->peak_flops = 1e3 * facts.clock_khz * facts.multiprocessors * target->tensor_flops;
+  return STATUS_OK;
+}
+
 /* FLOPs and bytes of every launch of the table, from the manifest. */
 static status read_work(diagnostics *d, const char *folder, timeline *out) {
   arena *memory = arena_create();
@@ -100,7 +114,7 @@ static void each_launch(const timeline *t, visitor *visit, void *user) {
 
 /* ---- Tables ---- */
 
-typedef enum grouping { BY_STAGE, BY_FAMILY, BY_KERNEL } grouping;
+typedef enum grouping { BY_STAGE, BY_STAGE_AND_FAMILY, BY_FAMILY, BY_KERNEL } grouping;
 
 typedef struct table {
   const timeline *timeline;
@@ -113,11 +127,13 @@ static void add_launch(void *user, uint32_t stage, uint32_t step, uint32_t launc
   const pinion_model_desc *desc = t->timeline->artifact->desc;
   const uint32_t kernel = desc->launches[launch].kernel;
   const pinion_family family = desc->kernels[kernel].family;
-  sum *row = &t->rows[t->grouping == BY_STAGE ? stage : t->grouping == BY_FAMILY ? (uint32_t)family : kernel];
+  const uint32_t groups[] = {stage, stage * PINION_FAMILY_COUNT + family, family, kernel};
+  const char *const names[] = {desc->stages[stage].name, family_name(family), family_name(family),
+                               desc->kernels[kernel].name};
+  sum *row = &t->rows[groups[t->grouping]];
   (void)step;
-  row->name = t->grouping == BY_STAGE    ? desc->stages[stage].name
-              : t->grouping == BY_FAMILY ? family_name(family)
-                                         : desc->kernels[kernel].name;
+  row->name = names[t->grouping];
+  row->of = t->grouping == BY_STAGE_AND_FAMILY ? desc->stages[stage].name : "";
   row->launches++;
   row->microseconds += microseconds;
   row->flops += t->timeline->flops[launch];
@@ -130,26 +146,37 @@ static int compare_sums(const void *a, const void *b) {
 }
 
 static uint32_t group_count(const pinion_model_desc *desc, grouping by) {
-  return by == BY_STAGE ? desc->stage_count : by == BY_FAMILY ? (uint32_t)PINION_FAMILY_COUNT : desc->kernel_count;
+  const uint32_t counts[] = {desc->stage_count, desc->stage_count * PINION_FAMILY_COUNT, PINION_FAMILY_COUNT,
+                             desc->kernel_count};
+  return counts[by];
+}
+
+/* Shares of the device's peaks are left out where those are unknown. */
+static void print_row(const timeline *t, const sum *row, double total) {
+  char name[128];
+  const double seconds = row->microseconds * 1e-6;
+  snprintf(name, sizeof name, "%s%s%s", row->of, *row->of ? "/" : "", row->name);
+  printf("%-36s %8u %11.1f %6.1f %10.2f %10.0f %10.1f", name, row->launches, row->microseconds,
+         100 * row->microseconds / total, row->microseconds / row->launches, row->flops / seconds / 1e9,
+         row->bytes / seconds / 1e9);
+  if (t->peak_flops > 0) printf(" %8.1f", 100 * row->flops / seconds / t->peak_flops);
+  if (t->peak_bytes > 0) printf(" %8.1f", 100 * row->bytes / seconds / t->peak_bytes);
+  printf("\n");
 }
 
 static void print_table(const timeline *t, grouping by, uint32_t most) {
-  static const char *const titles[] = {"stage", "family", "kernel"};
+  static const char *const titles[] = {"stage", "stage/family", "family", "kernel"};
   const uint32_t count = group_count(t->artifact->desc, by);
   table sums = {t, by, calloc((size_t)count + 1, sizeof(sum))};
   if (!sums.rows) return;
   double total = 0;
   each_launch(t, add_launch, &sums);
-  if (by != BY_STAGE) qsort(sums.rows, count, sizeof *sums.rows, compare_sums);
+  if (by == BY_FAMILY || by == BY_KERNEL) qsort(sums.rows, count, sizeof *sums.rows, compare_sums);
   for (uint32_t i = 0; i < count; i++) total += sums.rows[i].microseconds;
-  printf("%-36s %8s %11s %6s %10s %10s %10s\n", titles[by], "launches", "us", "%", "us each", "GFLOP/s", "GB/s");
-  for (uint32_t i = 0; i < count && i < most; i++) {
-    const sum *row = &sums.rows[i];
-    if (!row->launches) continue;
-    printf("%-36s %8u %11.1f %6.1f %10.2f %10.0f %10.1f\n", row->name, row->launches, row->microseconds,
-           100 * row->microseconds / total, row->microseconds / row->launches, row->flops / row->microseconds / 1e3,
-           row->bytes / row->microseconds / 1e3);
-  }
+  printf("%-36s %8s %11s %6s %10s %10s %10s%s%s\n", titles[by], "launches", "us", "%", "us each", "GFLOP/s", "GB/s",
+         t->peak_flops > 0 ? " %tensor" : "", t->peak_bytes > 0 ? "  %memory" : "");
+  for (uint32_t i = 0; i < count && i < most; i++)
+    if (sums.rows[i].launches) print_row(t, &sums.rows[i], total);
   free(sums.rows);
 }
 
@@ -158,7 +185,11 @@ static void print_profile(const timeline *t, uint32_t top) {
   for (uint32_t i = 0; i < t->count; i++) total += t->microseconds[i];
   printf("%u launches, %.1f us in all with a time stamp behind each; a replay takes %.1f us\n", t->count, total,
          t->replay);
+  if (t->peak_bytes > 0)
+    printf("peaks: %.0f TFLOP/s of the tensor cores in bf16, %.0f GB/s of memory, both at the highest clock\n",
+           t->peak_flops * 1e-12, t->peak_bytes * 1e-9);
   print_table(t, BY_STAGE, UINT32_MAX);
+  print_table(t, BY_STAGE_AND_FAMILY, UINT32_MAX);
   print_table(t, BY_FAMILY, UINT32_MAX);
   print_table(t, BY_KERNEL, top);
 }
@@ -201,7 +232,8 @@ static status write_launches(diagnostics *d, const timeline *t, const char *path
     json_append_string(&out, t->artifact->desc->name);
     text_append(&out, ",\"target\":");
     json_append_string(&out, t->artifact->desc->target);
-    text_append(&out, ",\"replay_microseconds\":%.3f,\"launches\":[", t->replay);
+    text_append(&out, ",\"replay_microseconds\":%.3f,\"peak_flops\":%.0f,\"peak_bytes\":%.0f,\"launches\":[", t->replay,
+                t->peak_flops, t->peak_bytes);
   }
   each_launch(t, append_launch, &trace);
   text_append(&out, "]}\n");
@@ -236,7 +268,9 @@ static status profile_opened(diagnostics *d, artifact *a, const profile_flags *f
                       ? set_inputs(d, a, f)
                       : diagnose(d, STATUS_FAILED, NULL, NULL, "no memory for the profile");
   if (result == STATUS_OK) result = read_work(d, a->folder, &t);
+  if (result == STATUS_OK) result = read_peaks(d, a, &t);
   if (result == STATUS_OK) result = measure(d, a, (uint32_t)f->calls, &t);
+  if (result == STATUS_OK) result = artifact_print_capture(d, a);
   if (result == STATUS_OK) print_profile(&t, (uint32_t)f->top);
   if (result == STATUS_OK && f->trace) result = write_launches(d, &t, f->trace, true);
   if (result == STATUS_OK && f->save) result = write_launches(d, &t, f->save, false);
@@ -268,7 +302,9 @@ int command_profile(int argc, char **argv) {
       1,
       "On a GPU the launches are those of the captured graph with an event behind each, which costs about a "
       "microsecond\n"
-      "each time and keeps neighbours apart: the sum is more than a replay. GB/s counts what a launch must move."};
+      "each time and keeps neighbours apart: the sum is more than a replay. GB/s counts what a launch must move. "
+      "%tensor "
+      "and %memory\nare shares of the device's peaks at its highest clocks."};
   int exit_status;
   if (!flags_parse(&syntax, argc, argv, &folder, &exit_status)) return exit_status;
   if (f.calls < 1) f.calls = 1;
