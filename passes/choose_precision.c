@@ -9,7 +9,8 @@
  * Inputs and outputs of the model keep their types under every policy.
  *
  * Requires: one function, @main, of core and fused ops, before outlining. Produces: casts that fold-constants and
- * outline-weights take away from weights and constants. Breaks: nothing.
+ * outline-weights take away from weights and constants. Breaks: activations in single ops, whose numbers the exporter
+ * rounded to the narrow type: recognise-activation comes before, or float32 computes them with the rounded numbers.
  */
 #include "pass.h"
 

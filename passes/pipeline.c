@@ -23,7 +23,8 @@ const pass_info *pass_find(const char *name) {
 
 const char *const *pipeline_default(void) {
   static const char *const names[] = {
-      "choose-precision",     /* first: the casts it puts in are cleaned up like the exporter's */
+      "recognise-activation", /* before choose-precision: it knows GELU's numbers rounded to the exported type */
+      "choose-precision",     /* early: the casts it puts in are cleaned up like the exporter's */
       "eliminate-common",     /* exporters repeat a weight for every step, which tells steps from layers */
       "outline-steps",        /* early: all that follows sees one step, however many there were */
       "canonicalise",         /* the exporter's identities hide what is constant and what is equal */
@@ -37,7 +38,7 @@ const char *const *pipeline_default(void) {
       "hoist-invariant",      /* before outline-stages: what it hoists becomes part of @prefix */
       "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */
       "recognise-norm",       /* after steps and stages: each copy once; 1 + w is not outlined yet */
-      "recognise-activation", /* like all of recognise: before fusions, which take single ops */
+      "recognise-activation", /* what is one only now; like all of recognise before fusions, of single ops */
       "recognise-rope",       /* proves what it needs across the functions' arguments */
       "recognise-attention",  /* each of the four in any order */
       "drop-masked-tokens",   /* after recognise: it asks the attentions what a mask hides; the fewer tokens, the better

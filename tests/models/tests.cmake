@@ -10,6 +10,14 @@ foreach(description IN LISTS fixtures)
             --work=${CMAKE_BINARY_DIR}/tests/models/${fixture} --run-flag=--threads=1)
   set_tests_properties(models.${fixture} PROPERTIES LABELS models)
 endforeach()
+# A bf16 export computed in float32: as good as PyTorch's own float32 run of that model, GELU's numbers rounded to bf16 or not.
+foreach(fixture pi0_bf16_opset23 pi05_bf16 pi05_bf16_torchscript)
+  add_test(NAME models.float32.${fixture}
+    COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_fixture.py ${CMAKE_SOURCE_DIR}/tests/fixtures/${fixture}
+            --pinion=$<TARGET_FILE:pinion> --work=${CMAKE_BINARY_DIR}/tests/float32/${fixture} --precision=float32 --seeds=3
+            --run-flag=--threads=1)
+  set_tests_properties(models.float32.${fixture} PROPERTIES LABELS models)
+endforeach()
 # Each ONNX node's end, and the launches that only move data.
 add_test(NAME models.account
   COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_account.py --pinion=$<TARGET_FILE:pinion>

@@ -88,7 +88,7 @@ class Bisect(unittest.TestCase):
 
     def test_flags_of_the_artifact_are_kept(self):
         counts = []
-        for flags in ((), ("--disable-pass=recognise-norm", "--disable-pass=fuse-pointwise@layers.0")):
+        for flags in ((), ("--disable-pass=recognise-norm", "--disable-pass=recognise-activation@layers.0")):
             said = self.compile_and_verify(BROKEN_PASS, *flags, status=MISMATCH)
             self.assertIn("recognise-activation at '/layers.1/act/", said)
             counts.append(int(re.search(r"with rewrite (\d+) of", said)[1]))

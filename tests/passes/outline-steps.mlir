@@ -181,7 +181,7 @@ func.func @main(%x: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>) {
 
 // In the default pipeline: before anything is cleaned up, so that all of it sees one step. The exporter repeated the
 // weight; equal ones are merged before.
-// EARLY: IR after outline-steps (3)
+// EARLY: IR after outline-steps (4)
 // EARLY: "pinion.steps"{{.*}}count = 2 : i64, tables = 0 : i64
 //--- clean.mlir
 func.func @main(%x: tensor<2x4xf32> {pinion.name = "x"}) -> tensor<2x4xf32> attributes {pinion.inputs = ["x"], pinion.outputs = ["y"]} {
@@ -195,7 +195,7 @@ func.func @main(%x: tensor<2x4xf32> {pinion.name = "x"}) -> tensor<2x4xf32> attr
 }
 
 // Must not fire on copies that only cleaning makes equal (an exporter left a product by 1 in the second), but after it.
-// UNCLEAN: IR after outline-steps (3)
+// UNCLEAN: IR after outline-steps (4)
 // UNCLEAN-NOT: pinion.steps
 // UNCLEAN: IR after outline-steps
 // UNCLEAN: "pinion.steps"{{.*}}count = 2 : i64, tables = 0 : i64
