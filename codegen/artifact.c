@@ -50,10 +50,11 @@ static bool begins_with(const char *string, const char *prefix) {
   return !strncmp(string, prefix, strlen(prefix));
 }
 
-/* Of the runtime's device files only those of the target's kind of device. */
+/* Of the runtime's device files only those of the target's kind of device; what tunes only where there is what. */
 static bool wants_runtime_file(const artifact *a, const char *path) {
   static const char device_prefix[] = "runtime/device_";
   if (!begins_with(path, "runtime/")) return false;
+  if (begins_with(path, "runtime/tune.")) return a->options->candidates > 0;
   if (!begins_with(path, device_prefix)) return true;
   const char *kind = path + strlen(device_prefix);
   const size_t length = strlen(a->options->target->device);
@@ -144,6 +145,7 @@ static status fill_folder(artifact *a, MlirModule module) {
   if (result == STATUS_OK) result = add_kernels(a);
   if (result == STATUS_OK) result = add_text(a, "model.c", model_source);
   if (result == STATUS_OK) result = add_text(a, "model.h", model_header);
+  if (result == STATUS_OK && a->options->candidates) result = add_text(a, "candidates.c", model_candidates);
   qsort(a->files, a->file_count, sizeof *a->files, by_path);
   if (result == STATUS_OK) result = add_text(a, "Makefile", model_makefile);
   if (result == STATUS_OK) result = add_text(a, "CMakeLists.txt", model_cmake);
@@ -209,7 +211,8 @@ status artifact_write(compilation *c, MlirModule module, const artifact_options 
   if (result == STATUS_OK) nodes_read(c, module, &a.program, &a.nodes);
   if (result == STATUS_OK) result = tuning_read(c, options->target, options->tuning_file, &tuned);
   report(options, "kernels");
-  if (result == STATUS_OK) result = kernels_choose(c, &a.program, options->target, &tuned, &a.kernels);
+  if (result == STATUS_OK)
+    result = kernels_choose(c, &a.program, options->target, &tuned, options->candidates, &a.kernels);
   if (result == STATUS_OK) result = kernels_compile(c, options->target, &a.kernels);
   if (result == STATUS_OK) result = create_folders(&a);
   if (result == STATUS_OK) result = fill_folder(&a, module);

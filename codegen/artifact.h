@@ -39,6 +39,7 @@ typedef struct kernel_instance {
   size_t source_bytes;
   const char *tile; /* NULL if the family has none */
   kernel_blob blob; /* data NULL: the artifact's build compiles the source */
+  bool is_optional; /* only candidates use it: it may fail to compile */
 } kernel_instance;
 
 typedef struct launch_kernel {
@@ -50,16 +51,25 @@ typedef struct launch_kernel {
   launch_work work;
 } launch_kernel;
 
+/* Another kernel for a launch (runtime/abi.h, pinion_candidate_desc). */
+typedef struct candidate_kernel {
+  int launch;
+  launch_kernel kernel;
+} candidate_kernel;
+
 typedef struct kernel_plan {
   kernel_instance *instances;
   int instance_count;
   launch_kernel *launches; /* one per launch of the program */
+  candidate_kernel *candidates;
+  int candidate_count;
 } kernel_plan;
 
-/* Chooses a kernel for every launch; diagnoses all that no kernel can compute. */
-status kernels_choose(compilation *c, const program *p, const struct target *target, const tuning *t,
+/* Chooses a kernel for every launch, and so many candidates besides; diagnoses all that no kernel can compute. */
+status kernels_choose(compilation *c, const program *p, const struct target *target, const tuning *t, int candidates,
                       kernel_plan *out_plan);
-/* Compiles all instances, several at a time, if the target compiles sources itself. */
+/* Compiles all instances, several at a time, if the target compiles sources itself. Candidates that do not compile
+   leave the plan, with a warning. */
 status kernels_compile(compilation *c, const struct target *target, kernel_plan *plan);
 void kernels_free(kernel_plan *plan);
 
@@ -126,7 +136,8 @@ void model_source(const artifact *a, text *out); /* model.c */
 void model_header(const artifact *a, text *out); /* model.h */
 void model_makefile(const artifact *a, text *out);
 void model_cmake(const artifact *a, text *out);
-void model_manifest(const artifact *a, text *out); /* lists all files that `a` has by then */
+void model_candidates(const artifact *a, text *out); /* candidates.c */
+void model_manifest(const artifact *a, text *out);   /* lists all files that `a` has by then */
 
 /* ---- Names (names.c) ---- */
 /* A C identifier for any name: other characters become _, a leading digit or a keyword gets a _ in front. */
@@ -136,6 +147,8 @@ const char *io_field(const artifact *a, int buffer);
 /* Appends a string literal of C, of JSON, quotes included. */
 void append_quoted(text *out, const char *string);
 void append_json(text *out, const char *string);
+/* Appends the definition of STEM_INDEX (model_source.c). */
+void append_tensor_map(const char *stem, int index, const pinion_tensor_map *map, text *out);
 /* Appends text that may stand in a C comment. */
 void append_comment(text *out, const char *string);
 /* "f32 [1, 50, 32]" */

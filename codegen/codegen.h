@@ -18,6 +18,8 @@ typedef struct artifact_options {
   const struct target *target;
   const char
       *tuning_file; /* as below; NULL: the target's committed one (targets/NAME/NAME.tuning), else the cost model */
+  int candidates;   /* of the best tiles of each problem by the cost model, so many besides the one that is used are
+                       compiled too, for `pinion tune` to measure; 0: none */
   const char *const *flags; /* borrowed; of the command line, as the manifest is to keep them; NULL if there are none */
   int flag_count;
   artifact_progress *progress; /* NULL: nobody wants to know */

@@ -27,7 +27,8 @@ typedef struct chooser {
   const tuning *tuning;
   kernel_plan *plan;
   known_source *known;
-  size_t known_count, known_capacity, instance_capacity;
+  size_t known_count, known_capacity, instance_capacity, candidate_capacity;
+  bool is_optional; /* what is added now */
 } chooser;
 
 /* The tile that the tuning file names, if it is still legal; else the target's own choice. */
@@ -73,7 +74,10 @@ static const char *instance_name(chooser *k, const kernel_problem *problem) {
 
 static int add_instance(chooser *k, const kernel_problem *problem, const kernel_choice *choice) {
   kernel_plan *plan = k->plan;
-  kernel_instance instance = {.name = instance_name(k, problem), .family = problem->family, .tile = choice->tile};
+  kernel_instance instance = {.name = instance_name(k, problem),
+                              .family = problem->family,
+                              .tile = choice->tile,
+                              .is_optional = k->is_optional};
   text source = {0};
   kernel_instance_source(k->target, problem, choice, instance.name, &source);
   instance.source = arena_string(k->c->arena, source.data, source.length);
@@ -102,6 +106,22 @@ static int find_instance(chooser *k, const kernel_problem *problem, const kernel
   return source.instance;
 }
 
+/* What is launched; ends the choice. */
+static void take_choice(chooser *k, const kernel_problem *problem, kernel_choice *choice, launch_kernel *out) {
+  text key = {0};
+  kernel_problem_key(problem, &key);
+  *out = (launch_kernel){.problem = arena_string(k->c->arena, key.data, key.length),
+                         .instance = find_instance(k, problem, choice),
+                         .dynamic_shared_bytes = choice->dynamic_shared_bytes,
+                         .tensor_map = choice->tensor_map,
+                         .cost = choice->cost,
+                         .work = kernel_problem_work(problem)};
+  text_free(&key);
+  memcpy(out->grid, choice->grid, sizeof out->grid);
+  memcpy(out->block, choice->block, sizeof out->block);
+  text_free(&choice->defines);
+}
+
 static status choose_launch(chooser *k, const program_launch *launch, kernel_problem *problem, launch_kernel *out) {
   const char *why = "";
   kernel_choice choice = {0};
@@ -112,22 +132,32 @@ static status choose_launch(chooser *k, const program_launch *launch, kernel_pro
     return diagnose(&k->c->diagnostics, STATUS_UNSUPPORTED, launch->node_count ? launch->nodes[0] : NULL,
                     family_name(launch->family), "target %s has no kernel for it: %s", k->target->name, why);
   }
-  text key = {0};
-  kernel_problem_key(problem, &key);
-  *out = (launch_kernel){.problem = arena_string(k->c->arena, key.data, key.length),
-                         .instance = find_instance(k, problem, &choice),
-                         .dynamic_shared_bytes = choice.dynamic_shared_bytes,
-                         .tensor_map = choice.tensor_map,
-                         .cost = choice.cost,
-                         .work = kernel_problem_work(problem)};
-  text_free(&key);
-  memcpy(out->grid, choice.grid, sizeof out->grid);
-  memcpy(out->block, choice.block, sizeof out->block);
-  text_free(&choice.defines);
+  take_choice(k, problem, &choice, out);
   return STATUS_OK;
 }
 
-status kernels_choose(compilation *c, const program *p, const struct target *target, const tuning *t,
+/* The best tiles for a launch besides its own. */
+static status choose_candidates(chooser *k, int index, int most, kernel_problem *problem) {
+  enum { TILES_AT_MOST = 64 };
+  const char *tiles[TILES_AT_MOST], *why;
+  kernel_plan *plan = k->plan;
+  const status result = kernel_problem_of(k->c, k->p, &k->p->launches[index], problem);
+  const int count = result == STATUS_OK ? k->target->candidates(problem, tiles, TILES_AT_MOST) : 0;
+  const char *own = plan->instances[plan->launches[index].instance].tile;
+  for (int i = 0, taken = 0; i < count && taken < most && own; i++) {
+    kernel_choice choice = {0};
+    if (!strcmp(tiles[i], own) || !k->target->choose(k->c->arena, problem, tiles[i], &choice, &why)) continue;
+    plan->candidates = arena_grow(k->c->arena, plan->candidates, (size_t)plan->candidate_count, &k->candidate_capacity,
+                                  sizeof *plan->candidates);
+    candidate_kernel *candidate = &plan->candidates[plan->candidate_count++];
+    candidate->launch = index;
+    take_choice(k, problem, &choice, &candidate->kernel);
+    taken++;
+  }
+  return result;
+}
+
+status kernels_choose(compilation *c, const program *p, const struct target *target, const tuning *t, int candidates,
                       kernel_plan *out_plan) {
   *out_plan = (kernel_plan){.launches = arena_alloc(c->arena, sizeof(launch_kernel) * (size_t)(p->launch_count + 1))};
   chooser k = {.c = c, .p = p, .target = target, .tuning = t, .plan = out_plan};
@@ -137,6 +167,9 @@ status kernels_choose(compilation *c, const program *p, const struct target *tar
     const status one = choose_launch(&k, &p->launches[i], problem, &out_plan->launches[i]);
     if (result == STATUS_OK) result = one;
   }
+  k.is_optional = true;
+  for (int i = 0; i < p->launch_count && candidates && result == STATUS_OK; i++)
+    result = choose_candidates(&k, i, candidates, problem);
   return result;
 }
 
@@ -159,6 +192,12 @@ static void compile_instance(compile_queue *queue, kernel_instance *instance) {
   diagnostics own = {.file = queue->file, .stream = open_memstream(&log, &log_bytes)};
   const status result = queue->target->compile(&own, instance->name, instance->source, &instance->blob);
   if (own.stream) fclose(own.stream);
+  if (instance->is_optional && result != STATUS_OK) {
+    const char *said = log ? log : "";
+    fprintf(stderr, "pinion: warning: a candidate is left out: %.*s\n", (int)strcspn(said, "\n"), said);
+    free(log);
+    return;
+  }
   pthread_mutex_lock(&queue->report);
   if (log_bytes) fwrite(log, 1, log_bytes, queue->diagnostics->stream ? queue->diagnostics->stream : stderr);
   queue->diagnostics->error_count += own.error_count;
@@ -177,6 +216,23 @@ static void *compile_worker(void *user) {
   }
 }
 
+/* Removes the optional instances that did not compile, and the candidates that would use them. */
+static void drop_failed(compilation *c, kernel_plan *plan) {
+  int *place = arena_alloc(c->arena, sizeof *place * (size_t)(plan->instance_count + 1)), instances = 0, kept = 0;
+  for (int i = 0; i < plan->instance_count; i++) {
+    const bool failed = plan->instances[i].is_optional && !plan->instances[i].blob.data;
+    place[i] = failed ? -1 : instances;
+    if (!failed) plan->instances[instances++] = plan->instances[i];
+  }
+  plan->instance_count = instances; /* those of the launches come first, and stay where they are */
+  for (int i = 0; i < plan->candidate_count; i++) {
+    candidate_kernel candidate = plan->candidates[i];
+    candidate.kernel.instance = place[candidate.kernel.instance];
+    if (candidate.kernel.instance >= 0) plan->candidates[kept++] = candidate;
+  }
+  plan->candidate_count = kept;
+}
+
 status kernels_compile(compilation *c, const struct target *target, kernel_plan *plan) {
   if (!target->compile) return STATUS_OK;
   enum { THREADS_AT_MOST = 16 };
@@ -192,6 +248,7 @@ status kernels_compile(compilation *c, const struct target *target, kernel_plan 
   while (started < wanted && !pthread_create(&threads[started], NULL, compile_worker, &queue)) started++;
   compile_worker(&queue);
   for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  if (atomic_load(&queue.result) == STATUS_OK) drop_failed(c, plan);
   return (status)atomic_load(&queue.result);
 }
 

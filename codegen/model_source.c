@@ -163,20 +163,21 @@ static void append_extents(const char *name, const int64_t *values, uint32_t cou
   text_append(out, "}");
 }
 
+void append_tensor_map(const char *stem, int index, const pinion_tensor_map *map, text *out) {
+  int64_t box[PINION_TENSOR_MAP_RANK];
+  for (uint32_t d = 0; d < map->rank; d++) box[d] = map->box[d];
+  text_append(out, "static const pinion_tensor_map %s_%d = {.argument = %u, .dtype = PINION_DTYPE_%s, .rank = %u", stem,
+              index, map->argument, dtype_name(map->dtype), map->rank);
+  append_extents("size", map->size, map->rank, out);
+  append_extents("stride", map->stride, map->rank, out);
+  append_extents("box", box, map->rank, out);
+  text_append(out, "};\n");
+}
+
 /* What the copy engine brings: one row for each launch that has it. */
 static void append_tensor_maps(const artifact *a, text *out) {
-  for (int i = 0; i < a->program.launch_count; i++) {
-    const pinion_tensor_map *map = a->kernels.launches[i].tensor_map;
-    if (!map) continue;
-    int64_t box[PINION_TENSOR_MAP_RANK];
-    for (uint32_t d = 0; d < map->rank; d++) box[d] = map->box[d];
-    text_append(out, "static const pinion_tensor_map map_%d = {.argument = %u, .dtype = PINION_DTYPE_%s, .rank = %u", i,
-                map->argument, dtype_name(map->dtype), map->rank);
-    append_extents("size", map->size, map->rank, out);
-    append_extents("stride", map->stride, map->rank, out);
-    append_extents("box", box, map->rank, out);
-    text_append(out, "};\n");
-  }
+  for (int i = 0; i < a->program.launch_count; i++)
+    if (a->kernels.launches[i].tensor_map) append_tensor_map("map", i, a->kernels.launches[i].tensor_map, out);
 }
 
 static void append_launches(const artifact *a, const int *row, text *out) {

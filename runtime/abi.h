@@ -257,6 +257,32 @@ typedef struct pinion_model_desc {
       output_count;
 } pinion_model_desc;
 
+/* Another kernel for a launch of the table, with which it computes the same: what there is to measure. The arguments
+   and params are the launch's. */
+typedef struct pinion_candidate_desc {
+  uint32_t launch, kernel; /* in the model's tables */
+  uint32_t grid[3], block[3], dynamic_shared_bytes;
+  const pinion_tensor_map *tensor_map;
+  const char *tile;
+  double microseconds; /* by the target's cost model */
+} pinion_candidate_desc;
+
+/* What a launch of the table is to a tuning file. */
+typedef struct pinion_tile_desc {
+  const char *problem, *tile; /* its key; "" if the kernel has no tile */
+  double microseconds;        /* by the target's cost model */
+} pinion_tile_desc;
+
+typedef struct pinion_tuning_desc {
+  const pinion_tile_desc *launches; /* as many as the table */
+  const pinion_candidate_desc *candidates;
+  uint32_t candidate_count;
+  const char *toolchain; /* that compiled the kernels */
+} pinion_tuning_desc;
+
+/* Exported too where the artifact was compiled with candidates (candidates.c). */
+const pinion_tuning_desc *pinion_model_tuning(void);
+
 /*
  * The one symbol that libmodel exports besides the API in pinion.h and the typed entry points in model.h. Tools that
  * dlopen an artifact call it.

@@ -134,6 +134,7 @@ struct target {
 
   /* Source text to blob; NULL: the artifact's build compiles it. Diagnoses with the compiler's log. */
   status (*compile)(diagnostics *d, const char *name, const char *source, kernel_blob *out_blob);
+  const char *(*toolchain)(void); /* what `compile` uses: "NVRTC 13.0"; NULL where it is */
 };
 
 extern const struct target *const target_table[]; /* NULL-terminated */

@@ -702,4 +702,5 @@ const struct target target_sm_90 = {
     .packed_bytes = packed_bytes,
     .pack = pack,
     .compile = compile,
+    .toolchain = nvrtc_version,
 };

@@ -552,6 +552,7 @@ cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
     }
     append(&ran, &ran_count, &o->launches[i]);
     ran[ran_count - 1].stream = stream;
+    event_clock += !strncmp(o->launches[i].kernel, STAND_IN_SLOW, strlen(STAND_IN_SLOW));
   }
   return CUDA_OK;
 }

@@ -53,4 +53,8 @@ if(TARGET pinion AND TARGET stand_in_driver)
   add_test(NAME cuda.bench
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_bench_cuda.py $<TARGET_FILE:pinion>
             ${CMAKE_BINARY_DIR}/tests/example_artifact $<TARGET_FILE:stand_in_driver> $<TARGET_FILE:stand_in_nvml>)
+  add_test(NAME cuda.tune
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_tune_cuda.py $<TARGET_FILE:pinion>
+            ${CMAKE_BINARY_DIR}/tests/example_artifact $<TARGET_FILE:stand_in_driver>
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endif()

@@ -74,7 +74,8 @@ static void an_artifact_names_its_problems(void **state) {
   (void)state;
   write_text(
       "manifest.json",
-      "{\"launches\": [{\"problem\": \"gemm packed f32 f32 bf16 f32 body 1x1x6x1x40x1x24\"},\n"
+      "{\"schema\": 2, \"target\": {\"name\": \"cpu\"}, \"launches\": [{\"problem\": \"gemm packed f32 f32 bf16 f32 "
+      "body 1x1x6x1x40x1x24\"},\n"
       "{\"problem\": \"gemm packed f32 f32 bf16 f32 body 1x1x6x1x40x1x24\"}, {\"problem\": \"softmax f32 f32 3x4\"}]}");
   char *written = tune(folder, STATUS_OK);
   const char *line = strstr(written, "gemm packed f32 f32 bf16 f32 body 1x1x6x1x40x1x24 | ");

@@ -103,9 +103,13 @@ status compile_model(compilation *c, const compile_arguments *arguments) {
                                     .model_name = model_name(c->arena, arguments->model),
                                     .target = backend,
                                     .tuning_file = arguments->tuning_file,
+                                    .candidates = (int)arguments->candidates,
                                     .flags = recorded,
                                     .flag_count = recorded_flags(c->arena, arguments, recorded),
                                     .progress = arguments->progress ? show_progress : NULL};
+  if (options.candidates && !backend->compile)
+    return diagnose(&c->diagnostics, STATUS_USAGE, NULL, NULL,
+                    "--candidates: target %s is tuned without an artifact's candidates", backend->name);
   pipeline_flags pipeline = arguments->pipeline;
   pipeline.options.target = backend;
   if (!is_ir_text(arguments)) pipeline.options.verified_levels = LEVELS_FUSED; /* ops as their shape rules allow */
@@ -134,6 +138,8 @@ bool compile_parse(int argc, char **argv, compile_arguments *out_arguments, int 
       FLAG("timing-cache", FLAG_STRING, &a->tuning_file, "FILE",
            "tiles by measurement, as pinion tune writes them (the target's own file)",
            .environment = "PINION_TIMING_CACHE"),
+      FLAG("candidates", FLAG_INTEGER, &a->candidates, "N",
+           "compiles so many other tiles of each problem too, for pinion tune to measure (0)"),
       FLAG("nvrtc", FLAG_STRING, &a->nvrtc, "FILE",
            "the NVRTC library that compiles kernels for NVIDIA targets (PINION_NVRTC, else the toolkit's)"),
       PIPELINE_FLAGS(&a->pipeline),

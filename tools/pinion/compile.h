@@ -9,6 +9,7 @@ typedef struct compile_arguments {
   const char *model, *folder, *target, *precision, *tuning_file, *nvrtc; /* borrowed, like all strings here */
   pipeline_flags pipeline;
   flag_list shapes, absent_cameras;
+  int64_t candidates;
   bool progress; /* show it */
 } compile_arguments;
 

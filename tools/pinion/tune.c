@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * pinion tune: measures the tiles that a target offers for each gemm of an artifact (or of a list of shapes) on this
- * machine, and writes the winners into a tuning file (codegen.h has its form). Measured is a gemm over dense matrices
- * of the problem's types and sizes; where the problem has a body, one that adds its operands up stands for it.
+ * pinion tune: measures the tiles that a target offers for the problems of an artifact (or for a list of shapes), and
+ * writes the winners into a tuning file (codegen.h has its form). On the cpu a gemm is measured by itself, over dense
+ * matrices of the problem's types and sizes; where the problem has a body, one that adds its operands up stands for it.
+ * On a GPU the artifact's own call is measured (tune_device.h).
  */
 #include "commands.h"
 #include "flags.h"
 #include "kernel_library.h"
+#include "manifest.h"
+#include "tune_device.h"
+
+#include "runtime/tune.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +37,12 @@ typedef struct tuner {
   int count;
   size_t capacity;
 } tuner;
+
+typedef struct tune_flags {
+  const char *shapes, *type, *output, *target;
+  int64_t milliseconds, rounds;
+  artifact_flags artifact;
+} tune_flags;
 
 /* ---- Problems from keys ---- */
 
@@ -169,7 +180,7 @@ static status tune_entry(tuner *t, tuned *entry) {
   fprintf(stderr, "%s\n", entry->key);
   if (!measure_candidates(t, problem, tiles, worthwhile(t, problem, tiles), &winner, &best))
     return diagnose(&t->diagnostics, STATUS_FAILED, NULL, NULL, "'%s' could not be measured", entry->key);
-  entry->line = arena_format(t->arena, "%s | %s | %.1f | %s | %s\n", entry->key, winner, best, t->device, t->toolchain);
+  entry->line = arena_format(t->arena, PINION_TUNE_LINE, entry->key, winner, best, t->device, t->toolchain);
   return STATUS_OK;
 }
 
@@ -279,8 +290,7 @@ static int by_key(const void *a, const void *b) {
 
 static status write_file(tuner *t, const char *path) {
   text out = {0};
-  text_append(&out, "# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception\n"
-                    "# PROBLEM | TILE | MICROSECONDS | DEVICE | TOOLCHAIN, written by `pinion tune`\n");
+  text_append(&out, PINION_TUNE_HEADER);
   qsort(t->entries, (size_t)t->count, sizeof *t->entries, by_key);
   for (int i = 0; i < t->count; i++)
     if (t->entries[i].line) text_append(&out, "%s", t->entries[i].line);
@@ -289,58 +299,93 @@ static status write_file(tuner *t, const char *path) {
   return result;
 }
 
-static status tune(tuner *t, const char *folder, const char *shapes, const char *type, const char *output) {
+/* tuned_line */
+static void add_line(void *user, const char *key, const char *line) {
+  entry_of(user, key, strlen(key))->line = line;
+}
+
+/* Tiles of kernels that the C compiler builds, one after another on this machine's cores. */
+static status tune_alone(tuner *t, const tune_flags *f, const char *folder) {
+  t->pool = pinion_thread_pool_create((uint32_t)f->artifact.threads);
+  if (!t->pool) return diagnose(&t->diagnostics, STATUS_FAILED, NULL, NULL, "no threads can be had");
+  t->device = device_name(t->arena, (uint32_t)f->artifact.threads);
+  t->toolchain = toolchain_name(t->arena);
   status result = folder ? add_artifact(t, folder) : STATUS_OK;
-  if (result == STATUS_OK && shapes) result = add_shapes(t, shapes, type);
+  if (result == STATUS_OK && f->shapes) result = add_shapes(t, f->shapes, f->type);
   const int measured = t->count;
   for (int i = 0; i < measured && result == STATUS_OK; i++) result = tune_entry(t, &t->entries[i]);
+  pinion_thread_pool_destroy(t->pool);
+  return result;
+}
+
+static status tune(tuner *t, const tune_flags *f, const char *folder, const char *output) {
+  status result = t->target->kernel_flags ? tune_alone(t, f, folder)
+                  : folder
+                      ? tune_device(&t->diagnostics, t->arena, folder, &f->artifact, (uint32_t)f->rounds, add_line, t)
+                      : diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL,
+                                 "target %s is tuned inside an artifact: give its folder", t->target->name);
+  const int measured = t->count;
   if (result == STATUS_OK) result = add_existing(t, output);
   if (result == STATUS_OK) result = write_file(t, output);
   if (result == STATUS_OK) printf("%d problems, %s\n", measured, output);
   return result;
 }
 
+/* --target, else the artifact's, else cpu. */
+static const char *target_name(tuner *t, const tune_flags *f, const char *folder) {
+  json manifest;
+  if (f->target || !folder) return f->target ? f->target : "cpu";
+  if (manifest_read(&t->diagnostics, t->arena, folder, &manifest) != STATUS_OK) return NULL;
+  return manifest_word(json_member(&manifest, "target"), "name");
+}
+
+static status run(tuner *t, tune_flags *f, const char *folder) {
+  const char *target = target_name(t, f, folder);
+  if (!target) return STATUS_BAD_INPUT;
+  t->target = target_find(target);
+  t->milliseconds = (double)f->milliseconds;
+  if (!t->target) return diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL, "there is no target '%s'", target);
+  if (!folder && !f->shapes)
+    return diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL,
+                    "nothing to tune: give an artifact's folder or --shapes");
+  if (!f->artifact.threads) f->artifact.threads = pinion_core_count();
+  if (f->artifact.threads < 1 || f->artifact.threads > PINION_MAX_THREADS)
+    return diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL, "--threads must be 1 to %d", PINION_MAX_THREADS);
+  if (f->rounds < 1 || f->rounds > PINION_TUNE_ROUNDS_AT_MOST)
+    return diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL, "--rounds must be 1 to %d", PINION_TUNE_ROUNDS_AT_MOST);
+  return tune(t, f, folder, f->output ? f->output : arena_format(t->arena, "%s.tuning", target));
+}
+
 int command_tune(int argc, char **argv) {
-  const char *shapes = NULL, *type = "f32", *output = NULL, *target = "cpu", *folder = NULL;
-  int64_t threads = pinion_core_count(), milliseconds = 200;
+  tune_flags f = {.type = "f32", .milliseconds = 200, .rounds = PINION_TUNE_ROUNDS};
+  const char *folder = NULL;
   int exit_status;
   const flag flags[] = {
-      FLAG("output", FLAG_STRING, &output, "FILE", "tuning file to write or to add to (TARGET.tuning)",
+      FLAG("output", FLAG_STRING, &f.output, "FILE", "tuning file to write or to add to (TARGET.tuning)",
            .short_name = "o"),
-      FLAG("shapes", FLAG_STRING, &shapes, "MxNxK,..", "gemms to measure, beside or instead of an artifact's"),
-      FLAG("type", FLAG_STRING, &type, "TYPE", "weights' type of --shapes (f32)"),
-      FLAG("target", FLAG_STRING, &target, "NAME", "whose tiles (cpu)"),
-      FLAG("threads", FLAG_INTEGER, &threads, "N", "threads to measure with (one per core)",
-           .environment = "PINION_THREADS"),
-      FLAG("milliseconds", FLAG_INTEGER, &milliseconds, "N", "to measure each tile for (200)"),
+      FLAG("target", FLAG_STRING, &f.target, "NAME", "whose tiles (the artifact's target; cpu)"),
+      FLAG("rounds", FLAG_INTEGER, &f.rounds, "N", "GPU: pairs of replays for each tile (40)"),
+      FLAG("shapes", FLAG_STRING, &f.shapes, "MxNxK,..", "cpu: gemms to measure, beside or instead of an artifact's"),
+      FLAG("type", FLAG_STRING, &f.type, "TYPE", "cpu: weights' type of --shapes (f32)"),
+      FLAG("milliseconds", FLAG_INTEGER, &f.milliseconds, "N", "cpu: to measure each tile for (200)"),
+      ARTIFACT_FLAGS(&f.artifact),
   };
-  const command_syntax syntax = {"tune",
-                                 "[DIR]",
-                                 "Measures tiles for the products of an artifact on this machine, and writes the "
-                                 "tuning file that\n`pinion compile --timing-cache=FILE` reads.",
-                                 flags,
-                                 FLAG_COUNT(flags),
-                                 0,
-                                 1,
-                                 NULL};
+  const command_syntax syntax = {
+      "tune",
+      "[DIR]",
+      "Measures tiles for the problems of an artifact on this machine, and writes the tuning file that\n`pinion "
+      "compile "
+      "--timing-cache=FILE` reads.",
+      flags,
+      FLAG_COUNT(flags),
+      0,
+      1,
+      "On a GPU the artifact must hold the tiles to measure (pinion compile --candidates=3). Each takes the places of "
+      "its\nproblem's launches in the artifact's own call, and the two calls are replayed in turn. On a board without "
+      "Pinion,\n`make tune && ./tune > FILE` in the artifact's folder does the same."};
   if (!flags_parse(&syntax, argc, argv, &folder, &exit_status)) return exit_status;
-  tuner t = {.target = target_find(target), .milliseconds = (double)milliseconds};
-  if (!t.target) return diagnose(&t.diagnostics, STATUS_USAGE, NULL, NULL, "there is no target '%s'", target);
-  if (!t.target->kernel_flags)
-    return diagnose(&t.diagnostics, STATUS_UNSUPPORTED, NULL, NULL,
-                    "target %s: only kernels that the C compiler builds can be measured yet", target);
-  if (!folder && !shapes)
-    return diagnose(&t.diagnostics, STATUS_USAGE, NULL, NULL, "nothing to tune: give an artifact's folder or --shapes");
-  if (threads < 1 || threads > PINION_MAX_THREADS)
-    return diagnose(&t.diagnostics, STATUS_USAGE, NULL, NULL, "--threads must be 1 to %d", PINION_MAX_THREADS);
-  t.arena = arena_create();
-  t.pool = pinion_thread_pool_create((uint32_t)threads);
-  t.device = device_name(t.arena, (uint32_t)threads);
-  t.toolchain = toolchain_name(t.arena);
-  if (!output) output = arena_format(t.arena, "%s.tuning", target);
-  const status result = t.pool ? tune(&t, folder, shapes, type, output)
-                               : diagnose(&t.diagnostics, STATUS_FAILED, NULL, NULL, "no threads can be had");
-  pinion_thread_pool_destroy(t.pool);
+  tuner t = {.arena = arena_create()};
+  const status result = run(&t, &f, folder);
   arena_destroy(t.arena);
   return result;
 }
