@@ -44,23 +44,43 @@ def error_and_cosine(actions, reference, noise):
     return float(np.linalg.norm(moved - wanted) / norm), cosine
 
 
-def check_case(options, fixture, case, artifact):
-    """Returns (our error over PyTorch's own, whether the case is within its limits)."""
-    folder = os.path.join(options.work, "cases", str(case["seed"]))
-    outputs = os.path.join(options.work, "outputs", str(case["seed"]))
-    run([options.pinion, "run", artifact, f"--inputs={folder}/inputs", f"--outputs={outputs}", *options.run_flag])
+def is_reduced(fixture, precision):
+    """Whether bf16 takes part, so that PyTorch's own bf16 run is what errors are held against."""
+    return precision == "bf16" or (fixture["dtype"] == "bf16" and precision != "float32")
+
+
+def measure_case(pinion, artifact, fixture, case, precision, cases, outputs, run_flags=()):
+    """Runs one case of those unpacked in `cases`. -> (our error, PyTorch's own, cosine, whether it is within the limits)"""
+    folder = os.path.join(cases, str(case["seed"]))
+    run([pinion, "run", artifact, f"--inputs={folder}/inputs", f"--outputs={outputs}", *run_flags])
     name = fixture["outputs"][0]["name"]
     loaded = [np.load(os.path.join(f, name + ".npy")) for f in (outputs, os.path.join(folder, "reference"))]
     error, cosine = error_and_cosine(*loaded, np.load(os.path.join(folder, "inputs", "noise.npy")))
-    reduced = options.precision == "bf16" or (fixture["dtype"] == "bf16" and options.precision != "float32")
-    own = case["pytorch_bf16_error" if reduced else "pytorch_float32_error"]
-    if reduced:
-        good = error <= BF16_RATIO * own and cosine >= BF16_COSINE
-    else:
-        good = error <= min(FLOAT32_RATIO * own, FLOAT32_CEILING)
+    if is_reduced(fixture, precision):
+        own = case["pytorch_bf16_error"]
+        return error, own, cosine, error <= BF16_RATIO * own and cosine >= BF16_COSINE
+    own = case["pytorch_float32_error"]
+    return error, own, cosine, error <= min(FLOAT32_RATIO * own, FLOAT32_CEILING)
+
+
+def mean_ratio(results):
+    """Geometric, of our errors to PyTorch's own."""
+    return math.exp(sum(math.log(max(error / own, 1e-30)) for error, own, _, _ in results) / len(results))
+
+
+def are_within(results, fixture, precision):
+    return all(good for _, _, _, good in results) and not (
+        is_reduced(fixture, precision) and mean_ratio(results) > BF16_MEAN_RATIO)
+
+
+def check_case(options, fixture, case, artifact):
+    outputs = os.path.join(options.work, "outputs", str(case["seed"]))
+    result = measure_case(options.pinion, artifact, fixture, case, options.precision, os.path.join(options.work, "cases"), outputs,
+                          options.run_flag)
+    error, own, cosine, good = result
     print(f"  seed {case['seed']}: error {error:.3e}, PyTorch's own {own:.3e}, ratio {error / own:.2f}, cosine {cosine:.7f}"
           f"{'' if good else '   BEYOND THE LIMIT'}", flush=True)
-    return error / own, good, reduced
+    return result
 
 
 def main():
@@ -89,10 +109,9 @@ def main():
         print(f"{fixture['name']} ({options.target}, {options.precision}): compiled in {seconds:.1f} s")
     cases = fixture["cases"][: options.seeds or None]
     results = [check_case(options, fixture, case, artifact) for case in cases]
-    mean = math.exp(sum(math.log(max(ratio, 1e-30)) for ratio, _, _ in results) / len(results))
-    good = all(within for _, within, _ in results) and not (results[0][2] and mean > BF16_MEAN_RATIO)
-    print(f"{fixture['name']} ({options.target}, {options.precision}): {len(results)} cases, error / PyTorch's own: geometric mean {mean:.2f}, "
-          f"largest {max(r[0] for r in results):.2f}: {'within the limits' if good else 'BEYOND THE LIMITS'}")
+    good = are_within(results, fixture, options.precision)
+    print(f"{fixture['name']} ({options.target}, {options.precision}): {len(results)} cases, error / PyTorch's own: geometric mean "
+          f"{mean_ratio(results):.2f}, largest {max(error / own for error, own, _, _ in results):.2f}: {'within the limits' if good else 'BEYOND THE LIMITS'}")
     return 0 if good else 1
 
 
