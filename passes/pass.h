@@ -66,10 +66,9 @@ typedef struct pipeline_options {
   bool timing;
   FILE *remarks; /* where they go; NULL: there are none */
   const target *target;
-  unsigned verified_levels; /* what module_verify or the importer holds the module for; 0: nothing is known */
 } pipeline_options;
 
-/* Runs a pipeline under MLIR's pass manager, verifying after each pass that changed something. Once the limit is
+/* Runs a pipeline under MLIR's pass manager, verifying after each pass. Once the limit is
    reached, optional passes are left out. Warns of a PLACE where the pass would have rewritten nothing; one where no op
    lies is a usage error. */
 status pipeline_run(compilation *c, MlirModule module, const pipeline_options *options);

@@ -161,7 +161,6 @@ static status check_names(compilation *c, const pipeline_options *options) {
 
 /* One run of a pipeline, and one entry of it: what MLIR's callbacks are given. */
 typedef struct pipeline_state {
-  unsigned verified_levels;
   compilation *compilation;
   const pipeline_options *options;
   rewrite_gate gate;
@@ -189,6 +188,15 @@ static void record_pass(compilation *c, const pass_record *record) {
   c->passes[c->pass_count++] = *record;
 }
 
+/* Also where the pass says that it changed nothing. */
+static status verify_after(compilation *c, MlirModule module, const pass_info *info) {
+  const status code = module_verify(c, module, info->levels);
+  if (code == STATUS_OK) return STATUS_OK;
+  return diagnose(&c->diagnostics, code, NULL, NULL,
+                  "pass '%s' left a module that is not valid: a fault of pinion's%s%s", info->name,
+                  info->required ? "" : "; to do without: --disable-pass=", info->required ? "" : info->name);
+}
+
 static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
   pipeline_entry *entry = user_data;
   pipeline_state *state = entry->state;
@@ -203,10 +211,7 @@ static void run_pass(MlirOperation op, MlirExternalPass pass, void *user_data) {
     state->code = entry->info->run(&context, module);
     if (state->code == STATUS_OK) state->code = gate_end(&state->gate, context.changes);
   }
-  /* What did not change was verified before, unless this pass promises other levels than the one before it. */
-  if (state->code == STATUS_OK && (context.changes > 0 || entry->info->levels != state->verified_levels))
-    state->code = module_verify(state->compilation, module, entry->info->levels);
-  state->verified_levels = entry->info->levels;
+  if (state->code == STATUS_OK) state->code = verify_after(state->compilation, module, entry->info);
   remarks_end(&log);
   if (context.changes > 0) fates_update(&state->fates, module, entry->info);
   if (state->code != STATUS_OK) mlirExternalPassSignalFailure(pass);
@@ -275,8 +280,7 @@ status pipeline_run(compilation *c, MlirModule module, const pipeline_options *o
   if (code == STATUS_OK) code = pass_list_make(c, options, &list);
   if (code != STATUS_OK) return code;
 
-  pipeline_state state = {
-      .verified_levels = options->verified_levels, .compilation = c, .options = options, .code = STATUS_OK};
+  pipeline_state state = {.compilation = c, .options = options, .code = STATUS_OK};
   code = gate_open(&state.gate, c, module, options);
   if (code != STATUS_OK) return code;
   state.fates = fates_begin(c, module);

@@ -3,7 +3,7 @@
 """`pinion verify --bisect-passes` names the pass, and the op, that breaks a model: in test builds of pinion with a pass broken
 on purpose (broken_*.c), on a model of three layers. Needs make and a C compiler.
 
-    check_bisect.py PINION BROKEN_PASS BROKEN_LOWERING WORK
+    check_bisect.py PINION BROKEN_PASS BROKEN_LOWERING BROKEN_IR WORK
 """
 import os
 import re
@@ -15,7 +15,7 @@ import unittest
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save_model
 
-PINION, BROKEN_PASS, BROKEN_LOWERING, WORK = (os.path.abspath(word) for word in sys.argv[1:5])
+PINION, BROKEN_PASS, BROKEN_LOWERING, BROKEN_IR, WORK = (os.path.abspath(word) for word in sys.argv[1:6])
 MISMATCH = 5
 LAYERS, ROWS, WIDTH = 3, 4, 16
 
@@ -99,6 +99,14 @@ class Bisect(unittest.TestCase):
         self.assertRegex(said, r"the model breaks with rewrite \d+ of optional passes: recognise-norm at '/layers.0/norm/")
         self.assertIn("the IR stays right in the interpreter", said)
         self.compile_and_verify(BROKEN_LOWERING, "--disable-pass=recognise-norm", status=0)
+
+    def test_a_pass_that_leaves_an_op_that_is_none_is_named_when_it_has_run_whether_or_not_it_counts_that(self):
+        command = [BROKEN_IR, "compile", self.model, "-o", os.path.join(WORK, "invalid")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("pass 'eliminate-common' left a module that is not valid", done.stderr)
+        self.assertFalse(os.path.exists(command[-1]))
+        subprocess.run([*command, "--disable-pass=eliminate-common"], check=True)
 
     def test_a_damaged_artifact_is_told_from_a_broken_pass(self):
         artifact = os.path.join(WORK, "damaged")

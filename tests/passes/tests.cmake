@@ -19,7 +19,7 @@ add_test(NAME passes.subsets
   COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_subsets.py pi0_small pi0_torchscript pi05_bf16
           pi05_opset23_batch2 --eval-model=$<TARGET_FILE:eval_model> --work=${CMAKE_BINARY_DIR}/tests/passes-subsets)
 # Builds of pinion with a pass broken on purpose: what --bisect-passes must find.
-foreach(broken recognise_activation lower_to_launches)
+foreach(broken recognise_activation lower_to_launches eliminate_common)
   add_executable(pinion_broken_${broken} ${CMAKE_SOURCE_DIR}/tools/pinion/main.c ${CMAKE_CURRENT_LIST_DIR}/broken_${broken}.c)
   target_link_libraries(pinion_broken_${broken} PRIVATE pinion_tools)
   target_link_options(pinion_broken_${broken} PRIVATE -Wl,--wrap=pass_${broken})
@@ -27,7 +27,7 @@ endforeach()
 add_test(NAME passes.bisect
   COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_bisect.py $<TARGET_FILE:pinion>
           $<TARGET_FILE:pinion_broken_recognise_activation> $<TARGET_FILE:pinion_broken_lower_to_launches>
-          ${CMAKE_BINARY_DIR}/tests/bisect)
+          $<TARGET_FILE:pinion_broken_eliminate_common> ${CMAKE_BINARY_DIR}/tests/bisect)
 # Random graphs and random lists of passes; more with --graphs and other --seed.
 add_executable(eval_subsets ${CMAKE_CURRENT_LIST_DIR}/eval_subsets.c)
 target_link_libraries(eval_subsets PRIVATE pinion_compiler)

@@ -112,7 +112,6 @@ status compile_model(compilation *c, const compile_arguments *arguments) {
                     "--candidates: target %s is tuned without an artifact's candidates", backend->name);
   pipeline_flags pipeline = arguments->pipeline;
   pipeline.options.target = backend;
-  if (!is_ir_text(arguments)) pipeline.options.verified_levels = LEVELS_FUSED; /* ops as their shape rules allow */
   if (arguments->progress) show_progress(NULL, "import", 0);
   status result = compile_read(c, arguments, &module);
   if (result == STATUS_OK && arguments->progress) show_progress(NULL, "passes", 0);
