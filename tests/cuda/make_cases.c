@@ -11,6 +11,7 @@
  * Exits 77 where NVRTC is missing, 1 if a kernel does not compile, has no form, or is a tile that spills.
  */
 #include "cases.h"
+#include "error_kernels.h"
 #include "tests/kernels/random_problem.h"
 #include "targets/nvidia/nvrtc.h"
 
@@ -148,6 +149,31 @@ static bool is_shaped(const problem_case *k) {
   return k->tile && (!strncmp(k->tile, "wgmma", 5) || k->family != PINION_FAMILY_GEMM);
 }
 
+static kernel_source *add_kernel(maker *m, const char *name) {
+  if (m->kernel_count == m->kernel_capacity) {
+    m->kernel_capacity = m->kernel_capacity * 2 + 64;
+    m->kernels = realloc(m->kernels, (size_t)m->kernel_capacity * sizeof *m->kernels);
+  }
+  kernel_source *kernel = &m->kernels[m->kernel_count++];
+  *kernel = (kernel_source){.code = STATUS_OK};
+  snprintf(kernel->name, sizeof kernel->name, "%s", name);
+  return kernel;
+}
+
+/* What run_errors launches. */
+static void add_error_kernels(maker *m) {
+  size_t bytes = 0;
+  const char *abi = embedded_file("runtime/abi.h", &bytes);
+  for (int i = 0; i < ERROR_KERNELS; i++) {
+    kernel_source *kernel = add_kernel(m, error_kernels[i].name);
+    text_append_bytes(&kernel->source, abi, bytes);
+    text_append(&kernel->source,
+                "extern \"C\" __global__ void %s(const __grid_constant__ pinion_pointers arguments,\n"
+                "    const __grid_constant__ pinion_params params) {\n  %s\n}\n",
+                error_kernels[i].name, error_kernels[i].statement);
+  }
+}
+
 /* The kernel of a problem: one whose source is the same but for the name, or a new one unless the case has enough
    already (then NULL). */
 static kernel_source *find_kernel(maker *m, const kernel_problem *problem, const kernel_choice *choice,
@@ -161,13 +187,9 @@ static kernel_source *find_kernel(maker *m, const kernel_problem *problem, const
     if (same) return &m->kernels[i];
   }
   if (count >= most) return NULL;
-  if (m->kernel_count == m->kernel_capacity) {
-    m->kernel_capacity = m->kernel_capacity * 2 + 64;
-    m->kernels = realloc(m->kernels, (size_t)m->kernel_capacity * sizeof *m->kernels);
-  }
-  kernel_source *kernel = &m->kernels[m->kernel_count++];
-  *kernel = (kernel_source){.code = STATUS_OK};
-  snprintf(kernel->name, sizeof kernel->name, "%s_%d", case_name, count);
+  char name[sizeof m->kernels->name];
+  snprintf(name, sizeof name, "%s_%d", case_name, count);
+  kernel_source *kernel = add_kernel(m, name);
   kernel_instance_source(m->target, problem, choice, kernel->name, &kernel->source);
   return kernel;
 }
@@ -481,6 +503,7 @@ int main(int argc, char **argv) {
     if (begins_with(timings[i].name, only)) good = make_timing(&m, &timings[i]);
   for (size_t i = 0; good && has_flag(argc, argv, "--timing") && i < ATTENTION_TIMINGS; i++)
     if (begins_with(attention_timings[i].name, only)) good = make_attention_timing(&m, &attention_timings[i]);
+  if (good) add_error_kernels(&m);
   int failed = good ? write_kernels(&m) : 0;
   good = good && close_folder(&m) && !failed;
   printf("%s: %d of %d kernels compiled, %llu problems\n", nvrtc_version(), m.kernel_count - failed, m.kernel_count,

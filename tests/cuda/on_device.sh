@@ -6,7 +6,8 @@
 #   tests/cuda/on_device.sh [WORK]     PINION, MAKE_CASES: the two binaries, if they lie elsewhere
 #
 # 1. every kernel family on random problems, alone and in one captured graph, and the time of a full-size policy's GEMMs;
-# 2. every committed fixture, every case, against PyTorch's own error; 3. the latency of each. Exits 1 if anything is wrong.
+# 2. what the runtime says when the driver refuses, and when a kernel faults; 3. every committed fixture, every case, against
+# PyTorch's own error; 4. the latency of each. Exits 1 if anything is wrong.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 work="${1:-/tmp/pinion-on-device}"
@@ -28,6 +29,10 @@ echo "== kernels"
 cc -O2 -std=gnu11 -I. tests/cuda/run_cases.c runtime/device_cuda*.c runtime/description.c runtime/thread_pool.c \
   -o "$work/run_cases" -ldl -lpthread -lm &&
   "$work/run_cases" "$work/cases" || failed=1
+
+echo "== errors"
+cc -O2 -std=gnu11 -I. tests/cuda/run_errors.c runtime/pinion.c runtime/device_cuda*.c runtime/description.c runtime/thread_pool.c \
+  -o "$work/run_errors" -ldl -lpthread && "$work/run_errors" "$work/cases" || failed=1
 
 echo "== fixtures"
 check() {

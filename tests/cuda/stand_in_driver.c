@@ -19,6 +19,7 @@ typedef struct object {
   void *bytes;          /* memory; a module's image */
   size_t size;
   bool capturing;            /* a stream */
+  struct object *context;    /* a stream's */
   int recorded;              /* an event: when, 0 never */
   stand_in_launch *launches; /* a graph's, an exec's, or a capturing stream's */
   int launch_count;
@@ -199,6 +200,8 @@ const stand_in_launch *stand_in_launch_at(int index) {
 
 cuda_result cuInit(unsigned flags) {
   BEGIN();
+  const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+  if (visible && !strcmp(visible, "-1")) machine.device_count = 0;
   return flags ? 1 : machine.device_count ? CUDA_OK : CUDA_NO_DEVICE;
 }
 
@@ -275,6 +278,16 @@ cuda_result cuDevicePrimaryCtxRelease_v2(cuda_device device) {
   return result;
 }
 
+/* A context beside the primary one, which becomes current. */
+cuda_result cuCtxCreate_v2(cuda_context *out_context, unsigned flags, cuda_device device) {
+  BEGIN();
+  (void)flags, (void)device;
+  object *o = make_object(CONTEXT);
+  current[depth++] = o;
+  *out_context = (cuda_context)(void *)o;
+  return CUDA_OK;
+}
+
 cuda_result cuCtxPushCurrent_v2(cuda_context context) {
   BEGIN();
   object *o = find_object(__func__, context, CONTEXT);
@@ -347,6 +360,7 @@ cuda_result cuFuncGetAttribute(int *out_value, int attribute, cuda_function func
 
 static cuda_result allocate(object_kind kind, size_t bytes, void **out_address) {
   if (bytes == 0) return 1;
+  if (bytes > STAND_IN_MEMORY) return CUDA_OUT_OF_MEMORY;
   object *o = make_object(kind);
   o->size = bytes;
   o->bytes = aligned_alloc(256, (bytes + 255) / 256 * 256);
@@ -448,7 +462,9 @@ cuda_result cuMemcpyDtoHAsync_v2(void *to, cuda_address from, size_t bytes, cuda
 cuda_result cuStreamCreate(cuda_stream *out_stream, unsigned flags) {
   BEGIN_IN_CONTEXT();
   (void)flags;
-  *out_stream = (cuda_stream)(void *)make_object(STREAM);
+  object *stream = make_object(STREAM);
+  stream->context = current[depth - 1];
+  *out_stream = (cuda_stream)(void *)stream;
   return CUDA_OK;
 }
 
@@ -535,10 +551,19 @@ cuda_result cuGraphNodeGetType(cuda_graph_node node, int *out_type) {
   return CUDA_OK;
 }
 
+/* What the kernels of error_kernels.h end with. */
+static cuda_result fault_of(const char *kernel) {
+  return !strcmp(kernel, "error_address")     ? CUDA_ILLEGAL_ADDRESS
+         : !strcmp(kernel, "error_alignment") ? CUDA_MISALIGNED_ADDRESS
+         : !strcmp(kernel, "error_trap")      ? CUDA_LAUNCH_FAILED
+                                              : CUDA_OK;
+}
+
 cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
   BEGIN_IN_CONTEXT();
   object *o = find_object(__func__, exec, GRAPH_EXEC), *on = find_stream(__func__, stream);
   if (!o) return 1;
+  if (on && on->context != current[depth - 1]) return 400;
   if (on && on->capturing) complain(__func__, "the stream is capturing");
   for (int i = 0; i < o->launch_count; i++) {
     object *event = o->launches[i].event;
@@ -552,6 +577,7 @@ cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
     }
     append(&ran, &ran_count, &o->launches[i]);
     ran[ran_count - 1].stream = stream;
+    if (!sticky) sticky = fault_of(o->launches[i].kernel);
     event_clock += !strncmp(o->launches[i].kernel, STAND_IN_SLOW, strlen(STAND_IN_SLOW));
   }
   return CUDA_OK;

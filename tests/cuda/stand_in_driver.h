@@ -15,6 +15,9 @@
 CUDA_SYMBOLS(STAND_IN_DECLARE, STAND_IN_DECLARE)
 #undef STAND_IN_DECLARE
 
+/* Of no use to the runtime: a test's second context. */
+cuda_result cuCtxCreate_v2(cuda_context *out_context, unsigned flags, cuda_device device);
+
 /* A kernel as it would have run: on its own, or in a graph that was launched. Inside, also a graph's other nodes. */
 typedef struct stand_in_launch {
   char kernel[64];

@@ -26,6 +26,13 @@ set_tests_properties(cuda.kernels_compile PROPERTIES SKIP_RETURN_CODE 77 FIXTURE
 add_test(NAME cuda.conformance COMMAND run_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(cuda.conformance PROPERTIES SKIP_RETURN_CODE 77 LABELS gpu FIXTURES_REQUIRED cuda_cases RUN_SERIAL TRUE)
 
+# What the runtime says when a real driver refuses.
+add_executable(run_cuda_errors ${CMAKE_SOURCE_DIR}/tests/cuda/run_errors.c ${CMAKE_SOURCE_DIR}/runtime/pinion.c ${runtime_cuda})
+target_include_directories(run_cuda_errors PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(run_cuda_errors PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+add_test(NAME cuda.errors COMMAND run_cuda_errors ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(cuda.errors PROPERTIES SKIP_RETURN_CODE 77 LABELS gpu FIXTURES_REQUIRED cuda_cases RUN_SERIAL TRUE)
+
 # The same cases on the CPU: CUDA's words, in C++, in front of each kernel's source.
 find_program(EMULATOR_CXX NAMES g++ c++)
 if(EMULATOR_CXX)
@@ -57,4 +64,7 @@ if(TARGET pinion AND TARGET stand_in_driver)
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_tune_cuda.py $<TARGET_FILE:pinion>
             ${CMAKE_BINARY_DIR}/tests/example_artifact $<TARGET_FILE:stand_in_driver>
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  add_test(NAME cuda.errors_stand_in
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_errors_cuda.py $<TARGET_FILE:run_cuda_errors>
+            $<TARGET_FILE:stand_in_driver>)
 endif()
