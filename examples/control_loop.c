@@ -33,8 +33,7 @@ typedef struct policy {
   const pinion_model_desc *desc;
   pinion_model *model;
   pinion_instance *instance;
-  bool in_place; /* the model reads and writes `inputs` and `outputs` themselves: no copies */
-  void *inputs[MAX_BUFFERS], *outputs[MAX_BUFFERS];
+  void *inputs[MAX_BUFFERS], *outputs[MAX_BUFFERS]; /* the model's */
 } policy;
 
 typedef struct robot {
@@ -50,23 +49,24 @@ static bool report(const policy *p, const char *what, pinion_status status) {
   return false;
 }
 
-/* On the cpu the caller's memory is the device's, so everything is bound, and nothing is ever copied. On a GPU, memory
-   from the device's own allocator (cuMemAlloc) could be bound in the same way; here the inputs are copied instead. */
-static pinion_status bind_all(policy *p) {
+/* The model's own host memory: a run reads the inputs there and leaves the outputs there. On a GPU it is page-locked,
+   and the copies are part of the captured call; on the cpu there are none. */
+static pinion_status attach_all(policy *p) {
   pinion_status status = PINION_OK;
-  p->in_place = strcmp(p->desc->device, "cpu") == 0;
-  if (!p->in_place) return PINION_OK;
   for (uint32_t i = 0; i < p->desc->input_count && !status; i++) {
     const pinion_buffer_desc *b = pinion_input_description(p->model, (int32_t)i);
-    status = pinion_bind_input(p->instance, b->name, p->inputs[i], (size_t)b->bytes);
+    status = pinion_host_allocate(p->model, (size_t)b->bytes, &p->inputs[i]);
+    if (!status) status = pinion_attach_input(p->instance, b->name, p->inputs[i], (size_t)b->bytes);
   }
   for (uint32_t i = 0; i < p->desc->output_count && !status; i++) {
     const pinion_buffer_desc *b = pinion_output_description(p->model, (int32_t)i);
-    status = pinion_bind_output(p->instance, b->name, p->outputs[i], (size_t)b->bytes);
+    status = pinion_host_allocate(p->model, (size_t)b->bytes, &p->outputs[i]);
+    if (!status) status = pinion_attach_output(p->instance, b->name, p->outputs[i], (size_t)b->bytes);
   }
   return status;
 }
 
+/* The memory that is attached ends with the model. */
 static void policy_close(policy *p) {
   pinion_instance_destroy(p->instance);
   pinion_model_close(p->model);
@@ -78,41 +78,8 @@ static void policy_close(policy *p) {
 static pinion_status policy_open(policy *p, const char *folder) {
   pinion_status status = pinion_model_open(p->desc, folder, NULL, &p->model);
   if (!status) status = pinion_instance_create(p->model, &p->instance);
-  if (!status) status = bind_all(p);
+  if (!status) status = attach_all(p);
   if (!status) status = pinion_prepare(p->instance);
-  return status;
-}
-
-static bool policy_allocate(policy *p) {
-  p->desc = pinion_model_description();
-  if (p->desc->input_count > MAX_BUFFERS || p->desc->output_count > MAX_BUFFERS) return false;
-  bool allocated = true;
-  for (uint32_t i = 0; i < p->desc->input_count; i++)
-    allocated &= (p->inputs[i] = calloc(1, (size_t)p->desc->buffers[p->desc->inputs[i]].bytes)) != NULL;
-  for (uint32_t i = 0; i < p->desc->output_count; i++)
-    allocated &= (p->outputs[i] = calloc(1, (size_t)p->desc->buffers[p->desc->outputs[i]].bytes)) != NULL;
-  return allocated;
-}
-
-static void policy_free(policy *p) {
-  for (int i = 0; i < MAX_BUFFERS; i++) {
-    free(p->inputs[i]);
-    free(p->outputs[i]);
-  }
-}
-
-/* One chunk of actions from the observation in `inputs`. */
-static pinion_status policy_infer(policy *p) {
-  pinion_status status = PINION_OK;
-  for (uint32_t i = 0; i < p->desc->input_count && !status && !p->in_place; i++) {
-    const pinion_buffer_desc *b = pinion_input_description(p->model, (int32_t)i);
-    status = pinion_set_input(p->instance, b->name, p->inputs[i], (size_t)b->bytes);
-  }
-  if (!status) status = pinion_run(p->instance, NULL);
-  for (uint32_t i = 0; i < p->desc->output_count && !status && !p->in_place; i++) {
-    const pinion_buffer_desc *b = pinion_output_description(p->model, (int32_t)i);
-    status = pinion_get_output(p->instance, b->name, p->outputs[i], (size_t)b->bytes);
-  }
   return status;
 }
 
@@ -204,7 +171,7 @@ static bool control(const settings *s, policy *p, robot *r) {
   for (long chunk = 0; chunk < s->chunks; chunk++) {
     robot_observe(r, p);
     double start = seconds();
-    pinion_status status = policy_infer(p);
+    pinion_status status = pinion_run(p->instance, NULL); /* one chunk of actions from the observation */
     double took = seconds() - start;
     total += took;
     slowest = took > slowest ? took : slowest;
@@ -244,8 +211,9 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: control_loop DIR [--chunks=N] [--rate=HZ] [--replan=N]\n");
     return 2;
   }
-  if (!policy_allocate(&p)) {
-    fprintf(stderr, "control_loop: no memory, or more than %d inputs\n", MAX_BUFFERS);
+  p.desc = pinion_model_description();
+  if (p.desc->input_count > MAX_BUFFERS || p.desc->output_count > MAX_BUFFERS) {
+    fprintf(stderr, "control_loop: more than %d inputs or outputs\n", MAX_BUFFERS);
     return 1;
   }
   pinion_status status = policy_open(&p, s.folder);
@@ -256,6 +224,5 @@ int main(int argc, char **argv) {
   }
   if (good) good = control(&s, &p, &r);
   policy_close(&p);
-  policy_free(&p);
   return good ? 0 : status == PINION_NO_DEVICE ? EXIT_NO_DEVICE : 1;
 }

@@ -187,9 +187,9 @@ static void count_edges(const pinion_device *device, cuda_graph graph, pinion_ca
   size_t count = 0;
   if (!cuda->cuGraphGetEdges_v2 || !cuda->cuGraphNodeGetType) return;
   if (cuda->cuGraphGetEdges_v2(graph, NULL, NULL, NULL, &count)) return;
-  cuda_graph_node *from = calloc(2 * count + 1, sizeof *from), *to = from + count;
+  cuda_graph_node *from = calloc(count + 1, sizeof *from), *to = calloc(count + 1, sizeof *to);
   cuda_edge_data *data = calloc(count + 1, sizeof *data);
-  if (from && data && (!count || cuda->cuGraphGetEdges_v2(graph, from, to, data, &count) == CUDA_OK)) {
+  if (from && to && data && (!count || cuda->cuGraphGetEdges_v2(graph, from, to, data, &count) == CUDA_OK)) {
     facts->has_edges = 1;
     for (size_t i = 0; i < count; i++) {
       if (!is_kernel(cuda, from[i]) || !is_kernel(cuda, to[i])) continue;
@@ -198,6 +198,7 @@ static void count_edges(const pinion_device *device, cuda_graph graph, pinion_ca
     }
   }
   free(from);
+  free(to);
   free(data);
 }
 

@@ -76,6 +76,46 @@ static void results_equal_the_reference_for_any_thread_count(void **state) {
   }
 }
 
+static void attached_buffers_are_used_in_place(void **state) {
+  (void)state;
+  pinion_model *model = open_example(2);
+  pinion_instance *instance = create(model);
+  pinion_capture_facts facts;
+  example_case c = example_case_make(3);
+  void *noise, *actions, *unused;
+  assert_int_equal(pinion_host_allocate(model, sizeof c.noise, &noise), PINION_OK);
+  assert_int_equal(pinion_host_allocate(model, sizeof c.actions, &actions), PINION_OK);
+  assert_int_equal(pinion_host_allocate(model, 1, &unused), PINION_OK); /* freed with the model */
+  assert_int_equal(pinion_attach_input(instance, "noise", noise, sizeof c.noise), PINION_OK);
+  assert_int_equal(pinion_attach_output(instance, "actions", actions, sizeof c.actions), PINION_OK);
+  assert_int_equal(pinion_set_input(instance, "state", c.state, sizeof c.state), PINION_OK);
+  assert_int_equal(pinion_set_input(instance, "tokens", c.tokens, sizeof c.tokens), PINION_OK);
+  memcpy(noise, c.noise, sizeof c.noise);
+  assert_int_equal(pinion_run(instance, NULL), PINION_OK);
+  assert_memory_equal(actions, c.expected, sizeof c.expected);
+  assert_int_equal(pinion_describe_capture(instance, &facts), PINION_OK);
+  assert_int_equal(facts.launches, EXAMPLE_LAUNCHES);
+  assert_int_equal(facts.copies, 0);
+  assert_false(facts.has_edges);
+  pinion_instance_destroy(instance);
+  pinion_host_free(model, noise);
+  pinion_host_free(model, actions);
+  pinion_model_close(model);
+}
+
+static void variants_are_for_gpus(void **state) {
+  (void)state;
+  static const pinion_variant empty = {.is_empty = 1};
+  pinion_model *model = open_example(1);
+  pinion_instance *instance = create(model);
+  double own, other;
+  assert_int_equal(pinion_prepare(instance), PINION_OK);
+  assert_int_equal(pinion_time_variant(instance, &empty, 1, &own, &other), PINION_INVALID_ARGUMENT);
+  assert_string_equal(pinion_last_error(model), "device 'cpu' has no variants");
+  pinion_instance_destroy(instance);
+  pinion_model_close(model);
+}
+
 static void bound_buffers_are_used_in_place(void **state) {
   (void)state;
   pinion_model *model = open_example(2);
@@ -389,6 +429,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(results_equal_the_reference_for_any_thread_count),
       cmocka_unit_test(bound_buffers_are_used_in_place),
+      cmocka_unit_test(attached_buffers_are_used_in_place),
+      cmocka_unit_test(variants_are_for_gpus),
       cmocka_unit_test(run_allocates_nothing),
       cmocka_unit_test(every_refused_allocation_is_reported_and_leaks_nothing),
       cmocka_unit_test(instances_share_a_model_and_nothing_else),

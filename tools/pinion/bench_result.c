@@ -54,6 +54,7 @@ void bench_print(const bench_measured *m) {
     printf("%-18s %11.4f %11.4f %11.4f %11.4f %13.3f\n", figures[i].title, q->p50 / 1000, q->p90 / 1000, q->p99 / 1000,
            q->minimum / 1000, q->p50 > 0 ? q->p99 / q->p50 : 1);
   }
+  if (m->after.sm_clock && !(m->millijoules > 0)) printf("energy: unknown, this device does not count it\n");
   if (m->millijoules > 0)
     printf("energy: %.1f mJ a call, of the whole device over %u replays\n", m->millijoules, r->iterations);
 }
