@@ -146,9 +146,20 @@ static void cpu_close(pinion_device *device) {
   free(device);
 }
 
+/* As the kernel calls it; "cpu" where it does not. */
 static pinion_status cpu_describe(pinion_device *device, pinion_device_facts *out_facts, pinion_error *error) {
+  static const char field[] = "model name\t: ";
+  char line[256];
   (void)device, (void)error;
   *out_facts = (pinion_device_facts){.name = "cpu"};
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  while (file && fgets(line, sizeof line, file)) {
+    if (strncmp(line, field, sizeof field - 1)) continue;
+    line[strcspn(line, "\n")] = '\0';
+    snprintf(out_facts->name, sizeof out_facts->name, "%s", line + sizeof field - 1);
+    break;
+  }
+  if (file) fclose(file);
   return PINION_OK;
 }
 

@@ -231,6 +231,7 @@ class Commands(unittest.TestCase):
             figures = json.load(file)
         self.assertEqual(figures["model"], "example")
         self.assertEqual(figures["iterations"], 20)
+        self.assertIn("1 thread: " + figures["device"], said)
         self.assertGreater(figures["replay_us"]["p50"], 0)
         self.assertLessEqual(figures["replay_us"]["p50"], figures["replay_us"]["p99"])
         bench = ("bench", self.artifact, "--iterations=20", "--warmUp=1", "--threads=1", "--compare=" + saved)

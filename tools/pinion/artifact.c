@@ -165,29 +165,27 @@ void artifact_close(artifact *a) {
   *a = (artifact){0};
 }
 
-static void print_device(const artifact *a, const pinion_options *options, FILE *stream) {
-  pinion_device_facts facts;
-  fprintf(stream, ", device %d", options->device_index);
-  if (!a->model || a->api.describe_device(a->model, &facts)) return;
-  fprintf(stream, ": %s", *facts.name ? facts.name : "a GPU without a name");
-  if (*facts.bus) fprintf(stream, " at %s", facts.bus);
-  if (facts.driver_version)
-    fprintf(stream, ", driver for CUDA %d.%d", facts.driver_version / 1000, facts.driver_version % 1000 / 10);
+static void print_threads(const pinion_options *options, FILE *stream) {
+  const char *environment = getenv("PINION_THREADS");
+  if (options->thread_count)
+    fprintf(stream, ", %d thread%s", options->thread_count, options->thread_count == 1 ? "" : "s");
+  else if (environment && *environment)
+    fprintf(stream, ", %s threads (PINION_THREADS)", environment);
+  else
+    fprintf(stream, ", one thread per core");
 }
 
 void artifact_print_conditions(const artifact *a, const pinion_options *options, FILE *stream) {
+  pinion_device_facts facts = {.name = ""};
   fprintf(stream, "model '%s' for %s", a->desc->name, a->desc->target);
-  const char *environment = getenv("PINION_THREADS");
-  if (!strcmp(a->desc->device, "cpu")) {
-    if (options->thread_count)
-      fprintf(stream, ", %d thread%s", options->thread_count, options->thread_count == 1 ? "" : "s");
-    else if (environment && *environment)
-      fprintf(stream, ", %s threads (PINION_THREADS)", environment);
-    else
-      fprintf(stream, ", one thread per core");
-  } else {
-    print_device(a, options, stream);
-  }
+  if (!strcmp(a->desc->device, "cpu"))
+    print_threads(options, stream);
+  else
+    fprintf(stream, ", device %d", options->device_index);
+  if (a->model && !a->api.describe_device(a->model, &facts) && *facts.name) fprintf(stream, ": %s", facts.name);
+  if (*facts.bus) fprintf(stream, " at %s", facts.bus);
+  if (facts.driver_version)
+    fprintf(stream, ", driver for CUDA %d.%d", facts.driver_version / 1000, facts.driver_version % 1000 / 10);
   fprintf(stream, "\n");
 }
 

@@ -47,7 +47,7 @@ void artifact_close(artifact *a);
 /* Diagnoses a status of the API, in the words of its last error; STATUS_OK for PINION_OK. */
 status artifact_check(diagnostics *d, const artifact *a, pinion_status status);
 
-/* "model 'pi0' for cpu, 4 threads": what a figure is printed with. */
+/* "model 'pi0' for cpu, 4 threads: NAME OF THE CPU": what a figure is printed with. */
 void artifact_print_conditions(const artifact *a, const pinion_options *options, FILE *stream);
 
 /* "captured: 1257 launches, .., 1256 of 1256 edges .. programmatic" of a prepared instance, to stdout. */

@@ -54,7 +54,7 @@ static void print_ages(const pinion_model_desc *desc, const ages *t, const pinio
     print_part("  driver and context", facts->context_us * 1e-6);
     print_part("  kernels", facts->kernels_us * 1e-6);
     print_part("  weights", facts->weights_us * 1e-6);
-    printf("  %-28s %8.2f GB/s\n", "  weights", (double)desc->weights_bytes * 1e-3 / facts->weights_us);
+    printf("  %-28s %8.2f GB/s\n", "  at", (double)desc->weights_bytes * 1e-3 / facts->weights_us);
   }
   print_part("memory and capture", t->prepared - t->opened);
   print_part("inputs, first call, outputs", t->done - t->prepared);
