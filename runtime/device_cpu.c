@@ -156,7 +156,7 @@ static pinion_status cpu_describe(pinion_device *device, pinion_device_facts *ou
   while (file && fgets(line, sizeof line, file)) {
     if (strncmp(line, field, sizeof field - 1)) continue;
     line[strcspn(line, "\n")] = '\0';
-    snprintf(out_facts->name, sizeof out_facts->name, "%s", line + sizeof field - 1);
+    snprintf(out_facts->name, sizeof out_facts->name, "%.*s", (int)sizeof out_facts->name - 1, line + sizeof field - 1);
     break;
   }
   if (file) fclose(file);
