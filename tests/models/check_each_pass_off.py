@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every fixture with all passes on, and with each optional pass off alone: compiled, run, and held to check_fixture.py's limits.
+"""Every fixture with all passes on, and with each optional pass off alone: compiled, run, and held to check_fixture.py's limits
+(but single cases of bf16, to twice PyTorch's own error: BF16_RATIO below).
 
     check_each_pass_off.py --pinion=build/pinion --work=DIR [--target=sm_90] [--jobs=N] [FIXTURE[:PRECISION] ...]
     check_each_pass_off.py --pinion=build/pinion --work=DIR --each-once --cases=2 FIXTURE ...
@@ -9,7 +10,7 @@ Without fixtures it takes all of them as exported, and those of bf16 with the po
 one fixture alone, the first of those given on which it does something; that there is none is an error. Prints a line a pass: on how
 many fixtures it did something (where it did not, the run tells nothing new), and the largest error of a case over PyTorch's own.
 
-The time goes into the C compiler: CFLAGS=-O0 makes it a fifth on the cpu. Needs numpy alone.
+The time goes into the C compiler: CFLAGS=-O0 makes it a fifth on the cpu, CC="ccache cc" still less. Needs numpy alone.
 """
 import argparse
 import collections
@@ -28,6 +29,9 @@ from unpack_fixture import FIXTURES, unpack
 ALL_ON = "(none)"
 # Not a way to compute something, but what is asked for: without it the policy float32 is not carried out.
 POLICY = "choose-precision"
+# Where a pass is off bf16 rounds elsewhere: another draw of a case's error. The quotient of two draws was seen to be 1.6 where the mean
+# over the cases, whose limit is as for check_fixture.py, was 1.05.
+BF16_RATIO = 2.0
 
 
 class Model:
@@ -75,7 +79,8 @@ def check(options, model, disabled):
         changes = compiled(options, model, disabled, artifact)
         results = [
             check_fixture.measure_case(options.pinion, artifact, model.fixture, case, model.precision,
-                                       os.path.join(model.folder, "cases"), os.path.join(place, "outputs"), options.run_flag)
+                                       os.path.join(model.folder, "cases"), os.path.join(place, "outputs"), options.run_flag,
+                                       check_fixture.BF16_RATIO if disabled == ALL_ON else BF16_RATIO)
             for case in model.fixture["cases"][: options.cases or None]
         ]
     except (RuntimeError, SystemExit) as error:

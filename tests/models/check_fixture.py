@@ -49,7 +49,7 @@ def is_reduced(fixture, precision):
     return precision == "bf16" or (fixture["dtype"] == "bf16" and precision != "float32")
 
 
-def measure_case(pinion, artifact, fixture, case, precision, cases, outputs, run_flags=()):
+def measure_case(pinion, artifact, fixture, case, precision, cases, outputs, run_flags=(), bf16_ratio=BF16_RATIO):
     """Runs one case of those unpacked in `cases`. -> (our error, PyTorch's own, cosine, whether it is within the limits)"""
     folder = os.path.join(cases, str(case["seed"]))
     run([pinion, "run", artifact, f"--inputs={folder}/inputs", f"--outputs={outputs}", *run_flags])
@@ -58,7 +58,7 @@ def measure_case(pinion, artifact, fixture, case, precision, cases, outputs, run
     error, cosine = error_and_cosine(*loaded, np.load(os.path.join(folder, "inputs", "noise.npy")))
     if is_reduced(fixture, precision):
         own = case["pytorch_bf16_error"]
-        return error, own, cosine, error <= BF16_RATIO * own and cosine >= BF16_COSINE
+        return error, own, cosine, error <= bf16_ratio * own and cosine >= BF16_COSINE
     own = case["pytorch_float32_error"]
     return error, own, cosine, error <= min(FLOAT32_RATIO * own, FLOAT32_CEILING)
 
