@@ -103,6 +103,34 @@ class Report(unittest.TestCase):
                 self.assertLess(max(scales) / min(scales), 1.01)
         self.assertEqual(sum(float(bar.get("data-value")) for bar in self.bars("nodes")), self.shown["onnx"]["count"])
 
+    def test_what_stands_behind_a_bar_ends_within_the_chart_and_a_legend_names_each_part_once(self):
+        for svg in self.root.iter("svg"):
+            width = float(svg.get("viewBox").split()[2])
+            for label in svg.iter("text"):
+                if label.get("class") != "left":
+                    self.assertLessEqual(float(label.get("x")) + 6.5 * len(label.text), width, f"{svg.get('id')}: {label.text}")
+            legend = [label.text for label in svg.iter("text") if label.get("class") == "legend"]
+            self.assertEqual(len(legend), len(set(legend)), svg.get("id"))
+
+    def test_figures_are_shown_in_units_that_fit(self):
+        small, large = (self.pinion("report", self.resized(factor)) for factor in (1e-3, 1e6))
+        self.assertTrue(re.search(r"<b>[\d.]+</b><small>kFLOP a call", small))
+        self.assertTrue(re.search(r"<b>\d+( \d\d\d)+</b><small>GFLOP a call", large))
+        for page in (small, large):
+            self.assertIsNone(re.search(r">[\d.]+e[-+]\d+<", page))
+
+    def resized(self, factor):
+        """The artifact's manifest with so many times the work."""
+        copy = os.path.join(WORK, f"resized-{factor}")
+        os.makedirs(copy, exist_ok=True)
+        with open(os.path.join(self.artifact, "manifest.json")) as file:
+            manifest = json.load(file)
+        for launch in manifest["launches"]:
+            launch["flops"] *= factor
+        with open(os.path.join(copy, "manifest.json"), "w") as file:
+            json.dump(manifest, file)
+        return copy
+
     def test_the_memory_plan_has_each_buffer_of_the_arena_where_it_lies(self):
         boxes = collections.Counter(float(box.get("data-value")) for box in self.bars("memory"))
         used = {index for launch in self.shown["launches"] for index in launch["arguments"]}

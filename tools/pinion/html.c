@@ -45,26 +45,39 @@ void html_append_element(text *out, const char *tag, const char *attributes, con
   text_append(out, "</%s>", tag);
 }
 
-/* "12", "3.14", "0.0271", "12 345", "3.4e-08". */
-static void append_readable(text *out, double value) {
-  if (value == 0 || (value == floor(value) && value < 1000))
-    text_append(out, "%.0f", value);
-  else if (value >= 1e6)
-    text_append(out, "%.0f %03.0f %03.0f", floor(value / 1e6), floor(fmod(value, 1e6) / 1e3), floor(fmod(value, 1e3)));
-  else if (value >= 1000)
-    text_append(out, "%.0f %03.0f", floor(value / 1e3), floor(fmod(value, 1e3)));
-  else if (value >= 100)
-    text_append(out, "%.0f", value);
+/* 1234567 as "1 234 567". */
+static void append_grouped(text *out, double whole) {
+  if (whole < 1000) {
+    text_append(out, "%.0f", whole);
+    return;
+  }
+  append_grouped(out, floor(whole / 1e3));
+  text_append(out, " %03.0f", fmod(whole, 1e3));
+}
+
+void html_append_readable(text *out, double value) {
+  if (value == 0 || value == floor(value) || value >= 100)
+    append_grouped(out, round(value));
   else if (value < 1e-3)
-    text_append(out, "%.1e", value);
+    html_append_text(out, "<0.001");
   else
     text_append(out, "%.*f", value >= 10 ? 1 : value >= 1 ? 2 : (int)(2 - floor(log10(value))), value);
 }
 
 void html_append_number(text *out, double value, double unit) {
   text_append(out, "<td class=\"number\" data-value=\"%.17g\">", value);
-  append_readable(out, value / unit);
+  html_append_readable(out, value / unit);
   text_append(out, "</td>");
+}
+
+figure_unit html_unit(figure_kind kind, double most) {
+  static const figure_unit units[][3] = {[FIGURE_COUNT] = {{"", 1}},
+                                         [FIGURE_FLOPS] = {{"GFLOP", 1e9}, {"MFLOP", 1e6}, {"kFLOP", 1e3}},
+                                         [FIGURE_BYTES] = {{"MB", 1e6}, {"kB", 1e3}, {"bytes", 1}},
+                                         [FIGURE_TIME] = {{"ms", 1e3}, {"us", 1}}};
+  int i = 0;
+  while (i < 2 && units[kind][i + 1].name && most < units[kind][i].size) i++;
+  return units[kind][i];
 }
 
 /* ---- Charts: SVG, in pixels ---- */
@@ -72,8 +85,7 @@ void html_append_number(text *out, double value, double unit) {
 enum {
   CHART_WIDTH = 900,
   LABEL_WIDTH = 190,
-  TOTAL_WIDTH = 80,
-  BAR_WIDTH = CHART_WIDTH - LABEL_WIDTH - TOTAL_WIDTH,
+  TOTAL_WIDTH = 80, /* of a row's sum; notes may need more */
   ROW_HEIGHT = 22,
   BAR_HEIGHT = 15,
   LEGEND_HEIGHT = 18,
@@ -104,7 +116,7 @@ static double row_total(const bar_chart *chart, size_t row) {
   return total;
 }
 
-static void append_bar(text *out, const bar_chart *chart, size_t row, double scale) {
+static void append_bar(text *out, const bar_chart *chart, size_t row, double scale, figure_unit in) {
   double x = LABEL_WIDTH;
   const double y = (double)row * ROW_HEIGHT + (ROW_HEIGHT - BAR_HEIGHT) / 2.0;
   append_label(out, LABEL_WIDTH - 8, y + BAR_HEIGHT - 3, "left", chart->rows[row]);
@@ -118,15 +130,15 @@ static void append_bar(text *out, const bar_chart *chart, size_t row, double sca
     text_append(out, ", ");
     html_append_text(out, chart->parts[p]);
     text_append(out, ": ");
-    append_readable(out, value / chart->unit);
-    text_append(out, " %s</title></rect>", chart->unit_name);
+    html_append_readable(out, value / in.size);
+    text_append(out, " %s</title></rect>", in.name);
     x += width;
   }
   text_append(out, "<text x=\"%.1f\" y=\"%.1f\">", x + 6, y + BAR_HEIGHT - 3);
   if (chart->notes)
     html_append_text(out, chart->notes[row]);
   else
-    append_readable(out, row_total(chart, row) / chart->unit);
+    html_append_readable(out, row_total(chart, row) / in.size);
   text_append(out, "</text>\n");
 }
 
@@ -150,18 +162,32 @@ static size_t append_legend(text *out, const bar_chart *chart, double top) {
   return shown;
 }
 
+/* What the longest bar may take. */
+static double bar_width(const bar_chart *chart) {
+  size_t longest = 0;
+  for (size_t row = 0; chart->notes && row < chart->row_count; row++)
+    if (strlen(chart->notes[row]) > longest) longest = strlen(chart->notes[row]);
+  return CHART_WIDTH - LABEL_WIDTH - fmax(TOTAL_WIDTH, (double)longest * CHARACTER_WIDTH + 12);
+}
+
+static void append_caption(text *out, const char *title, figure_unit in, const char *caption) {
+  text_append(out, "<figure><figcaption>");
+  html_append_text(out, title);
+  text_append(out, " <small>%s%s%s</small></figcaption>\n", in.name, *in.name ? " " : "", caption);
+}
+
 void html_append_bars(text *out, const bar_chart *chart) {
   double most = 0;
   text bars = {0};
   for (size_t row = 0; row < chart->row_count; row++) most = fmax(most, row_total(chart, row));
-  for (size_t row = 0; row < chart->row_count; row++) append_bar(&bars, chart, row, most > 0 ? BAR_WIDTH / most : 0);
+  const figure_unit in = html_unit(chart->kind, most);
+  for (size_t row = 0; row < chart->row_count; row++)
+    append_bar(&bars, chart, row, most > 0 ? bar_width(chart) / most : 0, in);
   const double legend_top = (double)chart->row_count * ROW_HEIGHT + 8;
   const size_t shown = append_legend(&bars, chart, legend_top);
   const double height = legend_top + (double)((shown + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS) * LEGEND_HEIGHT;
-  text_append(out, "<figure><figcaption>");
-  html_append_text(out, chart->title);
-  text_append(out, " <small>%s</small></figcaption>\n<svg id=\"%s\" viewBox=\"0 0 %d %.0f\" role=\"img\">\n",
-              chart->unit_name, chart->id, CHART_WIDTH, height);
+  append_caption(out, chart->title, in, chart->caption);
+  text_append(out, "<svg id=\"%s\" viewBox=\"0 0 %d %.0f\" role=\"img\">\n", chart->id, CHART_WIDTH, height);
   text_append_bytes(out, bars.data ? bars.data : "", bars.length);
   text_append(out, "</svg></figure>\n");
   text_free(&bars);
@@ -179,15 +205,18 @@ static double plan_y(const memory_chart *chart, double bytes) {
   return PLAN_TOP + PLAN_HEIGHT - (chart->bytes > 0 ? bytes / chart->bytes * PLAN_HEIGHT : 0);
 }
 
-static void append_axes(text *out, const memory_chart *chart) {
+static void append_grid(text *out, const memory_chart *chart, figure_unit in) {
   for (int tick = 0; tick <= PLAN_TICKS; tick++) {
     const double bytes = chart->bytes * tick / PLAN_TICKS, y = plan_y(chart, bytes);
     text_append(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" class=\"grid\"/>", PLAN_LEFT, y, CHART_WIDTH,
                 y);
     text_append(out, "<text x=\"%d\" y=\"%.1f\" class=\"left\">", PLAN_LEFT - 6, y + 4);
-    append_readable(out, bytes / 1e6);
+    html_append_readable(out, bytes / in.size);
     text_append(out, "</text>\n");
   }
+}
+
+static void append_stages(text *out, const memory_chart *chart) {
   for (size_t s = 0; s < chart->stage_count; s++) {
     const double x = plan_x(chart, chart->stage_first[s]);
     const double end = s + 1 < chart->stage_count ? plan_x(chart, chart->stage_first[s + 1]) : CHART_WIDTH;
@@ -199,11 +228,10 @@ static void append_axes(text *out, const memory_chart *chart) {
 }
 
 void html_append_memory(text *out, const memory_chart *chart) {
-  text_append(
-      out,
-      "<figure><figcaption>Memory plan <small>MB of the arena (upwards) over the launches (to the right)</small>"
-      "</figcaption>\n<svg id=\"memory\" viewBox=\"0 0 %d %d\" role=\"img\">\n",
-      CHART_WIDTH, PLAN_TOP + PLAN_HEIGHT + 8);
+  const figure_unit in = html_unit(FIGURE_BYTES, chart->bytes);
+  append_caption(out, "Memory plan", in, "of the arena (upwards) over the launches (to the right)");
+  text_append(out, "<svg id=\"memory\" viewBox=\"0 0 %d %d\" role=\"img\">\n", CHART_WIDTH, PLAN_TOP + PLAN_HEIGHT + 8);
+  append_grid(out, chart, in); /* behind the boxes */
   for (size_t i = 0; i < chart->box_count; i++) {
     const memory_box *box = &chart->boxes[i];
     const double x = plan_x(chart, box->first), y = plan_y(chart, box->offset + box->bytes);
@@ -214,6 +242,6 @@ void html_append_memory(text *out, const memory_chart *chart) {
     html_append_text(out, box->label);
     text_append(out, "</title></rect>\n");
   }
-  append_axes(out, chart);
+  append_stages(out, chart);
   text_append(out, "</svg></figure>\n");
 }

@@ -14,14 +14,25 @@ void html_append_text(text *out, const char *string);
 
 /* <tag>string</tag>, escaped; `attributes` is markup of ours, "" for none. */
 void html_append_element(text *out, const char *tag, const char *attributes, const char *string);
-/* <td> of a number as people read it, three significant digits above the point, and as it is in `data-value`. */
+/* A number as people read it: "12", "3.14", "0.0271", "12 345", "<0.001". */
+void html_append_readable(text *out, double value);
+/* <td> of value / unit as people read it, and of the value as it is in `data-value`. */
 void html_append_number(text *out, double value, double unit);
+
+/* What figures are of, and in what they are kept: numbers, operations, bytes, microseconds. */
+typedef enum figure_kind { FIGURE_COUNT, FIGURE_FLOPS, FIGURE_BYTES, FIGURE_TIME } figure_kind;
+typedef struct figure_unit {
+  const char *name; /* "" of a count */
+  double size;      /* what is shown is the value divided by it */
+} figure_unit;
+/* The one to show figures in of which the largest is `most`: it is at least one of that, if there is such a unit. */
+figure_unit html_unit(figure_kind kind, double most);
 
 /* Rows of horizontal bars, each of parts behind one another, with a legend of the parts (unless they are the rows). */
 typedef struct bar_chart {
   const char *id, *title;
-  const char *unit_name;
-  double unit; /* what is shown is the value divided by it */
+  const char *caption; /* behind the unit */
+  figure_kind kind;
   size_t row_count, part_count;
   const char *const *rows, *const *parts;
   const char *const *colours; /* per part */

@@ -85,29 +85,30 @@ static const char style[] =
     "details{border-bottom:1px solid #e8eaee;padding:.15rem 0}summary{cursor:pointer}details p{margin:.2rem 0 .2rem "
     "1rem;overflow-wrap:anywhere}code{font-size:12px}.cards{display:flex;flex-wrap:wrap;gap:.6rem}\n"
     ".cards div{border:1px solid #d8dbe0;border-radius:6px;padding:.45rem .8rem;min-width:7rem}.cards b{display:block;"
-    "font-size:1.15rem}\n";
+    "font-size:1.15rem}\n"
+    "figure{overflow-x:auto}svg{min-width:40rem}\n" /* on a narrow screen they scroll by themselves */
+    "@media(max-width:44rem){table{display:block;overflow-x:auto}td{white-space:nowrap}}\n";
 
-static void append_card(text *out, const char *title, const char *value) {
-  text_append(out, "<div>");
-  html_append_element(out, "b", "", value);
-  html_append_element(out, "small", "", title);
-  text_append(out, "</div>\n");
+static void append_card(text *out, figure_kind kind, double value, const char *title) {
+  const figure_unit in = html_unit(kind, value);
+  text_append(out, "<div><b>");
+  html_append_readable(out, value / in.size);
+  text_append(out, "</b><small>%s%s%s</small></div>\n", in.name, *in.name ? " " : "", title);
 }
 
 static void append_cards(const report *r, text *out) {
   const json *memory = json_member(&r->manifest, "memory");
   const work_sum *total = &r->tables.total;
-  arena *a = r->arena;
   text_append(out, "<div class=\"cards\">\n");
-  append_card(out, "ONNX nodes", arena_format(a, "%.0f", manifest_number(json_member(&r->manifest, "onnx"), "count")));
-  append_card(out, "launches", arena_format(a, "%.0f", total->launches));
-  append_card(out, "executed in a call", arena_format(a, "%.0f", total->executed));
-  append_card(out, "of them only move data", arena_format(a, "%.0f", r->tables.moved.executed));
-  append_card(out, "GFLOP a call", arena_format(a, "%.3g", total->flops / 1e9));
-  append_card(out, "MB moved", arena_format(a, "%.4g", total->bytes / 1e6));
-  append_card(out, "MB of arena", arena_format(a, "%.4g", manifest_number(memory, "arena_bytes") / 1e6));
-  append_card(out, "MB of weights", arena_format(a, "%.4g", manifest_number(memory, "weights_bytes") / 1e6));
-  if (r->measured) append_card(out, "ms a replay, profiled", arena_format(a, "%.4g", r->replay / 1e3));
+  append_card(out, FIGURE_COUNT, manifest_number(json_member(&r->manifest, "onnx"), "count"), "ONNX nodes");
+  append_card(out, FIGURE_COUNT, total->launches, "launches");
+  append_card(out, FIGURE_COUNT, total->executed, "executed in a call");
+  append_card(out, FIGURE_COUNT, r->tables.moved.executed, "of them only move data");
+  append_card(out, FIGURE_FLOPS, total->flops, "a call");
+  append_card(out, FIGURE_BYTES, total->bytes, "moved a call");
+  append_card(out, FIGURE_BYTES, manifest_number(memory, "arena_bytes"), "of arena");
+  append_card(out, FIGURE_BYTES, manifest_number(memory, "weights_bytes"), "of weights");
+  if (r->measured) append_card(out, FIGURE_TIME, r->replay, "a replay, profiled");
   text_append(out, "</div>\n");
 }
 
@@ -164,31 +165,49 @@ static void append_head(const report *r, text *out) {
 
 /* ---- ONNX nodes ---- */
 
+/* The parts of the chart of nodes: what they ended in or after, each once, and its part of each end. */
+typedef struct node_parts {
+  size_t count;
+  const char **names, **colours; /* [count] */
+  size_t *part_of;               /* per entry of the account */
+} node_parts;
+
+static node_parts find_node_parts(const report *r, const json *ends) {
+  node_parts parts = {.names = arena_alloc(r->arena, (ends->count + 1) * sizeof *parts.names),
+                      .colours = arena_alloc(r->arena, (ends->count + 1) * sizeof *parts.colours),
+                      .part_of = arena_alloc(r->arena, (ends->count + 1) * sizeof *parts.part_of)};
+  for (size_t i = 0; i < ends->count; i++) {
+    const char *by = manifest_word(&ends->items[i], "by"), *name = *by ? by : "launches";
+    size_t part = 0;
+    while (part < parts.count && strcmp(parts.names[part], name) != 0) part++;
+    parts.part_of[i] = part;
+    if (part < parts.count) continue;
+    parts.names[part] = name;
+    parts.colours[part] = *by ? html_colour(part) : "#2b4a6f";
+    parts.count++;
+  }
+  return parts;
+}
+
 static void append_nodes(const report *r, text *out) {
   static const char *const hows[] = {"launch", "view", "folded", "dead"};
   static const char *const means[] = {"in a launch", "view", "folded", "dead"};
   enum { HOWS = sizeof hows / sizeof *hows };
   const json *onnx = json_member(&r->manifest, "onnx"), *ends = manifest_list(onnx, "ends");
-  const char **parts = arena_alloc(r->arena, (ends->count + 1) * sizeof *parts);
-  const char **colours = arena_alloc(r->arena, (ends->count + 1) * sizeof *colours);
-  double *values = arena_alloc(r->arena, (HOWS * ends->count + 1) * sizeof *values);
-  for (size_t i = 0; i < ends->count; i++) {
-    const char *by = manifest_word(&ends->items[i], "by");
-    parts[i] = *by ? by : "launches";
-    colours[i] = *by ? html_colour(i) : "#2b4a6f";
+  const node_parts parts = find_node_parts(r, ends);
+  double *values = arena_alloc(r->arena, (HOWS * parts.count + 1) * sizeof *values);
+  for (size_t i = 0; i < ends->count; i++)
     for (size_t h = 0; h < HOWS; h++)
       if (!strcmp(manifest_word(&ends->items[i], "how"), hows[h]))
-        values[h * ends->count + i] = manifest_number(&ends->items[i], "count");
-  }
+        values[h * parts.count + parts.part_of[i]] += manifest_number(&ends->items[i], "count");
   const bar_chart chart = {.id = "nodes",
                            .title = "What became of the model's nodes",
-                           .unit_name = "nodes, by the pass after which they were gone",
-                           .unit = 1,
+                           .caption = "nodes, by the pass after which they were gone",
                            .row_count = HOWS,
-                           .part_count = ends->count,
+                           .part_count = parts.count,
                            .rows = means,
-                           .parts = parts,
-                           .colours = colours,
+                           .parts = parts.names,
+                           .colours = parts.colours,
                            .values = values};
   text_append(out, "<h2>ONNX nodes</h2>\n<p>Each node of the model is in a launch; or a view, which a launch reads or "
                    "writes through; or folded, computed at compile time; or dead, because nothing needs it.</p>\n");
@@ -224,14 +243,14 @@ static double sum_measured(const work_sum *sum) {
 }
 
 static const struct metric {
-  const char *id, *title, *unit_name;
-  double unit;
+  const char *id, *title, *caption;
+  figure_kind kind;
   double (*value)(const work_sum *sum);
 } metrics[] = {
-    {"flops", "Arithmetic", "GFLOP a call", 1e9, sum_flops},
-    {"bytes", "Memory traffic", "MB a call", 1e6, sum_bytes},
-    {"executed", "Launches", "executed in a call", 1, sum_executed},
-    {"measured", "Time", "ms a call, profiled launch by launch", 1e3, sum_measured},
+    {"flops", "Arithmetic", "a call", FIGURE_FLOPS, sum_flops},
+    {"bytes", "Memory traffic", "a call", FIGURE_BYTES, sum_bytes},
+    {"executed", "Launches", "executed in a call", FIGURE_COUNT, sum_executed},
+    {"measured", "Time", "a call, profiled launch by launch", FIGURE_TIME, sum_measured},
 };
 
 /* Stages, their bars made of kinds; or kinds, each a bar. */
@@ -244,8 +263,8 @@ static void append_work_chart(const report *r, const struct metric *metric, bool
       values[(by_stage ? s : k) * t->kind_count + k] += metric->value(&t->cells[k * t->stage_count + s]);
   const bar_chart chart = {.id = arena_format(r->arena, "%s-by-%s", metric->id, by_stage ? "stage" : "kind"),
                            .title = arena_format(r->arena, "%s by %s", metric->title, by_stage ? "stage" : "kind"),
-                           .unit_name = metric->unit_name,
-                           .unit = metric->unit,
+                           .caption = metric->caption,
+                           .kind = metric->kind,
                            .row_count = rows,
                            .part_count = t->kind_count,
                            .rows = by_stage ? r->stage_names : r->kind_names,
@@ -255,26 +274,43 @@ static void append_work_chart(const report *r, const struct metric *metric, bool
   html_append_bars(out, &chart);
 }
 
+/* What the figures of the tables are in: those of all launches decide. */
+typedef struct work_units {
+  figure_unit flops, bytes, estimated, measured;
+} work_units;
+
+static work_units find_units(const work_sum *total) {
+  return (work_units){.flops = html_unit(FIGURE_FLOPS, total->flops),
+                      .bytes = html_unit(FIGURE_BYTES, total->bytes),
+                      .estimated = html_unit(FIGURE_TIME, total->estimated),
+                      .measured = html_unit(FIGURE_TIME, total->measured)};
+}
+
 static void append_work_row(const report *r, const char *name, const char *class_name, const work_sum *sum, text *out) {
+  const work_units in = find_units(&r->tables.total);
   text_append(out, "<tr%s>", class_name);
   html_append_element(out, "td", "", name);
   html_append_number(out, sum->launches, 1);
   html_append_number(out, sum->executed, 1);
-  html_append_number(out, sum->flops, 1e9);
-  html_append_number(out, sum->bytes, 1e6);
-  html_append_number(out, sum->estimated, 1e3);
-  if (r->measured) html_append_number(out, sum->measured, 1e3);
+  html_append_number(out, sum->flops, in.flops.size);
+  html_append_number(out, sum->bytes, in.bytes.size);
+  if (sum->estimated > 0)
+    html_append_number(out, sum->estimated, in.estimated.size);
+  else
+    text_append(out, "<td class=\"number\" data-value=\"0\">-</td>"); /* the target has no estimate */
+  if (r->measured) html_append_number(out, sum->measured, in.measured.size);
   text_append(out, "</tr>\n");
 }
 
 static void append_work_table(const report *r, const char *id, const char *title, size_t count, const work_row *rows,
                               const char *const *names, text *out) {
-  text_append(
-      out,
-      "<table id=\"%s\"><tr><th>%s</th><th class=\"number\">launches</th><th class=\"number\">executed</th>"
-      "<th class=\"number\">GFLOP</th><th class=\"number\">MB moved</th><th class=\"number\">ms estimated</th>%s"
-      "</tr>\n",
-      id, title, r->measured ? "<th class=\"number\">ms measured</th>" : "");
+  const work_units in = find_units(&r->tables.total);
+  text_append(out,
+              "<table id=\"%s\"><tr><th>%s</th><th class=\"number\">launches</th><th class=\"number\">executed</th>"
+              "<th class=\"number\">%s</th><th class=\"number\">%s moved</th><th class=\"number\">%s estimated</th>",
+              id, title, in.flops.name, in.bytes.name, in.estimated.name);
+  if (r->measured) text_append(out, "<th class=\"number\">%s measured</th>", in.measured.name);
+  text_append(out, "</tr>\n");
   for (size_t i = 0; i < count; i++)
     append_work_row(r, names[i], rows[i].moves_data ? " class=\"moves\"" : "", &rows[i].sum, out);
   append_work_row(r, "all", " class=\"sum\"", &r->tables.total, out);
@@ -328,10 +364,11 @@ static void append_memory(const report *r, text *out) {
                               .stage_first = stage_first};
   text_append(out, "<h2>Memory</h2>\n");
   html_append_memory(out, &chart);
-  html_append_element(out, "p", "",
-                      arena_format(r->arena,
-                                   "At most %.0f of the arena's %.0f bytes are in use at once, in launch %zu.",
-                                   plan.peak, chart.bytes, plan.peak_launch));
+  text_append(out, "<p>At most ");
+  html_append_readable(out, plan.peak);
+  text_append(out, " of the arena's ");
+  html_append_readable(out, chart.bytes);
+  text_append(out, " bytes are in use at once, in launch %zu.</p>\n", plan.peak_launch);
 }
 
 /* ---- Passes ---- */
@@ -354,8 +391,7 @@ static void append_passes(const report *r, text *out) {
   }
   const bar_chart chart = {.id = "ops-by-pass",
                            .title = "Ops of the module",
-                           .unit_name = "before and after each pass",
-                           .unit = 1,
+                           .caption = "before and after each pass",
                            .row_count = passes->count,
                            .part_count = 3,
                            .rows = names,
