@@ -20,7 +20,8 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 GEMM = os.path.join(ROOT, "tests", "codegen", "lowering", "gemm.mlir")
 USAGE, BAD_INPUT = 2, 3
 KEYS = ["gather f32 f32 i64 2x3", "z sum", "gemm f32 f32 f32 1x1x2x1x5x1x3", "copy", "pointwise move", "z sum"]
-# The gemm and the sums (4 of the 10 launches of a call) have two candidates each; only the kernels named slow take time.
+# The gemm and the sums (4 of the 10 launches of a call) have two candidates each; only the kernels named slow take time. The copy
+# has one that is wrong, and one that asks for more shared memory than there is.
 CANDIDATES = """
 #include "runtime/abi.h"
 static const pinion_tile_desc launches[] = {%s};
@@ -28,11 +29,13 @@ static const pinion_candidate_desc candidates[] = {
     {2, 5, {1, 1, 1}, {1, 1, 1}, 0, NULL, "quick", 1}, {2, 6, {1, 1, 1}, {1, 1, 1}, 0, NULL, "slow", 2},
     {1, 6, {1, 1, 1}, {1, 1, 1}, 0, NULL, "slower", 3}, {5, 6, {1, 1, 1}, {1, 1, 1}, 0, NULL, "slower", 3},
     {1, 5, {1, 1, 1}, {1, 1, 1}, 0, NULL, "same", 4}, {5, 5, {1, 1, 1}, {1, 1, 1}, 0, NULL, "same", 4},
+    {3, 7, {1, 1, 1}, {1, 1, 1}, 0, NULL, "wrong", 5}, {3, 5, {1, 1, 1}, {1, 1, 1}, 300000, NULL, "too large", 6},
 };
-static const pinion_tuning_desc tuning = {launches, candidates, 6, "a stand-in compiler"};
+static const pinion_tuning_desc tuning = {launches, candidates, 8, "a stand-in compiler"};
 const pinion_tuning_desc *pinion_model_tuning(void) { return &tuning; }
 """ % ", ".join(f'{{"{key}", "own", 1}}' for key in KEYS)
-LINES = ["gemm f32 f32 f32 1x1x2x1x5x1x3 | quick | 250.0 | stand-in GPU | a stand-in compiler",
+LINES = ["copy | own | 250.0 | stand-in GPU | a stand-in compiler",
+         "gemm f32 f32 f32 1x1x2x1x5x1x3 | quick | 250.0 | stand-in GPU | a stand-in compiler",
          "z sum | own | 250.0 | stand-in GPU | a stand-in compiler"]
 
 
@@ -42,8 +45,9 @@ def make_artifact(folder):
     stand_in_artifact.replace_in(
         model, ('"gemm_row"', '"slow_gemm"'),
         ('[MULTIPLY] =', '[5] = {"quick", PINION_FAMILY_GEMM, "all.cubin", NULL}, '
-                         '[6] = {"slow", PINION_FAMILY_GEMM, "all.cubin", NULL}, [MULTIPLY] ='))
-    stand_in_artifact.write_cubin(folder, "all.cubin", (*stand_in_artifact.KERNELS, "slow_gemm", "quick", "slow"))
+                         '[6] = {"slow", PINION_FAMILY_GEMM, "all.cubin", NULL}, '
+                         '[7] = {"wrong", PINION_FAMILY_GEMM, "all.cubin", NULL}, [MULTIPLY] ='))
+    stand_in_artifact.write_cubin(folder, "all.cubin", (*stand_in_artifact.KERNELS, "slow_gemm", "quick", "slow", "wrong"))
     with open(os.path.join(folder, "candidates.c"), "w", encoding="utf-8") as file:
         file.write(CANDIDATES)
     stand_in_artifact.replace_in(os.path.join(folder, "Makefile"), ("model.c $(RUNTIME)", "model.c candidates.c $(RUNTIME)"))
@@ -72,7 +76,9 @@ class Tune(unittest.TestCase):
         with open(tuning, encoding="utf-8") as file:
             self.assertEqual([line for line in file.read().splitlines() if line[0] != "#"], LINES)
         for expected in ("-250.0 +- 0.0 us a call", "+1000.0 +- 0.0 us a call", "z sum: 4 a call",
-                         "2 problems; a call takes 500.0 us with the cost model's tiles and 250.0 us with those that won"):
+                         "wrong                    passed over: its outputs are other ones",
+                         "too large                passed over: the device refuses it",
+                         "3 problems; a call takes 500.0 us with the artifact's own tiles, 200.0 % of the 250.0 us"):
             self.assertIn(expected, said)
 
     def test_the_artifacts_own_program_finds_the_same(self):
