@@ -181,23 +181,29 @@ static bool gathers(const cpu_tile *tile, const kernel_problem *problem) {
   return tile->packs_a || problem->dtypes[a] != PINION_DTYPE_f32 || problem->params.stride[a][PINION_GEMM_K] != 1;
 }
 
+/* Whether rows of A, read in place, evict each other from a level-2 cache: they lie multiples of 32 KiB apart. */
+static bool evicts(const cpu_tile *tile, const kernel_problem *problem) {
+  const int a = problem->result_count;
+  const int64_t pitch = problem->params.stride[a][PINION_GEMM_M] * (int64_t)pinion_dtype_size(problem->dtypes[a]);
+  return !gathers(tile, problem) && problem->params.size[PINION_GEMM_M] > CPU_ATOM && pitch % (32 << 10) == 0;
+}
+
 /*
  * Microseconds on one thread: the multiplications at the micro-kernel's rate, A gathered once per block of columns, B
  * brought from memory once per block of rows, C through the cache once per block of depth.
  */
 double cpu_tile_cost(const cpu_tile *tile, const kernel_problem *problem) {
   const int64_t *size = problem->params.size;
-  const int64_t all_columns = size[PINION_GEMM_H] * size[PINION_GEMM_N] * size[PINION_GEMM_P];
+  const int64_t groups_columns = size[PINION_GEMM_H] * size[PINION_GEMM_N];
+  const int64_t all_columns = groups_columns * size[PINION_GEMM_P];
   const double batch = (double)(size[PINION_GEMM_B0] * size[PINION_GEMM_B1]), m = (double)size[PINION_GEMM_M];
   const double n = (double)all_columns, k = (double)size[PINION_GEMM_K];
   if (!tile->rows) return batch * m * n * k / 800;
   const double rows = (double)split_evenly(size[PINION_GEMM_M], tile->rows);
   const double depths = (double)split_evenly(size[PINION_GEMM_K], tile->depth);
   const double columns = (double)split_evenly(all_columns, tile->columns);
-  const double padded_n = (double)(split_evenly(all_columns, CPU_ATOM) * CPU_ATOM);
-  /* A panel that takes more than half of the level-1 cache is partly evicted between slivers. */
-  const double eviction = k / depths * CPU_ATOM * 4 > 24 * 1024 ? 1.04 : 1;
-  const double multiply = m * padded_n * k / 45000 * eviction;
+  const double padded_n = (double)(split_evenly(groups_columns, CPU_ATOM) * CPU_ATOM * size[PINION_GEMM_P]);
+  const double multiply = m * padded_n * k / 80000 * (evicts(tile, problem) ? 1.15 : 1);
   const double gather = gathers(tile, problem) ? m * k * columns / 3000 : 0;
   const double stream = n * k * rows * (double)pinion_dtype_size(problem->dtypes[problem->result_count + 1]) / 100000;
   const double accumulate = m * n * depths / 16000;

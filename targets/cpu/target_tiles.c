@@ -3,12 +3,12 @@
 #include "tiles.h"
 
 const cpu_tile cpu_tiles[] = {
-    {"read-96x512x256", 96, 512, 256, false}, /* the usual one: 96 KiB of A, 192 of C, 16 of a panel of B */
-    {"read-96x1024x256", 96, 1024, 256, false},
-    {"read-64x512x512", 64, 512, 512, false}, /* few rows: they stay in the level-1 cache at twice the depth */
-    {"read-64x256x256", 64, 256, 256, false},
-    {"gather-96x512x384", 96, 512, 384, true}, /* where rows of A lie so that they evict each other */
-    {"gather-192x256x256", 192, 256, 256, true},
+    {"read-98x512x512", 98, 512, 512, false}, /* the usual one: 196 KiB of A, 196 of C, 32 of a panel of B */
+    {"read-98x1024x512", 98, 1024, 512, false},
+    {"read-56x256x256", 56, 256, 256, false},  /* few rows: they stay in the level-1 cache */
+    {"gather-98x512x512", 98, 512, 512, true}, /* where rows of A lie so that they evict each other */
+    {"gather-98x1024x512", 98, 1024, 512, true},
+    {"gather-196x512x256", 196, 512, 256, true},
     {"plain", 0, 0, 0, false}, /* any types, any strides */
 };
 const int cpu_tile_count = sizeof cpu_tiles / sizeof cpu_tiles[0];

@@ -19,9 +19,8 @@ typedef struct cpu_tile {
   const char *name;
   int rows;     /* of A (and C) in a block: with `depth` they fill half of a level-2 cache; 0: the plain form */
   int columns;  /* of C in a block at most */
-  int depth;    /* of k in one pass: the panels taken together fill half of a level-1 cache at that depth */
-  bool packs_a; /* into slivers of the micro-kernel's height; else it is read where it lies, if its rows are contiguous
-                 */
+  int depth;    /* of k in one pass */
+  bool packs_a; /* brings the rows of a pass together; else they are read where they lie, if they are contiguous */
 } cpu_tile;
 
 extern const cpu_tile cpu_tiles[];
