@@ -2,6 +2,7 @@
 // RUN: split-file %s %t
 // RUN: pinion opt --passes=fuse-epilogue %t/fires.mlir | FileCheck %t/fires.mlir
 // RUN: pinion opt --passes=fuse-epilogue %t/gate.mlir | FileCheck %t/gate.mlir
+// RUN: pinion opt --passes=fuse-pointwise,fuse-epilogue %t/branch.mlir | FileCheck %t/branch.mlir
 // RUN: pinion opt --passes=fuse-epilogue %t/stays.mlir | FileCheck %t/stays.mlir
 
 //--- fires.mlir
@@ -34,6 +35,24 @@ func.func @main(%x: tensor<2x4xf32>, %w: tensor<4x8xf32>, %v: tensor<4x8xf32>) -
   %1 = "pinion.matmul"(%x, %v) : (tensor<2x4xf32>, tensor<4x8xf32>) -> tensor<2x8xf32>
   %2 = "pinion.pointwise"(%0, %1) {body = ["gelu_tanh x0", "mul v0 x1", "yield v1"]} : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
   return %2 : tensor<2x8xf32>
+}
+
+//--- branch.mlir
+// A linear layer from single ops: its bias on either side, the gate of an adaptive norm, the residual; all are the product's.
+// CHECK-LABEL: func.func @main
+// CHECK: %[[A:.*]] = "pinion.gemm"(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) {body = ["add {{.*}}", "mul {{.*}}", "add {{.*}}", "yield v2"]
+// CHECK: %[[B:.*]] = "pinion.gemm"(%[[A]], {{.*}}body = ["add {{.*}}", "mul {{.*}}", "add {{.*}}", "yield v2"]
+// CHECK-NEXT: return %[[B]]
+func.func @main(%x: tensor<2x3x8xf32>, %w: tensor<8x8xf32>, %b: tensor<8xf32>, %g: tensor<2x1x8xf32>) -> tensor<2x3x8xf32> {
+  %0 = "pinion.matmul"(%x, %w) : (tensor<2x3x8xf32>, tensor<8x8xf32>) -> tensor<2x3x8xf32>
+  %1 = "pinion.binary"(%0, %b) {kind = "add"} : (tensor<2x3x8xf32>, tensor<8xf32>) -> tensor<2x3x8xf32>
+  %2 = "pinion.binary"(%1, %g) {kind = "mul"} : (tensor<2x3x8xf32>, tensor<2x1x8xf32>) -> tensor<2x3x8xf32>
+  %3 = "pinion.binary"(%x, %2) {kind = "add"} : (tensor<2x3x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  %4 = "pinion.matmul"(%3, %w) : (tensor<2x3x8xf32>, tensor<8x8xf32>) -> tensor<2x3x8xf32>
+  %5 = "pinion.binary"(%b, %4) {kind = "add"} : (tensor<8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  %6 = "pinion.binary"(%g, %5) {kind = "mul"} : (tensor<2x1x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  %7 = "pinion.binary"(%6, %3) {kind = "add"} : (tensor<2x3x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  return %7 : tensor<2x3x8xf32>
 }
 
 //--- stays.mlir

@@ -2,6 +2,7 @@
 // RUN: split-file %s %t
 // RUN: pinion opt --passes=recognise-norm %t/rms.mlir | FileCheck %t/rms.mlir
 // RUN: pinion opt --passes=recognise-norm %t/adaptive.mlir | FileCheck %t/adaptive.mlir
+// RUN: pinion opt --passes=recognise-norm %t/chunks.mlir | FileCheck %t/chunks.mlir
 // RUN: pinion opt --passes=recognise-norm %t/folded.mlir | FileCheck %t/folded.mlir
 // RUN: pinion opt --passes=recognise-norm --remarks %t/tokens.mlir 2>&1 | FileCheck %t/tokens.mlir
 // RUN: pinion opt --passes=recognise-norm %t/bf16.mlir | FileCheck %t/bf16.mlir
@@ -88,6 +89,46 @@ func.func @main(%x: tensor<2x3x8xf32>, %s: tensor<2x1x8xf32>, %h: tensor<2x1x8xf
   %6 = "pinion.binary"(%4, %5) {kind = "mul"} : (tensor<2x3x8xf32>, tensor<2x1x8xf32>) -> tensor<2x3x8xf32>
   %7 = "pinion.binary"(%6, %h) {kind = "add"} : (tensor<2x3x8xf32>, tensor<2x1x8xf32>) -> tensor<2x3x8xf32>
   return %7 : tensor<2x3x8xf32>
+}
+
+//--- chunks.mlir
+// Scale, shift and gate are thirds of one product of the condition, cut by Split or Slice; the shift in front of the sum. The gate
+// multiplies the branch and is none of the norm's.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[X:.*]]: tensor<2x3x8xf32>{{.*}}, %[[T:.*]]: tensor<2x4xf32>
+// CHECK-DAG: %[[SCALE:.*]] = "pinion.slice"(%{{.*}}) {starts = array<i64: 0, 0, 0>
+// CHECK-DAG: %[[SHIFT:.*]] = "pinion.slice"(%{{.*}}) {starts = array<i64: 0, 0, 8>
+// CHECK-DAG: %[[GATE:.*]] = "pinion.slice"(%{{.*}}) {starts = array<i64: 0, 0, 16>
+// CHECK-DAG: %[[S1:.*]] = "pinion.binary"(%{{.*}}, %[[SCALE]]) {kind = "add"}
+// CHECK: %[[N:.*]] = "pinion.norm"(%[[X]], %[[S1]], %[[SHIFT]]) {{.*}}kind = "rms"
+// CHECK-NEXT: %[[B:.*]] = "pinion.matmul"(%[[N]]
+// CHECK-NEXT: %[[G:.*]] = "pinion.binary"(%[[B]], %[[GATE]]) {kind = "mul"}
+// CHECK-NEXT: "pinion.binary"(%[[X]], %[[G]]) {kind = "add"}
+func.func @main(%x: tensor<2x3x8xf32>, %t: tensor<2x4xf32>) -> tensor<2x3x8xf32> {
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 0 : i64} : () -> tensor<4x24xf32>
+  %bias = "pinion.weight"() {name = "b", file = "w.bin", offset = 384 : i64} : () -> tensor<24xf32>
+  %v = "pinion.weight"() {name = "v", file = "w.bin", offset = 480 : i64} : () -> tensor<8x8xf32>
+  %eps = "pinion.constant"() {value = dense<1.0e-6> : tensor<f32>} : () -> tensor<f32>
+  %one = "pinion.constant"() {value = dense<1.0> : tensor<f32>} : () -> tensor<f32>
+  %0 = "pinion.matmul"(%t, %w) : (tensor<2x4xf32>, tensor<4x24xf32>) -> tensor<2x24xf32>
+  %1 = "pinion.binary"(%0, %bias) {kind = "add"} : (tensor<2x24xf32>, tensor<24xf32>) -> tensor<2x24xf32>
+  %2 = "pinion.reshape"(%1) : (tensor<2x24xf32>) -> tensor<2x1x24xf32>
+  %scale = "pinion.slice"(%2) {starts = array<i64: 0, 0, 0>, steps = array<i64: 1, 1, 1>} : (tensor<2x1x24xf32>) -> tensor<2x1x8xf32>
+  %shift = "pinion.slice"(%2) {starts = array<i64: 0, 0, 8>, steps = array<i64: 1, 1, 1>} : (tensor<2x1x24xf32>) -> tensor<2x1x8xf32>
+  %gate = "pinion.slice"(%2) {starts = array<i64: 0, 0, 16>, steps = array<i64: 1, 1, 1>} : (tensor<2x1x24xf32>) -> tensor<2x1x8xf32>
+  %3 = "pinion.binary"(%x, %x) {kind = "mul"} : (tensor<2x3x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  %4 = "pinion.reduce"(%3) {kind = "mean", axes = array<i64: 2>, keep = true} : (tensor<2x3x8xf32>) -> tensor<2x3x1xf32>
+  %5 = "pinion.binary"(%4, %eps) {kind = "add"} : (tensor<2x3x1xf32>, tensor<f32>) -> tensor<2x3x1xf32>
+  %6 = "pinion.unary"(%5) {kind = "sqrt"} : (tensor<2x3x1xf32>) -> tensor<2x3x1xf32>
+  %7 = "pinion.unary"(%6) {kind = "reciprocal"} : (tensor<2x3x1xf32>) -> tensor<2x3x1xf32>
+  %8 = "pinion.binary"(%x, %7) {kind = "mul"} : (tensor<2x3x8xf32>, tensor<2x3x1xf32>) -> tensor<2x3x8xf32>
+  %9 = "pinion.binary"(%one, %scale) {kind = "add"} : (tensor<f32>, tensor<2x1x8xf32>) -> tensor<2x1x8xf32>
+  %10 = "pinion.binary"(%8, %9) {kind = "mul"} : (tensor<2x3x8xf32>, tensor<2x1x8xf32>) -> tensor<2x3x8xf32>
+  %11 = "pinion.binary"(%shift, %10) {kind = "add"} : (tensor<2x1x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  %12 = "pinion.matmul"(%11, %v) : (tensor<2x3x8xf32>, tensor<8x8xf32>) -> tensor<2x3x8xf32>
+  %13 = "pinion.binary"(%12, %gate) {kind = "mul"} : (tensor<2x3x8xf32>, tensor<2x1x8xf32>) -> tensor<2x3x8xf32>
+  %14 = "pinion.binary"(%x, %13) {kind = "add"} : (tensor<2x3x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  return %14 : tensor<2x3x8xf32>
 }
 
 //--- folded.mlir
