@@ -11,7 +11,8 @@
  * In the first spelling both halves of cos, and of sin, must be proven equal: they come from a concat of one value with
  * itself, through elementwise ops and others that keep the last dimension, or are constants whose halves have equal
  * bytes. The proof goes through functions' arguments to all their callers, and through calls to what the function
- * returns. The rope's type is that of the ops; roundings between them disappear.
+ * returns. The rope's type is that of the ops; roundings between them disappear. Where the rows come before the heads,
+ * [B, S, H, D], the rope is of their transpose, and the transpose behind the rotation goes.
  */
 #include "callers.h"
 #include "match.h"
@@ -117,6 +118,7 @@ static bool halves_equal(compilation *c, MlirValue value, int depth) {
 typedef struct rope_parts {
   MlirValue x, cosine, sine; /* x [B, H, S, D]; the others broadcast to it, or to half of it */
   bool half_angles;
+  bool rows_first; /* x is [B, S, H, D] */
 } rope_parts;
 
 /* value = x[.., start : start + D/2] */
@@ -201,7 +203,7 @@ static bool match_turned_pair(match *m, MlirValue a, MlirValue b, bool swapped, 
   if (!mlirValueIsNull(parts->x))
     return mlirValueEqual(x, parts->x) && values_same_data(cosine, parts->cosine) &&
            values_same_data(sine, parts->sine);
-  *parts = (rope_parts){x, cosine, sine, true};
+  *parts = (rope_parts){.x = x, .cosine = cosine, .sine = sine, .half_angles = true};
   return true;
 }
 
@@ -225,44 +227,80 @@ static bool match_rope_of_halves(match *m, rope_parts *out) {
 
 /* ---- Building ---- */
 
-/* Whether cos or sin is [B or 1, 1, S, width] behind ones, of x's type. */
-static bool is_angle_table(MlirValue value, MlirValue x, int64_t width) {
-  tensor_type type = type_of_value(value), whole = type_of_value(x);
-  if (type.rank < 2 || type.rank > RANK || type.dtype != whole.dtype) return false;
-  const int64_t *last = &type.dims[type.rank - 1];
-  return last[0] == width && last[-1] == whole.dims[2] && (type.rank < 3 || last[-2] == 1) &&
-         (type.rank < 4 || last[-3] == 1 || last[-3] == whole.dims[0]);
+/* Whether cos or sin is [B or 1, 1, S, width] behind ones, or, `rows_first`, [B or 1, S, 1, width], of x's type. */
+static bool is_angle_table(MlirValue value, const rope_parts *parts, bool rows_first) {
+  tensor_type type = type_of_value(value), whole = type_of_value(parts->x);
+  const int64_t width = whole.dims[RANK - 1] / (parts->half_angles ? 2 : 1);
+  if (type.rank < (rows_first ? RANK - 1 : 2) || type.rank > RANK || type.dtype != whole.dtype) return false;
+  int64_t dims[RANK] = {1, 1, 1, 1};
+  for (int d = 0; d < type.rank; d++) dims[RANK - type.rank + d] = type.dims[d];
+  const int heads = rows_first ? 2 : 1, rows = 3 - heads;
+  return dims[3] == width && dims[rows] == whole.dims[rows] && dims[heads] == 1 &&
+         (dims[0] == 1 || dims[0] == whole.dims[0]);
+}
+
+static bool are_angle_tables(const rope_parts *parts, bool rows_first) {
+  return is_angle_table(parts->cosine, parts, rows_first) && is_angle_table(parts->sine, parts, rows_first);
 }
 
 /* [B or 1, S, D/2]: of each row the first D/2. */
-static MlirValue half_table(builder *b, MlirValue value, int64_t half) {
+static MlirValue half_table(builder *b, MlirValue value, const rope_parts *parts) {
+  const tensor_type x = type_of_value(parts->x);
   tensor_type type = type_of_value(value);
-  const int64_t starts[RANK] = {0}, steps[RANK] = {1, 1, 1, 1};
+  const int64_t starts[RANK] = {0}, steps[RANK] = {1, 1, 1, 1}, half = x.dims[RANK - 1] / 2;
   const bool is_half = type.dims[type.rank - 1] == half;
   type.dims[type.rank - 1] = half;
-  const int64_t dims[] = {type.rank == RANK ? type.dims[0] : 1, type.dims[type.rank - 2], half};
+  const int64_t dims[] = {type.rank == RANK ? type.dims[0] : 1, x.dims[parts->rows_first ? 1 : 2], half};
   return build_reshape(b, is_half ? value : build_slice(b, value, starts, type.dims, steps), 3, dims);
+}
+
+static const int64_t swap_rows_and_heads[RANK] = {0, 2, 1, 3};
+
+static bool swaps_rows_and_heads(MlirOperation op) {
+  int64_t permutation[PINION_MAX_RANK];
+  return op_kind_of(op) == OP_transpose && attr_i64s(op, "permutation", permutation, PINION_MAX_RANK) == RANK &&
+         memcmp(permutation, swap_rows_and_heads, sizeof swap_rows_and_heads) == 0;
+}
+
+/* The rope is of swapped rows and heads: who swaps the root back reads it as it is, all others through a transpose. */
+static bool replace_by_swapped(const match *m, builder *b, MlirOperation rope) {
+  MlirValue rotated = mlirOperationGetResult(rope, 0), root = mlirOperationGetResult(m->ops[0], 0);
+  MlirOpOperand next, use = mlirValueGetFirstUse(root);
+  for (; !mlirOpOperandIsNull(use); use = next) {
+    next = mlirOpOperandGetNextUse(use);
+    MlirOperation user = mlirOpOperandGetOwner(use);
+    if (!swaps_rows_and_heads(user)) continue;
+    op_copy_identity(user, rope);
+    value_replace(mlirOperationGetResult(user, 0), rotated);
+  }
+  MlirValue back = build_transpose(b, rotated, swap_rows_and_heads);
+  if (mlirValueIsNull(back)) return false;
+  match_replace(m, value_definition(back));
+  return true;
 }
 
 static status build_rope(pass_context *context, const match *m, const rope_parts *parts) {
   if (!pass_may_rewrite(context, match_location(m))) return STATUS_OK;
   builder b = match_builder(m);
-  const int64_t half = type_of_value(parts->x).dims[RANK - 1] / 2;
-  MlirValue operands[] = {parts->x, half_table(&b, parts->cosine, half), half_table(&b, parts->sine, half)};
+  MlirValue x = parts->rows_first ? build_transpose(&b, parts->x, swap_rows_and_heads) : parts->x;
+  MlirValue operands[] = {x, half_table(&b, parts->cosine, parts), half_table(&b, parts->sine, parts)};
   MlirContext mlir = context->compilation->context;
   MlirNamedAttribute attribute = make_named(mlir, "interleaved", make_bool(mlir, false));
   MlirOperation rope = build_op(&b, OP_rope, 3, operands, 1, &attribute, 0, NULL);
   if (mlirOperationIsNull(rope)) return STATUS_FAILED;
-  match_replace(m, rope);
+  if (!parts->rows_first)
+    match_replace(m, rope);
+  else if (!replace_by_swapped(m, &b, rope))
+    return STATUS_FAILED;
   context->changes++;
   return STATUS_OK;
 }
 
-/* NULL if the parts are a rotation's. */
-static const char *misfit(compilation *c, const rope_parts *parts, MlirValue result) {
-  const int64_t width = last_dimension(parts->x) / (parts->half_angles ? 2 : 1);
+/* NULL if the parts are a rotation's, whose layout is found out. */
+static const char *misfit(compilation *c, rope_parts *parts, MlirValue result) {
+  parts->rows_first = !are_angle_tables(parts, false);
   if (!mlirTypeEqual(mlirValueGetType(parts->x), mlirValueGetType(result)) ||
-      !is_angle_table(parts->cosine, parts->x, width) || !is_angle_table(parts->sine, parts->x, width))
+      (parts->rows_first && !are_angle_tables(parts, true)))
     return "its angles are not one row a position";
   if (!parts->half_angles && !(halves_equal(c, parts->cosine, 0) && halves_equal(c, parts->sine, 0)))
     return "the halves of its angles are not proven equal";

@@ -265,6 +265,15 @@ def heads_of(g, x, heads):
     return g.transpose(g.reshape(x, [*x.dims[:2], heads, HEAD_DIM]), [0, 2, 1, 3])
 
 
+def rotated_heads(g, x, heads, tables):
+    """[B, S, heads * D] -> [B, heads, S, D], rotated in either layout."""
+    if g.often(0.8):
+        return rotate(g, heads_of(g, x, heads), tables)
+    rows = g.reshape(x, [*x.dims[:2], heads, HEAD_DIM])
+    turned = rotate(g, rows, [g.reshape(table, [1, x.dims[1], 1, HEAD_DIM]) for table in tables])
+    return g.transpose(turned, [0, 2, 1, 3])
+
+
 def repeated(g, x, heads):
     """One head of K or V for several query heads."""
     batch, groups, rows, width = x.dims
@@ -342,9 +351,11 @@ def attention(g, h, tables, prefix=None):
     """h [B, S, D] normalised; `prefix`: keys and values [B, G, P, D] in front. Returns the branch, and its own k and v."""
     groups = prefix[0].dims[1] if prefix else g.choose(1, 2)
     q, k, v = (linear(g, h, n * HEAD_DIM, g.often(0.2)) for n in (HEADS, groups, groups))
-    q, k, v = heads_of(g, q, HEADS), heads_of(g, k, groups), heads_of(g, v, groups)
+    v = heads_of(g, v, groups)
     if tables:
-        q, k = rotate(g, q, tables), rotate(g, k, tables)
+        q, k = rotated_heads(g, q, HEADS, tables), rotated_heads(g, k, groups, tables)
+    else:
+        q, k = heads_of(g, q, HEADS), heads_of(g, k, groups)
     own = k, v
     if prefix:
         k, v = g.concat([prefix[0], k], 2), g.concat([prefix[1], v], 2)

@@ -4,6 +4,7 @@
 // RUN: pinion opt --passes=recognise-rope %t/constants.mlir | FileCheck %t/constants.mlir
 // RUN: pinion opt --passes=recognise-rope %t/functions.mlir | FileCheck %t/functions.mlir
 // RUN: pinion opt --passes=recognise-rope %t/halves.mlir | FileCheck %t/halves.mlir
+// RUN: pinion opt --passes=recognise-rope %t/rows_first.mlir | FileCheck %t/rows_first.mlir
 // RUN: pinion opt --passes=recognise-rope --remarks %t/halves_stay.mlir 2>&1 | FileCheck %t/halves_stay.mlir
 // RUN: pinion opt --passes=recognise-rope --remarks %t/stays.mlir 2>&1 | FileCheck %t/stays.mlir
 
@@ -109,6 +110,33 @@ func.func @main(%x: tensor<2x3x5x4xf32>, %cos: tensor<2x1x5x2xf32>, %sin: tensor
   %5 = "pinion.binary"(%3, %4) {kind = "add"} : (tensor<2x3x5x2xf32>, tensor<2x3x5x2xf32>) -> tensor<2x3x5x2xf32>
   %6 = "pinion.concat"(%2, %5) {axis = 3 : i64, onnx = "y"} : (tensor<2x3x5x2xf32>, tensor<2x3x5x2xf32>) -> tensor<2x3x5x4xf32>
   return %6 : tensor<2x3x5x4xf32>
+}
+
+//--- rows_first.mlir
+// Rows before heads, as the projection leaves them: the rope is of the transpose, which the attention behind it reads, without
+// a transpose of its own; another reader gets the rotation swapped back.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[X:.*]]: tensor<2x5x3x4xf32>{{.*}}, %[[C:.*]]: tensor<1x5x1x2xf32>{{.*}}, %[[S:.*]]: tensor<1x5x1x2xf32>
+// CHECK: %[[T:.*]] = "pinion.transpose"(%[[X]]) {permutation = array<i64: 0, 2, 1, 3>}
+// CHECK-NEXT: %[[CT:.*]] = "pinion.reshape"(%[[C]]) : (tensor<1x5x1x2xf32>) -> tensor<1x5x2xf32>
+// CHECK-NEXT: %[[ST:.*]] = "pinion.reshape"(%[[S]]) : (tensor<1x5x1x2xf32>) -> tensor<1x5x2xf32>
+// CHECK-NEXT: %[[Y:.*]] = "pinion.rope"(%[[T]], %[[CT]], %[[ST]]) {interleaved = false, onnx = "swapped"
+// CHECK-NEXT: %[[BACK:.*]] = "pinion.transpose"(%[[Y]]) {onnx = "rotated", permutation = array<i64: 0, 2, 1, 3>}
+// CHECK-NEXT: %[[N:.*]] = "pinion.unary"(%[[BACK]])
+// CHECK-NEXT: return %[[Y]], %[[N]]
+func.func @main(%x: tensor<2x5x3x4xf32>, %cos: tensor<1x5x1x2xf32>, %sin: tensor<1x5x1x2xf32>) -> (tensor<2x3x5x4xf32>, tensor<2x5x3x4xf32>) {
+  %lo = "pinion.slice"(%x) {starts = array<i64: 0, 0, 0, 0>, steps = array<i64: 1, 1, 1, 1>} : (tensor<2x5x3x4xf32>) -> tensor<2x5x3x2xf32>
+  %hi = "pinion.slice"(%x) {starts = array<i64: 0, 0, 0, 2>, steps = array<i64: 1, 1, 1, 1>} : (tensor<2x5x3x4xf32>) -> tensor<2x5x3x2xf32>
+  %0 = "pinion.binary"(%lo, %cos) {kind = "mul"} : (tensor<2x5x3x2xf32>, tensor<1x5x1x2xf32>) -> tensor<2x5x3x2xf32>
+  %1 = "pinion.binary"(%hi, %sin) {kind = "mul"} : (tensor<2x5x3x2xf32>, tensor<1x5x1x2xf32>) -> tensor<2x5x3x2xf32>
+  %2 = "pinion.binary"(%0, %1) {kind = "sub"} : (tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32>) -> tensor<2x5x3x2xf32>
+  %3 = "pinion.binary"(%hi, %cos) {kind = "mul"} : (tensor<2x5x3x2xf32>, tensor<1x5x1x2xf32>) -> tensor<2x5x3x2xf32>
+  %4 = "pinion.binary"(%lo, %sin) {kind = "mul"} : (tensor<2x5x3x2xf32>, tensor<1x5x1x2xf32>) -> tensor<2x5x3x2xf32>
+  %5 = "pinion.binary"(%3, %4) {kind = "add"} : (tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32>) -> tensor<2x5x3x2xf32>
+  %6 = "pinion.concat"(%2, %5) {axis = 3 : i64, onnx = "rotated"} : (tensor<2x5x3x2xf32>, tensor<2x5x3x2xf32>) -> tensor<2x5x3x4xf32>
+  %7 = "pinion.transpose"(%6) {permutation = array<i64: 0, 2, 1, 3>, onnx = "swapped"} : (tensor<2x5x3x4xf32>) -> tensor<2x3x5x4xf32>
+  %8 = "pinion.unary"(%6) {kind = "neg"} : (tensor<2x5x3x4xf32>) -> tensor<2x5x3x4xf32>
+  return %7, %8 : tensor<2x3x5x4xf32>, tensor<2x5x3x4xf32>
 }
 
 //--- halves_stay.mlir
