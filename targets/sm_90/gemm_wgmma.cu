@@ -5,8 +5,9 @@
  *
  * A block has PN_ATOMS warpgroups that multiply, each 64 rows of b by PN_TOKENS tokens, and one that brings the slices of
  * 64 k: a thread whole atoms of b by bulk copies, another tiles of a by the copy engine (the launch's tensor map),
- * PN_STAGES in flight. It takes one unit (tile) after another: while it stores one, the next one's slices come in. A cluster of PN_SPLIT blocks
- * shares a unit, each a part of k; they add up in the order of their ranks, each a part of the tile.
+ * PN_STAGES in flight. It takes one unit (tile) after another: while it stores one, the next one's slices come in. A
+ * cluster of PN_SPLIT blocks shares one unit, each a part of k: every block sends its sums to the rank that owns the
+ * token, which adds up what came in the order of the ranks.
  *
  * Eight neighbouring columns of one token are finished at a time. With two accumulators a column has two rows: of 16 rows
  * of b the first eight belong to half 0, the others to half 1 of the same eight columns.
@@ -31,6 +32,11 @@
 #define SLICES_HERE (PN_SLICES / PN_SPLIT)
 #define PITCH 68 /* floats from one token to the next in the staged tile: 64 rows, and no bank is met twice */
 #define STAGED_FLOATS (PN_CHUNK * PITCH)
+#define OWN_TOKENS (PN_TOKENS / PN_SPLIT) /* of a rank, in the end */
+#define STREAMS (TILES_M == 1)            /* the weights are read once, and nothing but them is read from memory */
+/* Whether what the epilogue reads fits registers before the products are there: eights of a thread. */
+#define EIGHTS_EACH ((OWN_TOKENS * EIGHTS + 127) / 128)
+#define READS_EARLY (EIGHTS_EACH <= 2)
 
 typedef struct __align__(64) tensor_map {
   uint64_t words[16];
@@ -38,28 +44,23 @@ typedef struct __align__(64) tensor_map {
 
 /* ---- Instructions ---- */
 
-PN_INLINE void barrier_init(uint32_t barrier, uint32_t count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
-}
-PN_INLINE void barrier_expect(uint32_t barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-PN_INLINE void barrier_arrive(uint32_t barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-PN_INLINE void barrier_wait(uint32_t barrier, uint32_t parity) {
-  uint32_t done = 0;
-#pragma unroll 1
-  while (!done)
-    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
-                 : "=r"(done)
-                 : "r"(barrier), "r"(parity)
+/* A copy of weights; those that are read once make room in L2 first. */
+PN_INLINE void copy_atom(uint32_t to_shared, const void *from, uint32_t barrier) {
+  if (!STREAMS)
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                     to_shared),
+                 "l"(from), "n"(ATOM_BYTES), "r"(barrier)
+                 : "memory");
+  else
+    asm volatile("{.reg .b64 p; createpolicy.fractional.L2::evict_first.b64 p, 1.0; "
+                 "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, "
+                 "[%3], p;}" ::"r"(to_shared),
+                 "l"(from), "n"(ATOM_BYTES), "r"(barrier)
                  : "memory");
 }
-PN_INLINE void copy_bulk(uint32_t to_shared, const void *from, uint32_t bytes, uint32_t barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to_shared),
-               "l"(from), "r"(bytes), "r"(barrier)
-               : "memory");
+/* Brings bytes from memory to L2. */
+PN_INLINE void prefetch(const void *from, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
 }
 PN_INLINE void copy_tile(uint32_t to_shared, const void *map, int k, int m, int b1, int b0, uint32_t barrier) {
   asm volatile(
@@ -68,39 +69,19 @@ PN_INLINE void copy_tile(uint32_t to_shared, const void *map, int k, int m, int 
       "l"(map), "r"(k), "r"(m), "r"(b1), "r"(b0), "r"(barrier)
       : "memory");
 }
-/* Of the 128 threads of one multiplying warpgroup. */
-PN_INLINE void warpgroup_sync(int warpgroup) {
-  asm volatile("bar.sync %0, 128;" ::"r"(warpgroup + 1) : "memory");
-}
-PN_INLINE void cluster_sync(void) {
-  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
 PN_INLINE uint32_t cluster_rank(void) {
   uint32_t rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-/* Four floats of the shared memory of the block of that rank in the cluster. */
-PN_INLINE float4 load_from_rank(uint32_t address, uint32_t rank) {
+PN_INLINE float4 load_four(uint32_t shared_address) {
   float4 x;
-  if (PN_SPLIT == 1) {
-    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
-                 : "r"(address)
-                 : "memory");
-    return x;
-  }
-  asm volatile("{.reg .b32 a; mapa.shared::cluster.u32 a, %4, %5; ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [a];}"
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
                : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
-               : "r"(address), "r"(rank)
+               : "r"(shared_address)
                : "memory");
   return x;
 }
-/* wgmma's description of an operand in the 128-byte swizzle, k innermost: 8 rows are 1024 bytes. */
-PN_INLINE uint64_t operand(uint32_t shared_address) {
-  return (uint64_t)0x40000040u << 32 | (shared_address >> 4 & 0x3fff) | 0x10000u;
-}
-
 /* ---- Units ---- */
 
 typedef struct unit_place {
@@ -180,11 +161,11 @@ template <int i> PN_INLINE int64_t operand_offset(const eight_place &place) {
          step_along<i, PINION_GEMM_N>(place);
 }
 
+#define OPERAND_MEMBER(j, i, type) pn_eight operand_##j;
 #define LOAD_EIGHT(j, i, type)                                                                                         \
-  pn_eight operand_##j = {};                                                                                                  \
-  load_eight<pn_storage_##type, lies_whole(i)>(&operand_##j, arguments.pointer[i], operand_offset<i>(place),              \
-                                            stride_of(i, PINION_GEMM_N), place.count);
-#define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operand_##j.part, e);
+  load_eight<pn_storage_##type, lies_whole(i)>(&operands.operand_##j, arguments.pointer[i], operand_offset<i>(place),  \
+                                               stride_of(i, PINION_GEMM_N), place.count);
+#define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operands.operand_##j.part, e);
 #define TAKE_ROW_SUM(j, i, type) const float x##j = row_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + place.token];
 #define DECLARE_EIGHT(j, i, type) pn_eight result_##j;
 #define GIVE(j, i, type) pn_store_##type(result_##j.part, e, r##j);
@@ -203,11 +184,25 @@ template <int i> PN_INLINE int64_t operand_offset(const eight_place &place) {
     ((float *)arguments.pointer[i])[operand_offset<i>(block)] = sum_##j;                                               \
   }
 
-/* `sums`: of each accumulator. A whole warp comes here, its threads without elements too. */
-PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums)[8], const float *row_sums,
-                            const eight_place &place) {
+/* What the body reads of eight elements, but for the sums of rows. */
+typedef struct eight_operands {
+#ifdef PN_HAS_BODY
+  PN_BODY_OPERANDS(OPERAND_MEMBER)
+#endif
+} eight_operands;
+
+PN_INLINE eight_operands load_operands(const pinion_pointers &arguments, const eight_place &place) {
+  eight_operands operands = {};
 #ifdef PN_HAS_BODY
   PN_BODY_OPERANDS(LOAD_EIGHT)
+#endif
+  return operands;
+}
+
+/* `sums`: of each accumulator. A whole warp comes here, its threads without elements too. */
+PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums)[8], const float *row_sums,
+                            const eight_place &place, const eight_operands &operands) {
+#ifdef PN_HAS_BODY
   PN_BODY_RESULTS(DECLARE_EIGHT)
   PN_COLUMN_SUMS(DECLARE_COLUMN_SUM)
 #pragma unroll
@@ -238,14 +233,14 @@ PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums
 #endif
 }
 
-/* Eight staged rows of one token, added over the cluster. Lanes 4 .. 7 of each eight take the second half first: so no
-   two of them meet in a bank. */
-PN_INLINE void staged_eight(uint32_t address, float *out_sums) {
+/* Eight rows of one token of a tile in shared memory, added over the ranks' tiles. Lanes 4 .. 7 of each eight take the
+   second half first: so no two of them meet in a bank. */
+PN_INLINE void sum_eight(uint32_t address, float *out_sums) {
   const int flip = threadIdx.x >> 2 & 1;
   float4 first = {0, 0, 0, 0}, second = first;
 #pragma unroll
-  for (int rank = 0; rank < PN_SPLIT; rank++) {
-    const float4 x = load_from_rank(address + flip * 16, rank), y = load_from_rank(address + (flip ^ 1) * 16, rank);
+  for (int rank = 0; rank < PN_SPLIT; rank++, address += OWN_TOKENS * PITCH * 4) {
+    const float4 x = load_four(address + flip * 16), y = load_four(address + (flip ^ 1) * 16);
     first.x += x.x, first.y += x.y, first.z += x.z, first.w += x.w;
     second.x += y.x, second.y += y.y, second.z += y.z, second.w += y.w;
   }
@@ -268,19 +263,33 @@ PN_INLINE eight_place place_eight(const unit_place &unit, int token, int column)
   return place;
 }
 
-/* Staged tokens first .. first + tokens of the unit; in a cluster this block takes every PN_SPLIT-th group of eights. */
-PN_INLINE void finish_chunk(const pinion_pointers &arguments, const unit_place &unit, uint32_t staged,
-                            const float *row_sums, int warpgroup, int first, int tokens, uint32_t rank) {
-  const int thread = threadIdx.x % 128, column0 = (unit.n0 + warpgroup * 64) / PN_ACCUMULATORS;
-#pragma unroll 1
-  for (int vector = rank * 128 + thread; vector < tokens * EIGHTS; vector += 128 * PN_SPLIT) {
-    const int token = vector / EIGHTS, eighth = vector % EIGHTS;
-    const eight_place place = place_eight(unit, first + token, column0 + eighth * 8);
+/* Eight `vector` of a warpgroup's `tokens` tokens from `first` on; without elements beyond the last. */
+PN_INLINE eight_place place_vector(const unit_place &unit, int warpgroup, int vector, int first, int tokens) {
+  const int column0 = (unit.n0 + warpgroup * 64) / PN_ACCUMULATORS, token = vector / EIGHTS;
+  const int inside = token < tokens ? token : 0;
+  eight_place place = place_eight(unit, first + inside, column0 + vector % EIGHTS * 8);
+  if (token >= tokens) place.count = 0;
+  return place;
+}
+
+/* Tokens first .. first + tokens of the unit, from the tile at `tile`. */
+PN_INLINE void finish_tokens(const pinion_pointers &arguments, const unit_place &unit, uint32_t tile,
+                             const float *row_sums, int warpgroup, int first, int tokens,
+                             const eight_operands (&early)[EIGHTS_EACH]) {
+  const int thread = threadIdx.x % 128;
+#pragma unroll (READS_EARLY ? EIGHTS_EACH : 1)
+  for (int i = 0; i * 128 < tokens * EIGHTS; i++) {
+    const int vector = i * 128 + thread;
+    if (vector - thread % 32 >= tokens * EIGHTS) break; /* the whole warp */
+    const eight_place place = place_vector(unit, warpgroup, vector, first, tokens);
     float sums[PN_ACCUMULATORS][8];
 #pragma unroll
     for (int p = 0; p < PN_ACCUMULATORS; p++)
-      staged_eight(staged + (token * PITCH + (eighth * PN_ACCUMULATORS + p) * 8) * 4, sums[p]);
-    finish_eight(arguments, sums, row_sums, place);
+      sum_eight(tile + ((place.token - first) * PITCH + (vector % EIGHTS * PN_ACCUMULATORS + p) * 8) * 4, sums[p]);
+    if (READS_EARLY)
+      finish_eight(arguments, sums, row_sums, place, early[i]);
+    else
+      finish_eight(arguments, sums, row_sums, place, load_operands(arguments, place));
   }
 }
 
@@ -315,19 +324,46 @@ PN_INLINE void sum_rows(const pinion_pointers &arguments, const unit_place &unit
 #endif
 }
 
-#define CLUSTER_SYNC_OR(otherwise)                                                                                     \
-  if (PN_SPLIT > 1)                                                                                                    \
-    cluster_sync();                                                                                                    \
-  else                                                                                                                 \
-    otherwise
+/* ---- The tile's way out of the registers ---- */
+
+/* Tokens first .. first + tokens of the accumulators, to the tile at `tile`: [token][64 rows], PITCH. Thread t holds row
+   16 (t / 32) + t % 32 / 4, and 8 more; of each 8 tokens, 2 (t % 4) and the next. */
+PN_INLINE void stage_tokens(const float *accumulator, uint32_t tile, int first, int tokens) {
+  const int thread = threadIdx.x % 128, lane = thread % 32;
+  const uint32_t corner = tile + (lane % 4 * 2 * PITCH + thread / 32 * 16 + lane / 4) * 4;
+#pragma unroll
+  for (int j = 0; j < tokens / 8; j++)
+#pragma unroll
+    for (int element = 0; element < 4; element++)
+      asm volatile("st.shared.f32 [%0], %1;" ::"r"(corner + ((j * 8 + element % 2) * PITCH + element / 2 * 8) * 4),
+                   "f"(accumulator[(first / 8 + j) * 4 + element])
+                   : "memory");
+}
+
+#if PN_SPLIT > 1
+/* Every warp sends its 16 rows of all tokens, four at a time, to the tokens' owners: this rank's place in the tiles at
+   `received`. */
+PN_INLINE void send_tile(uint32_t tile, uint32_t received, uint32_t barrier, uint32_t rank) {
+  const int lane = threadIdx.x % 32, row = threadIdx.x % 128 / 32 * 16 + lane / 8 * 4;
+#pragma unroll
+  for (int first = 0; first < PN_TOKENS; first += 8) {
+    const int token = first + lane % 8;
+    pn_send(received + ((rank * OWN_TOKENS + token % OWN_TOKENS) * PITCH + row) * 4, token / OWN_TOKENS,
+            load_four(tile + (token * PITCH + row) * 4), barrier);
+  }
+}
+#endif
 
 /* ---- The roles ---- */
 
+/* Addresses in shared memory. `staged`: the tile on its way out, or the tiles that the ranks of a cluster sent, of which
+   `received` are the barriers. */
 typedef struct block_shared {
-  uint32_t stages, staged, full, empty;
+  uint32_t stages, staged, full, empty, received;
 } block_shared;
 
-/* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch. */
+/* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: what the stages do not
+   hold of them comes to L2 while the launch in front still runs. */
 PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uint32_t rank) {
   int stage = 0;
   uint32_t parity = 1;
@@ -339,18 +375,21 @@ PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uin
 #pragma unroll 1
     for (int slice = 0; slice < SLICES_HERE; slice++, weights += ATOM_BYTES) {
       const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
-      barrier_wait(shared.empty + stage * 8, parity);
-      barrier_expect(full, atoms * ATOM_BYTES);
+      pn_barrier_wait(shared.empty + stage * 8, parity);
+      pn_barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
 #pragma unroll
       for (int atom = 0; atom < PN_ATOMS; atom++)
         if (atom < atoms)
-          copy_bulk(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, ATOM_BYTES, full);
+          copy_atom(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, full);
+      if (STREAMS && SLICES_HERE > PN_STAGES && slice == PN_STAGES - 1)
+        for (int atom = 0; atom < atoms; atom++)
+          prefetch(weights + ((int64_t)atom * PN_SLICES + 1) * ATOM_BYTES, (SLICES_HERE - PN_STAGES) * ATOM_BYTES);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
 }
 
-/* Another thread: the same for the tokens. */
+/* Another thread: the same for the tokens, which the first one's barrier expects too. */
 PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_t rank) {
   int stage = 0;
   uint32_t parity = 1;
@@ -360,26 +399,26 @@ PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_
     const unit_place place = place_of(unit);
 #pragma unroll 1
     for (int slice = 0; slice < SLICES_HERE; slice++) {
-      const uint32_t full = shared.full + stage * 8;
-      barrier_wait(shared.empty + stage * 8, parity);
-      barrier_expect(full, TOKEN_BYTES);
+      pn_barrier_wait(shared.empty + stage * 8, parity);
       copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, (rank * SLICES_HERE + slice) * 64, place.m0,
-                place.b1, place.b0, full);
+                place.b1, place.b0, shared.full + stage * 8);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
 }
 
-/* One warpgroup; `row_sums` is its own memory. The empty asm on the accumulators keeps ptxas from moving anything across the waits. */
+/* One warpgroup; `row_sums` is its own memory. */
 PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, float *row_sums, int warpgroup,
                         uint32_t rank) {
-  const int thread = threadIdx.x % 128, lane = thread % 32;
+  const int thread = threadIdx.x % 128;
   const uint32_t staged = shared.staged + warpgroup * STAGED_FLOATS * 4;
   float accumulator[PN_TOKENS / 2];
+  eight_operands early[EIGHTS_EACH];
   int stage = 0;
   uint32_t parity = 0;
   unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_sums` are of */
-  pn_wait_for_inputs(); /* what the epilogue reads, and before it writes */
+  pn_wait_for_inputs();                 /* what the epilogue reads, and before it writes */
+  pn_let_next_start();
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
@@ -389,53 +428,55 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
       summed = place;
     }
 #pragma unroll
-    for (int i = 0; i < PN_TOKENS / 2; i++) {
-      accumulator[i] = 0;
-      asm volatile("" : "+f"(accumulator[i]));
-    }
+    for (int i = 0; i < EIGHTS_EACH && READS_EARLY; i++)
+      early[i] = load_operands(
+          arguments, place_vector(place, warpgroup, i * 128 + thread, rank * OWN_TOKENS, OWN_TOKENS));
+#pragma unroll
+    for (int i = 0; i < PN_TOKENS / 2; i++) accumulator[i] = 0;
+    pn_pin(accumulator);
 #pragma unroll 1
     for (int slice = 0; slice < SLICES_HERE; slice++) {
       const uint32_t at = shared.stages + stage * STAGE_BYTES;
-      const uint64_t b = operand(at + warpgroup * ATOM_BYTES), a = operand(at + WEIGHT_BYTES);
-      barrier_wait(shared.full + stage * 8, parity);
-      asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+      const uint64_t b = pn_wgmma_operand(at + warpgroup * ATOM_BYTES, 16), a = pn_wgmma_operand(at + WEIGHT_BYTES, 16);
+      pn_barrier_wait(shared.full + stage * 8, parity);
+      pn_wgmma_begin();
 #pragma unroll
       for (int k = 0; k < 4; k++) PN_WGMMA(accumulator, b + 2 * k, a + 2 * k, 1);
       asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
       if (slice > 0) { /* the slice before is done: its stage may be filled again */
         asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-        if (thread == 0) barrier_arrive(shared.empty + before * 8);
+        if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
       }
       before = stage;
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-#pragma unroll
-    for (int i = 0; i < PN_TOKENS / 2; i++) asm volatile("" : "+f"(accumulator[i]));
-    if (thread == 0) barrier_arrive(shared.empty + before * 8);
-
-    /* Thread t holds row 16 (t / 32) + t % 32 / 4, and 8 more; of each 8 tokens, 2 (t % 4) and the next. */
-    const uint32_t corner = staged + (lane % 4 * 2 * PITCH + thread / 32 * 16 + lane / 4) * 4;
+    pn_pin(accumulator);
+    if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
+#if PN_SPLIT > 1
+    /* The only unit: its tile goes where the slices were, once no warp multiplies any more. */
+    const uint32_t tile = shared.stages + warpgroup * STAGED_FLOATS * 4, received = shared.received + warpgroup * 8;
+    pn_sync(1, CONSUMERS);
+    stage_tokens(accumulator, tile, 0, PN_TOKENS);
+    __syncwarp();
+    pn_cluster_wait();
+    send_tile(tile, staged, received, rank);
+    pn_barrier_wait_for_cluster(received);
+    finish_tokens(arguments, place, staged, row_sums, warpgroup, rank * OWN_TOKENS, OWN_TOKENS, early);
+#else
 #pragma unroll
     for (int first = 0; first < PN_TOKENS; first += PN_CHUNK) {
       const int tokens = PN_TOKENS - first < PN_CHUNK ? PN_TOKENS - first : PN_CHUNK;
-#pragma unroll
-      for (int j = 0; j < PN_CHUNK / 8; j++)
-#pragma unroll
-        for (int element = 0; element < 4 && first + j * 8 < PN_TOKENS; element++)
-          asm volatile("st.shared.f32 [%0], %1;" ::"r"(corner + ((j * 8 + element % 2) * PITCH + element / 2 * 8) * 4),
-                       "f"(accumulator[(first / 8 + j) * 4 + element])
-                       : "memory");
-      CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
-      finish_chunk(arguments, place, staged, row_sums, warpgroup, first, tokens, rank);
-      CLUSTER_SYNC_OR(warpgroup_sync(warpgroup));
+      stage_tokens(accumulator, staged, first, tokens);
+      pn_sync(warpgroup + 1, 128);
+      finish_tokens(arguments, place, staged, row_sums, warpgroup, first, tokens, early);
+      pn_sync(warpgroup + 1, 128);
     }
+#endif
   }
 }
 
 /* ---- The block ---- */
-
-extern __shared__ __align__(1024) char shared_bytes[];
 
 extern "C" __global__ void
 #if PN_SPLIT > 1
@@ -444,31 +485,41 @@ extern "C" __global__ void
         __launch_bounds__(THREADS, PN_RESIDENT)
             PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params,
                       const __grid_constant__ tensor_map map) {
-  __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES];
+  __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES + PN_ATOMS];
   __shared__ float row_sums[PN_ATOMS][PN_ROW_SUM_COUNT * PN_TOKENS + 1];
-  const uint32_t stages = (pn_shared_address(shared_bytes) + 1023) & ~1023u;
-  const uint32_t full = pn_shared_address(barriers);
-  const block_shared shared = {stages, stages + PN_STAGES * STAGE_BYTES, full, full + PN_STAGES * 8};
+  const uint32_t stages = (pn_shared_address(pn_shared) + 1023) & ~1023u;
+  const uint32_t full = pn_shared_address(barriers), empty = full + PN_STAGES * 8;
+  const block_shared shared = {stages, stages + PN_STAGES * STAGE_BYTES, full, empty, empty + PN_STAGES * 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   const uint32_t rank = PN_SPLIT > 1 ? cluster_rank() : 0;
-  pn_let_next_start();
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < PN_STAGES; stage++) {
-      barrier_init(shared.full + stage * 8, 2);
-      barrier_init(shared.empty + stage * 8, PN_ATOMS);
+      pn_barrier_init(shared.full + stage * 8, 1);
+      pn_barrier_init(shared.empty + stage * 8, PN_ATOMS);
     }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    for (int atom = 0; atom < PN_ATOMS && PN_SPLIT > 1; atom++) {
+      pn_barrier_init(shared.received + atom * 8, 1);
+      pn_barrier_expect(shared.received + atom * 8, PN_TOKENS * 256);
+    }
+    pn_barrier_publish();
   }
   __syncthreads();
+#if PN_SPLIT > 1
+  pn_cluster_begin();
+#endif
   if (warpgroup == PN_ATOMS) {
 #if PN_ATOMS > 1
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    pn_give_registers<40>();
 #endif
     if (threadIdx.x == CONSUMERS) bring_weights(shared, (const char *)arguments.pointer[PN_RESULTS + 1], rank);
     if (threadIdx.x == CONSUMERS + 32) bring_tokens(shared, &map, rank);
+#if PN_SPLIT > 1
+    __syncwarp();
+    pn_cluster_wait();
+#endif
   } else {
 #if PN_ATOMS > 1
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    pn_take_registers<232>();
 #endif
     multiply(arguments, shared, row_sums[warpgroup], warpgroup, rank);
   }

@@ -16,14 +16,15 @@
 #define PN_CLUSTER_SIZE
 #endif
 /* What a kernel begins with: PN_ENTRY(threads, blocks that a multiprocessor is to hold at least). It is started while
-   the launch in front of it still runs: pn_wait_for_inputs comes before any thread reads what another launch wrote, or
-   writes at all. */
+   the launch in front of it still runs: pn_wait_for_inputs comes before any thread reads what that launch wrote, or
+   writes at all. A kernel lets the next one start only then: so all launches before the one in front are done when a
+   kernel starts. */
 #define PN_ENTRY(...)                                                                                                  \
   PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params);                               \
   extern "C" __global__ void PN_CLUSTER_SIZE __launch_bounds__(__VA_ARGS__)                                            \
       PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params) {     \
-    pn_let_next_start();                                                                                               \
     pn_wait_for_inputs();                                                                                              \
+    pn_let_next_start();                                                                                               \
     pn_work(arguments, params);                                                                                        \
   }                                                                                                                    \
   PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params)
@@ -43,7 +44,7 @@ typedef uint32_t pn_index;
 /* ---- Instructions that C has no words for. tests/cuda/emulator.h has each of them in C, for tests without a GPU. ----
  */
 #ifndef PN_EMULATED
-/* The next launch may be started once every block of this one says so, or has ended. */
+/* The next launch may be started once every block of this one says so, or has ended: after pn_wait_for_inputs. */
 PN_INLINE void pn_let_next_start(void) {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }

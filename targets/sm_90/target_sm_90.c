@@ -166,9 +166,9 @@ static int wgmma_resident(const gemm_tile *tile) {
   return tile->n == ATOM_ROWS ? 2 : 1;
 }
 
-/* Tokens staged at a time on their way out; a cluster adds up whole tiles. */
+/* Tokens staged at a time on their way out: all of a few, and a cluster adds up whole tiles. */
 static int wgmma_chunk(const gemm_tile *tile) {
-  return tile->split > 1 || tile->m < 32 ? tile->m : 32;
+  return tile->split > 1 || tile->m <= 64 ? tile->m : 32;
 }
 
 static int wgmma_stage_bytes(const gemm_tile *tile) {
