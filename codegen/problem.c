@@ -19,6 +19,41 @@ static bool is_aligned(const program *p, const program_launch *launch, int arg) 
   return ours && launch->offset[arg] * element % 16 == 0 && launch->step_stride[arg] * element % 16 == 0;
 }
 
+/* Bytes [*out_first, *out_last) of the arena that an argument may touch; false if it lies elsewhere. */
+static bool arena_range(const program *p, const program_launch *launch, int arg, int64_t *out_first,
+                        int64_t *out_last) {
+  const program_buffer *buffer = &p->buffers[launch->buffers[arg]];
+  program_arg_range(p, launch, arg, out_first, out_last);
+  *out_first += buffer->offset;
+  *out_last += buffer->offset;
+  return buffer->space == PINION_SPACE_ARENA;
+}
+
+/* How many of the first keys of k or v (`arg`) lie before all that the launch `before` writes. */
+static int64_t settled_of(const program *p, const program_launch *launch, int arg, const program_launch *before) {
+  enum { GROUP = 1, KEY = 4 };
+  const pinion_params *params = &launch->params;
+  int64_t first, last, settled = params->size[KEY];
+  const int64_t key_bytes = params->stride[arg][KEY] * (int64_t)pinion_dtype_size(program_arg_dtype(p, launch, arg));
+  if (!arena_range(p, launch, arg, &first, &last)) return settled;
+  for (int i = 0; i < before->result_count; i++) {
+    int64_t written, written_last;
+    if (!arena_range(p, before, i, &written, &written_last) || written >= last || written_last <= first) continue;
+    const bool in_order = params->size[0] == 1 && params->size[GROUP] == 1 && key_bytes > 0;
+    const int64_t keys = in_order && written > first ? (written - first) / key_bytes : 0;
+    if (keys < settled) settled = keys;
+  }
+  return settled;
+}
+
+static int64_t settled_keys(const program *p, const program_launch *launch) {
+  enum { K = 2, V };
+  const int index = (int)(launch - p->launches);
+  if (index <= p->stages[launch->stage].first_launch) return 0; /* what is in front differs from step to step */
+  const int64_t of_k = settled_of(p, launch, K, launch - 1), of_v = settled_of(p, launch, V, launch - 1);
+  return of_k < of_v ? of_k : of_v;
+}
+
 status kernel_problem_of(compilation *c, const program *p, const program_launch *launch, kernel_problem *out_problem) {
   memset(out_problem, 0, sizeof *out_problem);
   out_problem->family = launch->family;
@@ -29,6 +64,7 @@ status kernel_problem_of(compilation *c, const program *p, const program_launch 
     out_problem->dtypes[i] = program_arg_dtype(p, launch, i);
     out_problem->aligned[i] = is_aligned(p, launch, i);
   }
+  if (launch->family == PINION_FAMILY_ATTENTION) out_problem->settled_keys = settled_keys(p, launch);
   const int b = launch->result_count + 1;
   out_problem->packed_b =
       launch->family == PINION_FAMILY_GEMM && b < launch->params.arg_count && p->buffers[launch->buffers[b]].packed;

@@ -10,7 +10,9 @@
  *
  * Tiles of k and v go in turn to PN_RING buffers of shared memory, 3, or 2 if no block has more than one block of keys:
  * k and v of the first block of keys and k of the second at the start; then v of the next one, and k with it, when the
- * scores of a block are made.
+ * scores of a block are made. With one block of keys, those that were there before the launch in front (PN_SETTLED) are
+ * brought while it still runs, and memory is used twice: less of it lets this launch and its neighbours share a
+ * multiprocessor.
  */
 #define WARPS 8
 #define THREADS (WARPS * 32)
@@ -27,14 +29,19 @@
 #define E_PAIRS ((CHUNKS(PN_E) / 2 + WARPS - 1) / WARPS) /* of 8 columns of v, a warp's */
 #define SUM_PITCH (PN_E + 8)                             /* floats of a row of values on its way to its owner */
 
-/* Bytes from the start of shared memory. The sums of a cluster have a place of their own: other blocks send them. */
+/* Bytes from the start of shared memory. What other blocks of a cluster send has a place of its own, or that of the
+   one tile of k: a block begins to receive (pn_cluster_begin) when its scores are made, and the probabilities go where q
+   was. */
+#define ONCE (PN_RING == 2)
 #define Q_AT 0
 #define RING_AT (PN_ROWS * D_PITCH)
 #define TILE_BYTES (PN_KEYS * (D_PITCH > E_PITCH ? D_PITCH : E_PITCH))
-#define P_AT (RING_AT + PN_RING * TILE_BYTES)
-#define TILES_END (P_AT + PN_ROWS * P_PITCH)
+#define P_OVER_Q (ONCE && P_PITCH <= D_PITCH)
+#define P_AT (P_OVER_Q ? Q_AT : RING_AT + PN_RING * TILE_BYTES)
+#define TILES_END (RING_AT + PN_RING * TILE_BYTES + (P_OVER_Q ? 0 : PN_ROWS * P_PITCH))
 #define SUM_BYTES (PN_ROWS * SUM_PITCH * 4)
-#define SUMS_AT (PN_CLUSTER > 1 ? TILES_END : 0) /* [rank][own row][SUM_PITCH] floats */
+#define SUMS_OVER_K (PN_CLUSTER == 1 || (ONCE && SUM_BYTES <= TILE_BYTES))
+#define SUMS_AT (SUMS_OVER_K ? (PN_CLUSTER == 1 ? 0 : RING_AT) : TILES_END) /* [rank][own row][SUM_PITCH] floats */
 #define OF_WARP_AT (SUMS_AT + SUM_BYTES > TILES_END ? SUMS_AT + SUM_BYTES : TILES_END) /* [row][warp] */
 #define MAXIMUM_AT (OF_WARP_AT + PN_ROWS * WARPS * 4)                                  /* [row] */
 #define OF_RANK_AT (MAXIMUM_AT + PN_ROWS * 4)  /* [rank][own row], 16 bytes: m and l */
@@ -68,8 +75,9 @@ PN_INLINE void copy_q(const pinion_pointers &arguments, const block_place &place
   }
 }
 
-/* This warp's 16 keys of a block: rows of k, 0 from the last key on. */
-PN_INLINE void copy_k(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to) {
+/* This warp's 16 keys of a block: rows of k, 0 from the last key on. Those before `from`, or from there on. */
+PN_INLINE void copy_k(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to, int from,
+                      bool before) {
   const int lane = threadIdx.x % 32, key = threadIdx.x / 32 * 16;
   const int left = ALL_KEYS - block * PN_KEYS - key;
   const int64_t stride = shape.stride[2][PN_KEY];
@@ -79,13 +87,15 @@ PN_INLINE void copy_k(const pinion_pointers &arguments, const block_place &place
 #pragma unroll
   for (int i = 0; i < CHUNKS(PN_D) / 2; i++) {
     const int row = (i * 32u + lane) / CHUNKS(PN_D), chunk = (i * 32u + lane) % CHUNKS(PN_D);
+    if ((block * PN_KEYS + key + row < from) != before) continue;
     pn_copy_chunk(to + (key + row) * D_PITCH + chunk * 16, base + row * stride + chunk * 8,
                   row < left && chunk * 8 < PN_D ? 16 : 0);
   }
 }
 
-/* This warp's columns of a block's keys in v. */
-PN_INLINE void copy_v(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to) {
+/* This warp's columns of a block's keys in v, in the same way. */
+PN_INLINE void copy_v(const pinion_pointers &arguments, const block_place &place, int block, uint32_t to, int from,
+                      bool before) {
   enum { WIDTH = E_PAIRS * 2, ROWS = 32 / WIDTH }; /* chunks, and rows that a warp copies at once */
   const int row = threadIdx.x % 32 / WIDTH, chunk = threadIdx.x / 32 * WIDTH + threadIdx.x % WIDTH;
   const int left = ALL_KEYS - block * PN_KEYS - row;
@@ -95,7 +105,8 @@ PN_INLINE void copy_v(const pinion_pointers &arguments, const block_place &place
   if (chunk >= CHUNKS(PN_E)) return;
 #pragma unroll
   for (int i = 0; i < PN_KEYS; i += ROWS)
-    pn_copy_chunk(to + (row + i) * E_PITCH + chunk * 16, base + i * stride, i < left && chunk * 8 < PN_E ? 16 : 0);
+    if ((block * PN_KEYS + row + i < from) == before)
+      pn_copy_chunk(to + (row + i) * E_PITCH + chunk * 16, base + i * stride, i < left && chunk * 8 < PN_E ? 16 : 0);
 }
 
 /* The buffer of tile `tile`, counted from 0: k and v of this block's keys in turn. */
@@ -332,7 +343,7 @@ PN_INLINE void store_rows(const pinion_pointers &arguments, const block_place &p
 
 /* ---- The block ---- */
 
-/* The other blocks send once this one has begun; when its barrier's phase is over, all has come. */
+/* The other blocks send once this one has begun to receive; when its barrier's phase is over, all has come. */
 PN_INLINE void begin_cluster(void) {
 #if PN_CLUSTER > 1
   const uint32_t barrier = pn_shared_address(pn_shared + BARRIER_AT);
@@ -342,7 +353,13 @@ PN_INLINE void begin_cluster(void) {
     pn_barrier_publish();
   }
   __syncwarp();
-  pn_cluster_begin();
+  if (!SUMS_OVER_K) pn_cluster_begin();
+#endif
+}
+/* From here on the others may send. */
+PN_INLINE void begin_receiving(void) {
+#if PN_CLUSTER > 1
+  if (SUMS_OVER_K) pn_cluster_begin();
 #endif
 }
 PN_INLINE void wait_for_cluster(void) {
@@ -363,13 +380,21 @@ PN_INLINE void wait_for_sums(void) {
 /* Copies of a tile are a group; one beyond the last block of keys is an empty group. */
 #define COPY(of, tile, block)                                                                                          \
   do {                                                                                                                 \
-    if (block < blocks.count) copy_##of(arguments, place, block, buffer_of(tile));                                     \
+    if (block < blocks.count) copy_##of(arguments, place, block, buffer_of(tile), SETTLED, false);                     \
     pn_commit_copies();                                                                                                \
   } while (0)
+#define SETTLED (ONCE ? PN_SETTLED : 0)
 
-PN_ENTRY(THREADS, 1) {
+PN_ENTRY_EARLY(THREADS, 1) {
   const block_place place = place_of(blockIdx.x / PN_CLUSTER, PN_ROWS, blockIdx.x % PN_CLUSTER);
   key_blocks blocks = blocks_before(place.row0 + PN_ROWS);
+  if (SETTLED > 0 && (int)place.rank < blocks.count) {
+    copy_k(arguments, place, (int)place.rank, buffer_of(0), SETTLED, true);
+    copy_v(arguments, place, (int)place.rank, buffer_of(1), SETTLED, true);
+    pn_commit_copies();
+  }
+  pn_wait_for_inputs();
+  pn_let_next_start();
 #ifdef PN_KEY_MASK
   if (blocks.count > PN_CLUSTER) { /* else each rank has one at most, and they are done at once anyway */
     find_visible<WARPS>(arguments, place, blocks, (uint32_t *)(pn_shared + VISIBLE_AT));
@@ -386,6 +411,10 @@ PN_ENTRY(THREADS, 1) {
   thread_rows rows;
   value_tiles total = {};
   find_rows(place, rows);
+  if (block >= blocks.count) {
+    __syncthreads(); /* the barrier of the cluster is there */
+    begin_receiving();
+  }
 
 #pragma unroll 1
   for (int tile = 0; block < blocks.count; tile += 2) {
@@ -402,6 +431,7 @@ PN_ENTRY(THREADS, 1) {
     if (threadIdx.x / 32 * 16 < PN_KEYS) multiply_keys(buffer_of(tile), score);
     mask_scores(rows, key0, mask, score);
     __syncthreads(); /* the maxima are there; of the tiles only this v and the next k are still to be read */
+    begin_receiving();
     const int after = next_block(blocks, next + 1, PN_CLUSTER - 1);
     if (tile > 0) COPY(k, tile + 2, next);
     COPY(v, tile + 3, next);

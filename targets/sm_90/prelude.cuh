@@ -18,16 +18,22 @@
 /* What a kernel begins with: PN_ENTRY(threads, blocks that a multiprocessor is to hold at least). It is started while
    the launch in front of it still runs: pn_wait_for_inputs comes before any thread reads what that launch wrote, or
    writes at all. A kernel lets the next one start only then: so all launches before the one in front are done when a
-   kernel starts. */
-#define PN_ENTRY(...)                                                                                                  \
+   kernel starts, and PN_ENTRY_EARLY, which leaves both calls to the kernel, may read what those wrote. */
+#define PN_ENTRY_EARLY(...)                                                                                            \
   PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params);                               \
   extern "C" __global__ void PN_CLUSTER_SIZE __launch_bounds__(__VA_ARGS__)                                            \
       PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params) {     \
-    pn_wait_for_inputs();                                                                                              \
-    pn_let_next_start();                                                                                               \
     pn_work(arguments, params);                                                                                        \
   }                                                                                                                    \
   PN_INLINE void pn_work(const pinion_pointers &arguments, const pinion_params &params)
+#define PN_ENTRY(...)                                                                                                  \
+  PN_INLINE void pn_after_wait(const pinion_pointers &arguments, const pinion_params &params);                         \
+  PN_ENTRY_EARLY(__VA_ARGS__) {                                                                                        \
+    pn_wait_for_inputs();                                                                                              \
+    pn_let_next_start();                                                                                               \
+    pn_after_wait(arguments, params);                                                                                  \
+  }                                                                                                                    \
+  PN_INLINE void pn_after_wait(const pinion_pointers &arguments, const pinion_params &params)
 #define PN_INFINITY __int_as_float(0x7f800000)
 #define PN_NAN __int_as_float(0x7fffffff)
 #define PN_PASTE_(a, b) a##b

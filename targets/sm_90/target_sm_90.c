@@ -255,23 +255,48 @@ static const char *wgmma_refusal(const kernel_problem *problem, const gemm_tile 
   return wgmma_stages(problem, tile) < 3 ? "fewer than three stages fit shared memory" : NULL;
 }
 
+/* Microseconds of a unit's slices, `here` units that share a multiprocessor: the longer of the tensor core's time (16 +
+   N/4 cycles below N = 64 and N/2 above, for each 16 k of each warpgroup) and what its bytes take to come from L2. */
+static double slices_cost(const gemm_tile *tile, double here, double slices, double bytes, double clock, double rate) {
+  const double cycles = tile->m < 64 ? 16 + tile->m / 4.0 : tile->m / 2.0;
+  const double arithmetic = here * slices * 4 * cycles * (tile->n / ATOM_ROWS) / clock;
+  return arithmetic > here * bytes / rate ? arithmetic : here * bytes / rate;
+}
+
 /*
- * Microseconds: rounds of units, each its slices, its start and its end. A slice takes the longer of the tensor core's
- * time (16 + N/4 cycles below N = 64 and N/2 above, for each 16 k of each warpgroup) and what its bytes take to come
- * from L2, or from memory where one column of tokens reads all weights once. All of b must come from memory in any
- * case. Clock and rates are what whole kernels reached on an H200 when they were measured: within 15 % at Pi0's shapes.
+ * Microseconds of a launch whose weights stream past one column of tokens. What the stages hold of the weights is there
+ * when the tokens are, for the launch in front took longer; the rest of them, and the tokens, come from L2 at what one
+ * multiprocessor takes in while all do. Rates are what an H200 reached.
+ */
+static double streaming_cost(const kernel_problem *problem, const gemm_tile *tile) {
+  const double clock = 1700, rate = 75e3; /* MHz; bytes a microsecond */
+  const double hand_over = 1, first_bytes = 0.5, exchange = 0.9, end = 1;
+  const gemm_shape shape = shape_of(problem);
+  const int64_t blocks = wgmma_units(&shape, tile) * tile->split, resident = wgmma_resident(tile);
+  const int64_t rounds = round_up_division(blocks, MULTIPROCESSORS * resident);
+  const int64_t here = round_up_division(round_up_division(blocks, MULTIPROCESSORS), rounds);
+  const int64_t slices = shape.slices / tile->split, late = slices - wgmma_stages(problem, tile);
+  const double bytes = 128.0 * (double)(slices * tile->m + (late > 0 ? late : 0) * tile->n);
+  const double work = first_bytes + slices_cost(tile, (double)here, (double)slices, bytes, clock, rate) +
+                      (tile->split > 1 ? exchange : 0) + end;
+  return hand_over + (double)rounds * work;
+}
+
+/*
+ * Microseconds: rounds of units, each its slices, its start and its end. All of b must come from memory in any case.
+ * Clock and rates are what whole kernels reached on an H200 when they were measured: within 15 % at Pi0's shapes.
  */
 static double wgmma_cost(const kernel_problem *problem, const gemm_tile *tile) {
-  const double clock = 1350, l2_rate = 130e3, stream_rate = 60e3, memory_rate = 4.2e6; /* MHz; bytes a microsecond */
-  const double start = 2, end = 1, exchange = 0.4; /* of a launch, of a unit, of each block of a cluster */
-  gemm_shape shape = shape_of(problem);
-  int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
-  double cycles = tile->m < 64 ? 16 + tile->m / 4.0 : tile->m / 2.0;
-  double arithmetic = 4 * cycles * (tile->n / ATOM_ROWS) / clock;
-  double bytes = tile->n * 128 / (shape.m <= tile->m ? stream_rate : l2_rate) + tile->m * 128 / l2_rate;
-  double slices = (double)(shape.slices / tile->split) * (arithmetic > bytes ? arithmetic : bytes);
-  double work = (double)here * (slices + end / wgmma_resident(tile));
-  double weights = (double)(shape.n * shape.k * 2) / memory_rate + end;
+  const double clock = 1350, l2_rate = 130e3, memory_rate = 4.2e6; /* MHz; bytes a microsecond */
+  const double start = 2, end = 1, exchange = 0.4;                 /* of a launch, of a unit, of each block of a cluster */
+  const gemm_shape shape = shape_of(problem);
+  if (shape.m <= tile->m && shape.b0 * shape.b1 == 1) return streaming_cost(problem, tile);
+  const int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
+  const int64_t slices = shape.slices / tile->split;
+  const double bytes = 128.0 * (double)(slices * (tile->n + tile->m));
+  const double work =
+      (double)here * (slices_cost(tile, 1, (double)slices, bytes, clock, l2_rate) + end / wgmma_resident(tile));
+  const double weights = (double)(shape.n * shape.k * 2) / memory_rate + end;
   return start + (tile->split > 1 ? exchange * tile->split : 0) + (work > weights ? work : weights);
 }
 

@@ -403,6 +403,7 @@ bool random_problem_make(const problem_case *k, const kernel_problem *fixed, con
   memset(out_problem, 0, sizeof *out_problem);
   *problem = *fixed;
   random_shape(k, &problem->params, &use);
+  if (k->family == PINION_FAMILY_ATTENTION) problem->settled_keys = random_between(0, problem->params.size[4]);
   for (int a = 0; a < problem->params.arg_count; a++) {
     random_layout(problem, &use, a, &arguments[a]);
     fill_argument(problem, a, &arguments[a]);
