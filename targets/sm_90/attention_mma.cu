@@ -27,7 +27,7 @@
 #define P_PITCH PITCH(PN_KEYS)
 #define D_STEPS (CHUNKS(PN_D) / 2)                       /* of 16 */
 #define E_PAIRS ((CHUNKS(PN_E) / 2 + WARPS - 1) / WARPS) /* of 8 columns of v, a warp's */
-#define SUM_PITCH (PN_E + 8)                             /* floats of a row of values on its way to its owner */
+#define PAIRS (CHUNKS(PN_E) / 2)                         /* of 8 columns of v, all */
 
 /* Bytes from the start of shared memory. What other blocks of a cluster send has a place of its own, or that of the
    one tile of k: a block begins to receive (pn_cluster_begin) when its scores are made, and the probabilities go where q
@@ -39,9 +39,9 @@
 #define P_OVER_Q (ONCE && P_PITCH <= D_PITCH)
 #define P_AT (P_OVER_Q ? Q_AT : RING_AT + PN_RING * TILE_BYTES)
 #define TILES_END (RING_AT + PN_RING * TILE_BYTES + (P_OVER_Q ? 0 : PN_ROWS * P_PITCH))
-#define SUM_BYTES (PN_ROWS * SUM_PITCH * 4)
+#define SUM_BYTES (PN_ROWS * PAIRS * 64)
 #define SUMS_OVER_K (PN_CLUSTER == 1 || (ONCE && SUM_BYTES <= TILE_BYTES))
-#define SUMS_AT (SUMS_OVER_K ? (PN_CLUSTER == 1 ? 0 : RING_AT) : TILES_END) /* [rank][own row][SUM_PITCH] floats */
+#define SUMS_AT (SUMS_OVER_K ? (PN_CLUSTER == 1 ? 0 : RING_AT) : TILES_END) /* [rank][pair][own row][lane % 4], four floats */
 #define OF_WARP_AT (SUMS_AT + SUM_BYTES > TILES_END ? SUMS_AT + SUM_BYTES : TILES_END) /* [row][warp] */
 #define MAXIMUM_AT (OF_WARP_AT + PN_ROWS * WARPS * 4)                                  /* [row] */
 #define OF_RANK_AT (MAXIMUM_AT + PN_ROWS * 4)  /* [rank][own row], 16 bytes: m and l */
@@ -272,17 +272,6 @@ PN_INLINE void send(uint32_t at, uint32_t owner, float4 x) {
 #endif
 }
 
-/* Two tiles of 8 columns of one row, the first from `column` on, from where products leave them (two columns of each a
-   lane) to where the owner has the row: even lanes send four columns of the first, odd ones of the second. */
-PN_INLINE void send_columns(const float *first, const float *second, int column, uint32_t row_at, uint32_t owner) {
-  const bool odd = threadIdx.x % 2;
-  const float x = __shfl_xor_sync(0xffffffffu, odd ? first[0] : second[0], 1);
-  const float y = __shfl_xor_sync(0xffffffffu, odd ? first[1] : second[1], 1);
-  const float4 columns = odd ? float4{x, y, second[0], second[1]} : float4{first[0], first[1], x, y};
-  column += threadIdx.x % 4 / 2 * 4 + odd * 8;
-  if (column < PN_E) send(row_at + column * 4, owner, columns);
-}
-
 /* Sends every row's m, l and values to the block that owns it. */
 PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, const value_tiles &total) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -292,7 +281,7 @@ PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, cons
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int row = i * 16 + half * 8 + lane / 4;
-      const uint32_t owner = row / OWN_ROWS, place_there = place.rank * OWN_ROWS + row % OWN_ROWS;
+      const uint32_t owner = row / OWN_ROWS;
       float sum = rows.sum[i][half];
       sum += __shfl_xor_sync(0xffffffffu, sum, 1);
       sum += __shfl_xor_sync(0xffffffffu, sum, 2);
@@ -301,9 +290,12 @@ PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, cons
         if (warp == 0) maximum[row] = rows.maximum[i][half];
       }
 #pragma unroll
-      for (int pair = 0; pair < E_PAIRS; pair++)
-        send_columns(&total[i][pair * 2][half * 2], &total[i][pair * 2 + 1][half * 2], (warp * E_PAIRS + pair) * 16,
-                     SUMS_AT + place_there * SUM_PITCH * 4, owner);
+      for (int j = 0; j < E_PAIRS; j++) { /* two columns of either tile, as they leave the product */
+        const float *first = &total[i][j * 2][half * 2], *second = &total[i][j * 2 + 1][half * 2];
+        const int pair = warp * E_PAIRS + j;
+        const uint32_t at = ((place.rank * PAIRS + pair) * OWN_ROWS + row % OWN_ROWS) * 64 + lane % 4 * 16;
+        if (pair < PAIRS) send(SUMS_AT + at, owner, float4{first[0], first[1], second[0], second[1]});
+      }
     }
   __syncthreads();
   if (threadIdx.x < PN_ROWS) {
@@ -316,28 +308,28 @@ PN_INLINE void send_rows(const block_place &place, const thread_rows &rows, cons
   }
 }
 
-/* Adds up this block's own rows, four columns at a time. */
+/* Adds up this block's own rows, four columns at a time: two of either tile of a pair. */
 PN_INLINE void store_rows(const pinion_pointers &arguments, const block_place &place) {
-  const float *sums = (const float *)(pn_shared + SUMS_AT), *of_rank = (const float *)(pn_shared + OF_RANK_AT);
-  for (int i = threadIdx.x; i < OWN_ROWS * (PN_E / 4); i += THREADS) {
-    const int own = i / (PN_E / 4), column = i % (PN_E / 4) * 4;
+  const float4 *sums = (const float4 *)(pn_shared + SUMS_AT), *of_rank = (const float4 *)(pn_shared + OF_RANK_AT);
+  for (int i = threadIdx.x; i < OWN_ROWS * PAIRS * 4; i += THREADS) {
+    const int own = i / 4 % OWN_ROWS, column = i / (OWN_ROWS * 4) * 16 + i % 4 * 2;
     const unsigned row = place.row0 + place.rank * OWN_ROWS + own;
     if (row >= HEAD_ROWS) continue;
     float maximum = -PN_INFINITY, sum = 0;
     float4 y = {0, 0, 0, 0};
 #pragma unroll
-    for (int rank = 0; rank < PN_CLUSTER; rank++) maximum = fmaxf(maximum, of_rank[(rank * OWN_ROWS + own) * 4]);
+    for (int rank = 0; rank < PN_CLUSTER; rank++) maximum = fmaxf(maximum, of_rank[rank * OWN_ROWS + own].x);
 #pragma unroll
     for (int rank = 0; rank < PN_CLUSTER; rank++) {
-      const float *part = of_rank + (rank * OWN_ROWS + own) * 4;
-      const float4 x = *(const float4 *)(sums + (rank * OWN_ROWS + own) * SUM_PITCH + column);
-      const float factor = exponential(part[0], centre_of(maximum));
-      sum += part[1] * factor;
+      const float4 part = of_rank[rank * OWN_ROWS + own], x = sums[rank * OWN_ROWS * PAIRS * 4 + i];
+      const float factor = exponential(part.x, centre_of(maximum));
+      sum += part.y * factor;
       y.x += x.x * factor, y.y += x.y * factor, y.z += x.z * factor, y.w += x.w * factor;
     }
     const float inverse = inverse_sum(sum);
-    const uint2 packed = {pn_pack_bf16(y.x * inverse, y.y * inverse), pn_pack_bf16(y.z * inverse, y.w * inverse)};
-    *(uint2 *)((uint16_t *)arguments.pointer[0] + row_offset(0, place, row) + column) = packed;
+    uint16_t *to = (uint16_t *)arguments.pointer[0] + row_offset(0, place, row) + column;
+    *(uint32_t *)to = pn_pack_bf16(y.x * inverse, y.y * inverse);
+    if (column + 8 < PN_E) *(uint32_t *)(to + 8) = pn_pack_bf16(y.z * inverse, y.w * inverse);
   }
 }
 
@@ -349,7 +341,7 @@ PN_INLINE void begin_cluster(void) {
   const uint32_t barrier = pn_shared_address(pn_shared + BARRIER_AT);
   if (threadIdx.x == 0) {
     pn_barrier_init(barrier, 1);
-    pn_barrier_expect(barrier, PN_ROWS * (PN_E * 4 + 16));
+    pn_barrier_expect(barrier, PN_ROWS * (PAIRS * 64 + 16));
     pn_barrier_publish();
   }
   __syncwarp();

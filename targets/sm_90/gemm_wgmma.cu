@@ -6,8 +6,8 @@
  * A block has PN_ATOMS warpgroups that multiply, each 64 rows of b by PN_TOKENS tokens, and one that brings the slices of
  * 64 k: a thread whole atoms of b by bulk copies, another tiles of a by the copy engine (the launch's tensor map),
  * PN_STAGES in flight. It takes one unit (tile) after another: while it stores one, the next one's slices come in. A
- * cluster of PN_SPLIT blocks shares one unit, each a part of k: every block sends its sums to the rank that owns the
- * token, which adds up what came in the order of the ranks.
+ * cluster of PN_SPLIT blocks shares one unit, each a part of k: every thread sends its sums to the same thread of the
+ * rank that owns the tokens, which adds up what came in the order of the ranks.
  *
  * Eight neighbouring columns of one token are finished at a time. With two accumulators a column has two rows: of 16 rows
  * of b the first eight belong to half 0, the others to half 1 of the same eight columns.
@@ -31,9 +31,12 @@
 #define UNITS (TILES_M * TILES_N * PN_B0 * PN_B1)
 #define SLICES_HERE (PN_SLICES / PN_SPLIT)
 #define PITCH 68 /* floats from one token to the next in the staged tile: 64 rows, and no bank is met twice */
-#define STAGED_FLOATS (PN_CHUNK * PITCH)
-#define OWN_TOKENS (PN_TOKENS / PN_SPLIT) /* of a rank, in the end */
-#define STREAMS (TILES_M == 1)            /* the weights are read once, and nothing but them is read from memory */
+#define STAGED_FLOATS (PN_CHUNK * PITCH) /* of a warpgroup */
+#define STREAMS (TILES_M == 1) /* the weights are read once, and nothing but them is read from memory */
+/* In the end a rank has so many groups of 8 tokens, the last ones fewer or none. */
+#define OWN_GROUPS ((PN_TOKENS / 8 + PN_SPLIT - 1) / PN_SPLIT)
+#define OWN_TOKENS (OWN_GROUPS * 8)
+#define RECEIVED_BYTES (PN_SPLIT * OWN_GROUPS * 2048) /* [rank][group][thread], four floats */
 /* Whether what the epilogue reads fits registers before the products are there: eights of a thread. */
 #define EIGHTS_EACH ((OWN_TOKENS * EIGHTS + 127) / 128)
 #define READS_EARLY (EIGHTS_EACH <= 2)
@@ -233,18 +236,12 @@ PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums
 #endif
 }
 
-/* Eight rows of one token of a tile in shared memory, added over the ranks' tiles. Lanes 4 .. 7 of each eight take the
-   second half first: so no two of them meet in a bank. */
-PN_INLINE void sum_eight(uint32_t address, float *out_sums) {
+/* Eight rows of one token of a tile in shared memory. Lanes 4 .. 7 of each eight take the second half first: so no two of
+   them meet in a bank. */
+PN_INLINE void load_sums(uint32_t address, float *out_sums) {
   const int flip = threadIdx.x >> 2 & 1;
-  float4 first = {0, 0, 0, 0}, second = first;
-#pragma unroll
-  for (int rank = 0; rank < PN_SPLIT; rank++, address += OWN_TOKENS * PITCH * 4) {
-    const float4 x = load_four(address + flip * 16), y = load_four(address + (flip ^ 1) * 16);
-    first.x += x.x, first.y += x.y, first.z += x.z, first.w += x.w;
-    second.x += y.x, second.y += y.y, second.z += y.z, second.w += y.w;
-  }
-  const float4 low = flip ? second : first, high = flip ? first : second;
+  const float4 x = load_four(address + flip * 16), y = load_four(address + (flip ^ 1) * 16);
+  const float4 low = flip ? y : x, high = flip ? x : y;
   out_sums[0] = low.x, out_sums[1] = low.y, out_sums[2] = low.z, out_sums[3] = low.w;
   out_sums[4] = high.x, out_sums[5] = high.y, out_sums[6] = high.z, out_sums[7] = high.w;
 }
@@ -285,7 +282,7 @@ PN_INLINE void finish_tokens(const pinion_pointers &arguments, const unit_place 
     float sums[PN_ACCUMULATORS][8];
 #pragma unroll
     for (int p = 0; p < PN_ACCUMULATORS; p++)
-      sum_eight(tile + ((place.token - first) * PITCH + (vector % EIGHTS * PN_ACCUMULATORS + p) * 8) * 4, sums[p]);
+      load_sums(tile + ((place.token - first) * PITCH + (vector % EIGHTS * PN_ACCUMULATORS + p) * 8) * 4, sums[p]);
     if (READS_EARLY)
       finish_eight(arguments, sums, row_sums, place, early[i]);
     else
@@ -341,25 +338,38 @@ PN_INLINE void stage_tokens(const float *accumulator, uint32_t tile, int first, 
 }
 
 #if PN_SPLIT > 1
-/* Every warp sends its 16 rows of all tokens, four at a time, to the tokens' owners: this rank's place in the tiles at
-   `received`. */
-PN_INLINE void send_tile(uint32_t tile, uint32_t received, uint32_t barrier, uint32_t rank) {
-  const int lane = threadIdx.x % 32, row = threadIdx.x % 128 / 32 * 16 + lane / 8 * 4;
+/* Four sums a group of 8 tokens, as they lie in the registers, to the tokens' owners. */
+PN_INLINE void send_sums(const float *accumulator, uint32_t received, uint32_t barrier, uint32_t rank) {
 #pragma unroll
-  for (int first = 0; first < PN_TOKENS; first += 8) {
-    const int token = first + lane % 8;
-    pn_send(received + ((rank * OWN_TOKENS + token % OWN_TOKENS) * PITCH + row) * 4, token / OWN_TOKENS,
-            load_four(tile + (token * PITCH + row) * 4), barrier);
+  for (int group = 0; group < PN_TOKENS / 8; group++) {
+    const float *four = accumulator + group * 4;
+    pn_send(received + ((rank * OWN_GROUPS + group % OWN_GROUPS) * 128 + threadIdx.x % 128) * 16, group / OWN_GROUPS,
+            float4{four[0], four[1], four[2], four[3]}, barrier);
+  }
+}
+
+/* Adds up what the ranks sent, in front of the accumulators. */
+PN_INLINE void add_received(float *accumulator, uint32_t received) {
+#pragma unroll
+  for (int group = 0; group < OWN_GROUPS; group++) {
+    float4 sum = {0, 0, 0, 0};
+#pragma unroll
+    for (int rank = 0; rank < PN_SPLIT; rank++) {
+      const float4 x = load_four(received + ((rank * OWN_GROUPS + group) * 128 + threadIdx.x % 128) * 16);
+      sum.x += x.x, sum.y += x.y, sum.z += x.z, sum.w += x.w;
+    }
+    float *four = accumulator + group * 4;
+    four[0] = sum.x, four[1] = sum.y, four[2] = sum.z, four[3] = sum.w;
   }
 }
 #endif
 
 /* ---- The roles ---- */
 
-/* Addresses in shared memory. `staged`: the tile on its way out, or the tiles that the ranks of a cluster sent, of which
-   `received` are the barriers. */
+/* Addresses in shared memory: of the slices, the tiles on their way out, the barriers, what the ranks of a cluster send
+   and the barriers for that. */
 typedef struct block_shared {
-  uint32_t stages, staged, full, empty, received;
+  uint32_t stages, staged, full, empty, received, all_received;
 } block_shared;
 
 /* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: what the stages do not
@@ -454,15 +464,16 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     pn_pin(accumulator);
     if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
 #if PN_SPLIT > 1
-    /* The only unit: its tile goes where the slices were, once no warp multiplies any more. */
-    const uint32_t tile = shared.stages + warpgroup * STAGED_FLOATS * 4, received = shared.received + warpgroup * 8;
-    pn_sync(1, CONSUMERS);
-    stage_tokens(accumulator, tile, 0, PN_TOKENS);
-    __syncwarp();
+    const uint32_t received = shared.received + warpgroup * RECEIVED_BYTES;
+    const int own = rank * OWN_TOKENS, tokens = PN_TOKENS - own < OWN_TOKENS ? PN_TOKENS - own : OWN_TOKENS;
     pn_cluster_wait();
-    send_tile(tile, staged, received, rank);
-    pn_barrier_wait_for_cluster(received);
-    finish_tokens(arguments, place, staged, row_sums, warpgroup, rank * OWN_TOKENS, OWN_TOKENS, early);
+    send_sums(accumulator, received, shared.all_received + warpgroup * 8, rank);
+    if (tokens <= 0) continue;
+    pn_barrier_wait_for_cluster(shared.all_received + warpgroup * 8);
+    add_received(accumulator, received);
+    stage_tokens(accumulator, staged, 0, OWN_TOKENS);
+    pn_sync(warpgroup + 1, 128);
+    finish_tokens(arguments, place, staged, row_sums, warpgroup, own, tokens, early);
 #else
 #pragma unroll
     for (int first = 0; first < PN_TOKENS; first += PN_CHUNK) {
@@ -488,8 +499,9 @@ extern "C" __global__ void
   __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES + PN_ATOMS];
   __shared__ float row_sums[PN_ATOMS][PN_ROW_SUM_COUNT * PN_TOKENS + 1];
   const uint32_t stages = (pn_shared_address(pn_shared) + 1023) & ~1023u;
-  const uint32_t full = pn_shared_address(barriers), empty = full + PN_STAGES * 8;
-  const block_shared shared = {stages, stages + PN_STAGES * STAGE_BYTES, full, empty, empty + PN_STAGES * 8};
+  const uint32_t full = pn_shared_address(barriers), empty = full + PN_STAGES * 8, received = stages + PN_STAGES * STAGE_BYTES;
+  const uint32_t staged = received + (PN_SPLIT > 1 ? PN_ATOMS * RECEIVED_BYTES : 0);
+  const block_shared shared = {stages, staged, full, empty, received, empty + PN_STAGES * 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   const uint32_t rank = PN_SPLIT > 1 ? cluster_rank() : 0;
   if (threadIdx.x == 0) {
@@ -497,9 +509,10 @@ extern "C" __global__ void
       pn_barrier_init(shared.full + stage * 8, 1);
       pn_barrier_init(shared.empty + stage * 8, PN_ATOMS);
     }
+    const int left = PN_TOKENS / 8 - (int)rank * OWN_GROUPS, groups = left < OWN_GROUPS ? left : OWN_GROUPS;
     for (int atom = 0; atom < PN_ATOMS && PN_SPLIT > 1; atom++) {
-      pn_barrier_init(shared.received + atom * 8, 1);
-      pn_barrier_expect(shared.received + atom * 8, PN_TOKENS * 256);
+      pn_barrier_init(shared.all_received + atom * 8, 1);
+      pn_barrier_expect(shared.all_received + atom * 8, groups > 0 ? groups * PN_SPLIT * 2048 : 0);
     }
     pn_barrier_publish();
   }

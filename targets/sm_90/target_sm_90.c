@@ -166,17 +166,25 @@ static int wgmma_resident(const gemm_tile *tile) {
   return tile->n == ATOM_ROWS ? 2 : 1;
 }
 
-/* Tokens staged at a time on their way out: all of a few, and a cluster adds up whole tiles. */
+/* Groups of 8 tokens that a block of a cluster owns in the end, at most. */
+static int wgmma_own_groups(const gemm_tile *tile) {
+  return (tile->m / 8 + tile->split - 1) / tile->split;
+}
+
+/* Tokens staged at a time on their way out: all of a few. */
 static int wgmma_chunk(const gemm_tile *tile) {
-  return tile->split > 1 || tile->m <= 64 ? tile->m : 32;
+  const int tokens = wgmma_own_groups(tile) * 8;
+  return tile->split > 1 || tokens <= 64 ? tokens : 32;
 }
 
 static int wgmma_stage_bytes(const gemm_tile *tile) {
   return (tile->n + tile->m) * 128;
 }
 
+/* What is staged, and what the blocks of a cluster send each other: four floats a thread and group. */
 static int wgmma_staged_bytes(const gemm_tile *tile) {
-  return tile->n / ATOM_ROWS * wgmma_chunk(tile) * WGMMA_PITCH;
+  const int received = tile->split > 1 ? tile->split * wgmma_own_groups(tile) * 128 * 16 : 0;
+  return tile->n / ATOM_ROWS * (wgmma_chunk(tile) * WGMMA_PITCH + received);
 }
 
 /* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers, and each
