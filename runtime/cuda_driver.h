@@ -57,7 +57,9 @@ enum {
   CUDA_ATTRIBUTE_MULTIPROCESSORS = 16,
   CUDA_ATTRIBUTE_MEMORY_CLOCK = 36,  /* kHz */
   CUDA_ATTRIBUTE_MEMORY_BUS = 37,    /* bits */
-  CUDA_ATTRIBUTE_DYNAMIC_SHARED = 8, /* of a function: most dynamic shared memory, bytes */
+  CUDA_ATTRIBUTE_DYNAMIC_SHARED = 8,  /* of a function: most dynamic shared memory, bytes */
+  CUDA_ATTRIBUTE_SHARED_CARVEOUT = 9, /* of a function: percentage of a multiprocessor's memory to be shared */
+  CUDA_CARVEOUT_MOST_SHARED = 100,
   CUDA_ATTRIBUTE_CLUSTER_WIDTH = 11, /* of a function: the cluster's size that it was compiled with, 0 if none */
   CUDA_ATTRIBUTE_CLUSTER_HEIGHT = 12,
   CUDA_ATTRIBUTE_CLUSTER_DEPTH = 13,

@@ -266,7 +266,10 @@ static uint32_t most_shared_bytes(const pinion_model_desc *desc, uint32_t kernel
 
 pinion_status pinion_cuda_allow_shared(pinion_device *device, cuda_function function, uint32_t bytes, const char *name,
                                        pinion_error *error) {
-  if (bytes <= PLAIN_SHARED_BYTES) return PINION_OK;
+  /* Blocks of two launches share a multiprocessor only if both have its memory divided alike. */
+  const pinion_status status = CHECK(device, cuFuncSetAttribute, name,
+                                     (function, CUDA_ATTRIBUTE_SHARED_CARVEOUT, CUDA_CARVEOUT_MOST_SHARED), error);
+  if (status || bytes <= PLAIN_SHARED_BYTES) return status;
   return CHECK(device, cuFuncSetAttribute, name, (function, CUDA_ATTRIBUTE_DYNAMIC_SHARED, (int)bytes), error);
 }
 

@@ -61,6 +61,9 @@ PN_INLINE void copy_atom(uint32_t to_shared, const void *from, uint32_t barrier)
                  "l"(from), "n"(ATOM_BYTES), "r"(barrier)
                  : "memory");
 }
+PN_INLINE void prefetch_map(const void *map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
 /* Brings bytes from memory to L2. */
 PN_INLINE void prefetch(const void *from, uint32_t bytes) {
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
@@ -403,6 +406,7 @@ PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uin
 PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_t rank) {
   int stage = 0;
   uint32_t parity = 1;
+  prefetch_map(map);
   pn_wait_for_inputs();
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {

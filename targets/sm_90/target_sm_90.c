@@ -161,7 +161,7 @@ enum {
   WGMMA_MOST_STAGES = 8,
 };
 
-/* Blocks that share a multiprocessor: with one multiplying warpgroup two fit, and hide each other's ends. */
+/* Blocks that may share a multiprocessor: with one multiplying warpgroup two fit, and hide each other's ends. */
 static int wgmma_resident(const gemm_tile *tile) {
   return tile->n == ATOM_ROWS ? 2 : 1;
 }
@@ -185,15 +185,6 @@ static int wgmma_stage_bytes(const gemm_tile *tile) {
 static int wgmma_staged_bytes(const gemm_tile *tile) {
   const int received = tile->split > 1 ? tile->split * wgmma_own_groups(tile) * 128 * 16 : 0;
   return tile->n / ATOM_ROWS * (wgmma_chunk(tile) * WGMMA_PITCH + received);
-}
-
-/* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers, and each
-   warpgroup keeps the sums of its tokens' rows. */
-static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
-  const int sums = tile->n / ATOM_ROWS * ((int)problem->params.integer[2] * tile->m + 1) * (int)sizeof(float);
-  int bytes = SHARED_PER_SM / wgmma_resident(tile) - 1024 - 1024 - 256 - sums - wgmma_staged_bytes(tile);
-  int stages = bytes / wgmma_stage_bytes(tile);
-  return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
 }
 
 /* The launch as it is compiled in: m takes in b1 and then b0 where all arguments' strides allow it. */
@@ -226,6 +217,33 @@ static gemm_shape shape_of(const kernel_problem *problem) {
     }
   }
   return shape;
+}
+
+/* Whether all tokens are in one column: the weights stream past them. */
+static bool wgmma_streams(const kernel_problem *problem, const gemm_tile *tile) {
+  const gemm_shape shape = shape_of(problem);
+  return shape.m <= tile->m && shape.b0 * shape.b1 == 1;
+}
+
+/*
+ * Shared memory of a block. Launches that stream weights follow one another, and the next one's blocks bring theirs
+ * while the one in front still runs: so a multiprocessor must hold blocks of two launches, and not two of the same
+ * launch as long as others stand empty (it would take in twice as much). A large share and a small one fit together,
+ * two large ones do not; where each block of a small one is alone depends on what is there before it.
+ */
+static int wgmma_share(const kernel_problem *problem, const gemm_tile *tile) {
+  enum { SMALL = 86 << 10, LARGE = SHARED_PER_SM - SMALL };
+  if (wgmma_resident(tile) == 1) return SHARED_PER_SM;
+  return !wgmma_streams(problem, tile) ? SHARED_PER_SM / 2 : tile->split > 1 ? SMALL : LARGE;
+}
+
+/* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers, and each
+   warpgroup keeps the sums of its tokens' rows. */
+static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
+  const int sums = tile->n / ATOM_ROWS * ((int)problem->params.integer[2] * tile->m + 1) * (int)sizeof(float);
+  int bytes = wgmma_share(problem, tile) - 1024 - 1024 - 256 - sums - wgmma_staged_bytes(tile);
+  int stages = bytes / wgmma_stage_bytes(tile);
+  return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
 }
 
 static int64_t wgmma_units(const gemm_shape *shape, const gemm_tile *tile) {
@@ -298,7 +316,7 @@ static double wgmma_cost(const kernel_problem *problem, const gemm_tile *tile) {
   const double clock = 1350, l2_rate = 130e3, memory_rate = 4.2e6; /* MHz; bytes a microsecond */
   const double start = 2, end = 1, exchange = 0.4;                 /* of a launch, of a unit, of each block of a cluster */
   const gemm_shape shape = shape_of(problem);
-  if (shape.m <= tile->m && shape.b0 * shape.b1 == 1) return streaming_cost(problem, tile);
+  if (wgmma_streams(problem, tile)) return streaming_cost(problem, tile);
   const int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
   const int64_t slices = shape.slices / tile->split;
   const double bytes = 128.0 * (double)(slices * (tile->n + tile->m));
