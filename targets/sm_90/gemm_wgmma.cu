@@ -64,10 +64,6 @@ PN_INLINE void copy_atom(uint32_t to_shared, const void *from, uint32_t barrier)
 PN_INLINE void prefetch_map(const void *map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
-/* Brings bytes from memory to L2. */
-PN_INLINE void prefetch(const void *from, uint32_t bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
-}
 PN_INLINE void copy_tile(uint32_t to_shared, const void *map, int k, int m, int b1, int b0, uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(
@@ -375,8 +371,8 @@ typedef struct block_shared {
   uint32_t stages, staged, full, empty, received, all_received;
 } block_shared;
 
-/* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: what the stages do not
-   hold of them comes to L2 while the launch in front still runs. */
+/* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: the first are there when
+   the launch in front is done. */
 PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uint32_t rank) {
   int stage = 0;
   uint32_t parity = 1;
@@ -394,9 +390,6 @@ PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uin
       for (int atom = 0; atom < PN_ATOMS; atom++)
         if (atom < atoms)
           copy_atom(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, full);
-      if (STREAMS && SLICES_HERE > PN_STAGES && slice == PN_STAGES - 1)
-        for (int atom = 0; atom < atoms; atom++)
-          prefetch(weights + ((int64_t)atom * PN_SLICES + 1) * ATOM_BYTES, (SLICES_HERE - PN_STAGES) * ATOM_BYTES);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
