@@ -9,7 +9,8 @@
  * cluster of PN_SPLIT blocks shares one unit, each a part of k: every thread sends its sums to the same thread of the
  * rank that owns the tokens, which adds up what came in the order of the ranks.
  *
- * Eight neighbouring columns of one token are finished at a time. With two accumulators a column has two rows: of 16 rows
+ * Eight neighbouring columns of one token are finished at a time, or, where the body reads nothing that depends on token
+ * and column both (PN_FRAGMENTS), each element in the thread that has its sums. With two accumulators a column has two rows: of 16 rows
  * of b the first eight belong to half 0, the others to half 1 of the same eight columns.
  *
  * Shapes are compiled in: PN_M, PN_H, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k), PN_STRIDES and PN_LIES_WHOLE (of the
@@ -31,7 +32,9 @@
 #define UNITS (TILES_M * TILES_N * PN_B0 * PN_B1)
 #define SLICES_HERE (PN_SLICES / PN_SPLIT)
 #define PITCH 68 /* floats from one token to the next in the staged tile: 64 rows, and no bank is met twice */
-#define STAGED_FLOATS (PN_CHUNK * PITCH) /* of a warpgroup */
+#define OUT_COLUMNS (64 / PN_ACCUMULATORS) /* of a warpgroup */
+#define OUT_PITCH (OUT_COLUMNS * 2 + 16)   /* bytes from one token to the next in the tile of finished elements */
+#define STAGED_BYTES (PN_CHUNK * (PN_FRAGMENTS ? OUT_PITCH : PITCH * 4)) /* of a warpgroup */
 #define STREAMS (TILES_M == 1) /* the weights are read once, and nothing but them is read from memory */
 /* In the end a rank has so many groups of 8 tokens, the last ones fewer or none. */
 #define OWN_GROUPS ((PN_TOKENS / 8 + PN_SPLIT - 1) / PN_SPLIT)
@@ -39,7 +42,7 @@
 #define RECEIVED_BYTES (PN_SPLIT * OWN_GROUPS * 2048) /* [rank][group][thread], four floats */
 /* Whether what the epilogue reads fits registers before the products are there: eights of a thread. */
 #define EIGHTS_EACH ((OWN_TOKENS * EIGHTS + 127) / 128)
-#define READS_EARLY (EIGHTS_EACH <= 2)
+#define READS_EARLY (EIGHTS_EACH <= 2 && !PN_FRAGMENTS)
 
 typedef struct __align__(64) tensor_map {
   uint64_t words[16];
@@ -289,6 +292,104 @@ PN_INLINE void finish_tokens(const pinion_pointers &arguments, const unit_place 
   }
 }
 
+#if PN_FRAGMENTS
+/* ---- The epilogue in the registers: a thread has one column's sums, or two columns' 8 apart ---- */
+
+#define THREAD_COLUMNS (2 / PN_ACCUMULATORS)
+#define COLUMN_MEMBER(j, i, type) PN_C##i operand_##j;
+#define LOAD_COLUMN(j, i, type)                                                                                        \
+  operands.operand_##j =                                                                                               \
+      pn_load_##type(arguments.pointer[i], (int64_t)(column < COLUMNS ? column : 0) * stride_of(i, PINION_GEMM_N));
+#define TAKE_COLUMN(j, i, type) const PN_C##i x##j = operands.operand_##j;
+#define TAKE_TOKEN_SUM(j, i, type) const float x##j = row_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token];
+
+/* What the body reads of a column. */
+typedef struct column_operands {
+#ifdef PN_HAS_BODY
+  PN_BODY_OPERANDS(COLUMN_MEMBER)
+#endif
+} column_operands;
+
+PN_INLINE column_operands load_column(const pinion_pointers &arguments, int column) {
+  column_operands operands;
+#ifdef PN_HAS_BODY
+  PN_BODY_OPERANDS(LOAD_COLUMN)
+#endif
+  return operands;
+}
+
+/* One element, of token `token` of the unit; sums[0], and sums[2] with two accumulators. */
+PN_INLINE float finish_one(const float *sums, const column_operands &operands, const float *row_sums, int token) {
+#ifdef PN_HAS_BODY
+  const float x0 = sums[0];
+#if PN_ACCUMULATORS == 2
+  const float x1 = sums[2];
+#endif
+  PN_BODY_OPERANDS(TAKE_COLUMN)
+  PN_ROW_SUMS(TAKE_TOKEN_SUM)
+  PN_BODY_RESULTS(PN_BODY_DECLARE)
+  pn_body(PN_BODY_ARGUMENTS);
+  return r0;
+#else
+  return sums[0];
+#endif
+}
+
+/* Finished elements of 8 tokens, from where a product leaves them, to rows of the tile at `to`: one token each. */
+PN_INLINE void store_group(const uint32_t (&pairs)[THREAD_COLUMNS], uint32_t to) {
+  const uint32_t row = to + threadIdx.x % 8 * OUT_PITCH + threadIdx.x / 8 % THREAD_COLUMNS * 16;
+#if PN_ACCUMULATORS == 2
+  asm volatile("stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(row), "r"(pairs[0]) : "memory");
+#else
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(pairs[0]),
+               "r"(pairs[1])
+               : "memory");
+#endif
+}
+
+/* Rows of the tile to memory: tokens first .. first + tokens of the unit. */
+PN_INLINE void store_tokens(const pinion_pointers &arguments, const unit_place &unit, uint32_t tile, int warpgroup,
+                            int first, int tokens) {
+  const int column0 = (unit.n0 + warpgroup * 64) / PN_ACCUMULATORS;
+#pragma unroll 4
+  for (int vector = threadIdx.x % 128; vector < tokens * (OUT_COLUMNS / 8); vector += 128) {
+    const int token = vector / (OUT_COLUMNS / 8), eighth = vector % (OUT_COLUMNS / 8);
+    const eight_place place = place_eight(unit, first + token, column0 + eighth * 8);
+    const float4 x = load_four(tile + token * OUT_PITCH + eighth * 16);
+    if (place.count) *(float4 *)((uint16_t *)arguments.pointer[0] + result_offset<0>(place)) = x;
+  }
+}
+
+PN_INLINE void finish_fragments(const pinion_pointers &arguments, const unit_place &unit, const float *accumulator,
+                                uint32_t tile, const float *row_sums, int warpgroup) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x % 128 / 32;
+  const int column = (unit.n0 + warpgroup * 64) / PN_ACCUMULATORS + warp * 8 * THREAD_COLUMNS + lane / 4;
+  column_operands operands[THREAD_COLUMNS];
+#pragma unroll
+  for (int c = 0; c < THREAD_COLUMNS; c++) operands[c] = load_column(arguments, column + c * 8);
+#pragma unroll
+  for (int first = 0; first < PN_TOKENS; first += PN_CHUNK) {
+    const int tokens = PN_TOKENS - first < PN_CHUNK ? PN_TOKENS - first : PN_CHUNK;
+#pragma unroll
+    for (int group = 0; group < tokens; group += 8) {
+      const int token = first + group + lane % 4 * 2;
+      const float *four = accumulator + (first + group) / 2;
+      uint32_t pairs[THREAD_COLUMNS];
+#pragma unroll
+      for (int c = 0; c < THREAD_COLUMNS; c++)
+        pairs[c] = pn_pack_bf16(finish_one(four + c * 2, operands[c], row_sums, token),
+                                finish_one(four + c * 2 + 1, operands[c], row_sums, token + 1));
+      store_group(pairs, tile + group * OUT_PITCH + warp * 16 * THREAD_COLUMNS);
+    }
+    pn_sync(warpgroup + 1, 128);
+    store_tokens(arguments, unit, tile, warpgroup, first, tokens);
+    pn_sync(warpgroup + 1, 128);
+  }
+}
+#endif
+
+/* ---- Sums of rows ---- */
+
 /* The sum of PN_ROW_SUM_LENGTH elements; all are asked for before the first is used. */
 template <int i> PN_INLINE float sum_row(const float *from) {
   constexpr int64_t strides[] = PN_ROW_SUM_STRIDES, stride = strides[i - PN_ROW_SUM_FIRST];
@@ -418,7 +519,7 @@ PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_
 PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, float *row_sums, int warpgroup,
                         uint32_t rank) {
   const int thread = threadIdx.x % 128;
-  const uint32_t staged = shared.staged + warpgroup * STAGED_FLOATS * 4;
+  const uint32_t staged = shared.staged + warpgroup * STAGED_BYTES;
   float accumulator[PN_TOKENS / 2];
   eight_operands early[EIGHTS_EACH];
   int stage = 0;
@@ -471,6 +572,9 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     stage_tokens(accumulator, staged, 0, OWN_TOKENS);
     pn_sync(warpgroup + 1, 128);
     finish_tokens(arguments, place, staged, row_sums, warpgroup, own, tokens, early);
+#elif PN_FRAGMENTS
+    if (PN_ROW_SUM_COUNT) pn_sync(warpgroup + 1, 128); /* the sums of rows are there */
+    finish_fragments(arguments, place, accumulator, staged, row_sums, warpgroup);
 #else
 #pragma unroll
     for (int first = 0; first < PN_TOKENS; first += PN_CHUNK) {

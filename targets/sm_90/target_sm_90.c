@@ -166,25 +166,8 @@ static int wgmma_resident(const gemm_tile *tile) {
   return tile->n == ATOM_ROWS ? 2 : 1;
 }
 
-/* Groups of 8 tokens that a block of a cluster owns in the end, at most. */
-static int wgmma_own_groups(const gemm_tile *tile) {
-  return (tile->m / 8 + tile->split - 1) / tile->split;
-}
-
-/* Tokens staged at a time on their way out: all of a few. */
-static int wgmma_chunk(const gemm_tile *tile) {
-  const int tokens = wgmma_own_groups(tile) * 8;
-  return tile->split > 1 || tokens <= 64 ? tokens : 32;
-}
-
 static int wgmma_stage_bytes(const gemm_tile *tile) {
   return (tile->n + tile->m) * 128;
-}
-
-/* What is staged, and what the blocks of a cluster send each other: four floats a thread and group. */
-static int wgmma_staged_bytes(const gemm_tile *tile) {
-  const int received = tile->split > 1 ? tile->split * wgmma_own_groups(tile) * 128 * 16 : 0;
-  return tile->n / ATOM_ROWS * (wgmma_chunk(tile) * WGMMA_PITCH + received);
 }
 
 /* The launch as it is compiled in: m takes in b1 and then b0 where all arguments' strides allow it. */
@@ -219,6 +202,62 @@ static gemm_shape shape_of(const kernel_problem *problem) {
   return shape;
 }
 
+/* Of argument i along dimension `d`; 0 where there is but one step, or none is left after joining. */
+static int64_t wgmma_stride(const kernel_problem *problem, const gemm_shape *shape, int i, int d) {
+  const int64_t size = d == PINION_GEMM_B0 ? shape->b0 : d == PINION_GEMM_B1 ? shape->b1 : problem->params.size[d];
+  return size == 1 && d != PINION_GEMM_M ? 0 : problem->params.stride[i][d];
+}
+
+static bool is_row_sum(const pinion_params *params, int i) {
+  return i >= params->arg_count - params->integer[2];
+}
+
+/* Whether eight columns of argument i (of a row sum: four terms) always exist, side by side, at a multiple of 16 bytes.
+ */
+static bool lies_whole(const kernel_problem *problem, const gemm_shape *shape, int i) {
+  const pinion_params *params = &problem->params;
+  const int64_t step = 16 / (int64_t)pinion_dtype_size(problem->dtypes[i]);
+  bool whole = problem->aligned[i] && step <= 8;
+  if (is_row_sum(params, i))
+    whole &= params->stride[i][PINION_GEMM_K] == 1 && params->integer[3] % 4 == 0;
+  else
+    whole &= params->size[PINION_GEMM_N] % 8 == 0 && wgmma_stride(problem, shape, i, PINION_GEMM_N) == 1;
+  for (int d = PINION_GEMM_B0; d < PINION_GEMM_N; d++) whole &= wgmma_stride(problem, shape, i, d) % step == 0;
+  return whole;
+}
+
+/* Groups of 8 tokens that a block of a cluster owns in the end, at most. */
+static int wgmma_own_groups(const gemm_tile *tile) {
+  return (tile->m / 8 + tile->split - 1) / tile->split;
+}
+
+/* Whether each element can be finished by the thread that has its sums: one result in bf16, and operands that are the
+   same for all tokens. */
+static bool wgmma_fragments(const kernel_problem *problem, const gemm_tile *tile) {
+  const pinion_params *params = &problem->params;
+  const gemm_shape shape = shape_of(problem);
+  bool alone = tile->split == 1 && problem->result_count == 1 && problem->dtypes[0] == PINION_DTYPE_bf16 &&
+               params->size[PINION_GEMM_H] == 1 && !params->integer[4] && lies_whole(problem, &shape, 0);
+  for (int i = problem->result_count + 2; i < params->arg_count && !is_row_sum(params, i); i++)
+    for (int d = PINION_GEMM_B0; d <= PINION_GEMM_M; d++) alone &= wgmma_stride(problem, &shape, i, d) == 0;
+  return alone;
+}
+
+/* Tokens staged at a time on their way out: all of a few. */
+static int wgmma_chunk(const kernel_problem *problem, const gemm_tile *tile) {
+  const int tokens = wgmma_own_groups(tile) * 8, finished = problem->params.size[PINION_GEMM_P] == 2 ? 104 : 56;
+  if (wgmma_fragments(problem, tile)) return tokens < finished ? tokens : finished;
+  return tile->split > 1 || tokens <= 64 ? tokens : 32;
+}
+
+/* What is staged, and what the blocks of a cluster send each other: four floats a thread and group. */
+static int wgmma_staged_bytes(const kernel_problem *problem, const gemm_tile *tile) {
+  const int finished = 128 / (int)problem->params.size[PINION_GEMM_P] + 16; /* bytes of a token */
+  const int received = tile->split > 1 ? tile->split * wgmma_own_groups(tile) * 128 * 16 : 0;
+  const int pitch = wgmma_fragments(problem, tile) ? finished : WGMMA_PITCH;
+  return tile->n / ATOM_ROWS * (wgmma_chunk(problem, tile) * pitch + received);
+}
+
 /* Whether all tokens are in one column: the weights stream past them. */
 static bool wgmma_streams(const kernel_problem *problem, const gemm_tile *tile) {
   const gemm_shape shape = shape_of(problem);
@@ -241,7 +280,7 @@ static int wgmma_share(const kernel_problem *problem, const gemm_tile *tile) {
    warpgroup keeps the sums of its tokens' rows. */
 static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
   const int sums = tile->n / ATOM_ROWS * ((int)problem->params.integer[2] * tile->m + 1) * (int)sizeof(float);
-  int bytes = wgmma_share(problem, tile) - 1024 - 1024 - 256 - sums - wgmma_staged_bytes(tile);
+  int bytes = wgmma_share(problem, tile) - 1024 - 1024 - 256 - sums - wgmma_staged_bytes(problem, tile);
   int stages = bytes / wgmma_stage_bytes(tile);
   return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
 }
@@ -314,7 +353,7 @@ static double streaming_cost(const kernel_problem *problem, const gemm_tile *til
  */
 static double wgmma_cost(const kernel_problem *problem, const gemm_tile *tile) {
   const double clock = 1350, l2_rate = 130e3, memory_rate = 4.2e6; /* MHz; bytes a microsecond */
-  const double start = 2, end = 1, exchange = 0.4;                 /* of a launch, of a unit, of each block of a cluster */
+  const double start = 2, end = 1, exchange = 0.4; /* of a launch, of a unit, of each block of a cluster */
   const gemm_shape shape = shape_of(problem);
   if (wgmma_streams(problem, tile)) return streaming_cost(problem, tile);
   const int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
@@ -364,30 +403,6 @@ static const pinion_tensor_map *map_of_a(arena *a, const kernel_problem *problem
   return map;
 }
 
-/* Of argument i along dimension `d`; 0 where there is but one step, or none is left after joining. */
-static int64_t wgmma_stride(const kernel_problem *problem, const gemm_shape *shape, int i, int d) {
-  const int64_t size = d == PINION_GEMM_B0 ? shape->b0 : d == PINION_GEMM_B1 ? shape->b1 : problem->params.size[d];
-  return size == 1 && d != PINION_GEMM_M ? 0 : problem->params.stride[i][d];
-}
-
-static bool is_row_sum(const pinion_params *params, int i) {
-  return i >= params->arg_count - params->integer[2];
-}
-
-/* Whether eight columns of argument i (of a row sum: four terms) always exist, side by side, at a multiple of 16 bytes.
- */
-static bool lies_whole(const kernel_problem *problem, const gemm_shape *shape, int i) {
-  const pinion_params *params = &problem->params;
-  const int64_t step = 16 / (int64_t)pinion_dtype_size(problem->dtypes[i]);
-  bool whole = problem->aligned[i] && step <= 8;
-  if (is_row_sum(params, i))
-    whole &= params->stride[i][PINION_GEMM_K] == 1 && params->integer[3] % 4 == 0;
-  else
-    whole &= params->size[PINION_GEMM_N] % 8 == 0 && wgmma_stride(problem, shape, i, PINION_GEMM_N) == 1;
-  for (int d = PINION_GEMM_B0; d < PINION_GEMM_N; d++) whole &= wgmma_stride(problem, shape, i, d) % step == 0;
-  return whole;
-}
-
 static void define_strides(const kernel_problem *problem, const gemm_shape *shape, text *out) {
   const int count = problem->params.arg_count, parts = pinion_gemm_parts(&problem->params);
   text_append(out, "#define PN_STRIDES {");
@@ -414,13 +429,14 @@ static void choose_wgmma(arena *a, const kernel_problem *problem, const gemm_til
   choice->source = "gemm_wgmma.cu";
   choice->cost = wgmma_cost(problem, tile);
   choice->dynamic_shared_bytes =
-      (uint32_t)(wgmma_stages(problem, tile) * wgmma_stage_bytes(tile) + wgmma_staged_bytes(tile) + 1024);
+      (uint32_t)(wgmma_stages(problem, tile) * wgmma_stage_bytes(tile) + wgmma_staged_bytes(problem, tile) + 1024);
   choice->tensor_map = map_of_a(a, problem, tile);
   set_grid(choice, tile->split > 1 || blocks < at_once ? blocks : at_once, threads, false);
   text_append(defines, "#define PN_ATOMS %d\n#define PN_TOKENS %d\n#define PN_SPLIT %d\n", tile->n / ATOM_ROWS, tile->m,
               tile->split);
   text_append(defines, "#define PN_STAGES %d\n#define PN_CHUNK %d\n#define PN_RESIDENT %d\n",
-              wgmma_stages(problem, tile), wgmma_chunk(tile), wgmma_resident(tile));
+              wgmma_stages(problem, tile), wgmma_chunk(problem, tile), wgmma_resident(tile));
+  text_append(defines, "#define PN_FRAGMENTS %d\n", wgmma_fragments(problem, tile));
   text_append(defines, "#define PN_M %lld\n#define PN_H %lld\n#define PN_N %lld\n#define PN_SLICES %lld\n",
               (long long)shape.m, (long long)params->size[PINION_GEMM_H], (long long)params->size[PINION_GEMM_N],
               (long long)shape.slices);
