@@ -30,7 +30,8 @@
 #define ATOMS_N ((COLUMNS * PN_ACCUMULATORS + 63) / 64)
 #define TILES_N ((ATOMS_N + PN_ATOMS - 1) / PN_ATOMS)
 #define UNITS (TILES_M * TILES_N * PN_B0 * PN_B1)
-#define SLICES_HERE (PN_SLICES / PN_SPLIT)
+#define FIRST_SLICE(rank) ((int)(rank) * PN_SLICES / PN_SPLIT)
+#define SLICES_OF(rank) (FIRST_SLICE((rank) + 1) - FIRST_SLICE(rank))
 #define PITCH 68 /* floats from one token to the next in the staged tile: 64 rows, and no bank is met twice */
 #define OUT_COLUMNS (64 / PN_ACCUMULATORS) /* of a warpgroup */
 #define OUT_PITCH (OUT_COLUMNS * 2 + 16)   /* bytes from one token to the next in the tile of finished elements */
@@ -475,15 +476,16 @@ typedef struct block_shared {
 /* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: the first are there when
    the launch in front is done. */
 PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uint32_t rank) {
+  const int slices = SLICES_OF(rank);
   int stage = 0;
   uint32_t parity = 1;
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
     const int atoms = ATOMS_N - place.n0 / 64 < PN_ATOMS ? ATOMS_N - place.n0 / 64 : PN_ATOMS;
-    const char *weights = packed + ((int64_t)(place.n0 / 64) * PN_SLICES + rank * SLICES_HERE) * ATOM_BYTES;
+    const char *weights = packed + ((int64_t)(place.n0 / 64) * PN_SLICES + FIRST_SLICE(rank)) * ATOM_BYTES;
 #pragma unroll 1
-    for (int slice = 0; slice < SLICES_HERE; slice++, weights += ATOM_BYTES) {
+    for (int slice = 0; slice < slices; slice++, weights += ATOM_BYTES) {
       const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
       pn_barrier_wait(shared.empty + stage * 8, parity);
       pn_barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
@@ -498,6 +500,7 @@ PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uin
 
 /* Another thread: the same for the tokens, which the first one's barrier expects too. */
 PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_t rank) {
+  const int slices = SLICES_OF(rank);
   int stage = 0;
   uint32_t parity = 1;
   prefetch_map(map);
@@ -506,9 +509,9 @@ PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
 #pragma unroll 1
-    for (int slice = 0; slice < SLICES_HERE; slice++) {
+    for (int slice = 0; slice < slices; slice++) {
       pn_barrier_wait(shared.empty + stage * 8, parity);
-      copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, (rank * SLICES_HERE + slice) * 64, place.m0,
+      copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, (FIRST_SLICE(rank) + slice) * 64, place.m0,
                 place.b1, place.b0, shared.full + stage * 8);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
@@ -522,6 +525,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
   const uint32_t staged = shared.staged + warpgroup * STAGED_BYTES;
   float accumulator[PN_TOKENS / 2];
   eight_operands early[EIGHTS_EACH];
+  const int slices = SLICES_OF(rank);
   int stage = 0;
   uint32_t parity = 0;
   unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_sums` are of */
@@ -543,7 +547,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     for (int i = 0; i < PN_TOKENS / 2; i++) accumulator[i] = 0;
     pn_pin(accumulator);
 #pragma unroll 1
-    for (int slice = 0; slice < SLICES_HERE; slice++) {
+    for (int slice = 0; slice < slices; slice++) {
       const uint32_t at = shared.stages + stage * STAGE_BYTES;
       const uint64_t b = pn_wgmma_operand(at + warpgroup * ATOM_BYTES, 16), a = pn_wgmma_operand(at + WEIGHT_BYTES, 16);
       pn_barrier_wait(shared.full + stage * 8, parity);

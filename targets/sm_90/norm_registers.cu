@@ -11,12 +11,14 @@ PN_INLINE float warp_sum(float x) {
   return x;
 }
 
-/* Elements of row dimension `column` .. + 8 of argument i, whose row begins at `offset`. */
-#define LOAD_FLOATS(i, offset, column, out)                                                                            \
+#define ELEMENT(i, eight, e) PN_PASTE(pn_load_, PN_T##i)((eight).part, e)
+/* This lane's elements of argument i's row, as they lie in memory. */
+#define LOAD_ROW(i, out)                                                                                               \
+  pn_eight out[CHUNKS];                                                                                                \
   {                                                                                                                    \
-    pn_eight loaded;                                                                                                   \
-    pn_load_eight<PN_PASTE(pn_storage_, PN_T##i)>(&loaded, arguments.pointer[i], (offset) + (column));                 \
-    _Pragma("unroll") for (int e = 0; e < 8; e++)(out)[e] = PN_PASTE(pn_load_, PN_T##i)(loaded.part, e);               \
+    const int64_t row_at = pn_offset(&params, i, 0, row_dimension, at);                                                \
+    _Pragma("unroll") for (int c = 0; c < CHUNKS; c++) if (lane + 32 * c < PN_LENGTH / 8)                              \
+        pn_load_eight<PN_PASTE(pn_storage_, PN_T##i)>(&out[c], arguments.pointer[i], row_at + (lane + 32 * c) * 8);    \
   }
 
 PN_INLINE void normalise(float x[][8], int lane, double epsilon) {
@@ -50,26 +52,29 @@ PN_ENTRY(PN_BLOCK_THREADS) {
     float x[CHUNKS][8] = {};
     pn_index at[PN_RANK];
     pn_coordinates(&params, 0, row_dimension, row, at);
-    const int64_t from = pn_offset(&params, 1, 0, row_dimension, at);
+    LOAD_ROW(1, loaded) /* all are asked for before the first is used */
+#if PN_OPERANDS > 1
+    LOAD_ROW(2, factor)
+#endif
+#if PN_OPERANDS > 2
+    LOAD_ROW(3, bias)
+#endif
 #pragma unroll
     for (int c = 0; c < CHUNKS; c++)
-      if (lane + 32 * c < PN_LENGTH / 8) LOAD_FLOATS(1, from, (lane + 32 * c) * 8, x[c])
+#pragma unroll
+      for (int e = 0; e < 8 && lane + 32 * c < PN_LENGTH / 8; e++) x[c][e] = ELEMENT(1, loaded[c], e);
     normalise(x, lane, params.scalar[0]);
 #pragma unroll
     for (int c = 0; c < CHUNKS; c++) {
       const int column = (lane + 32 * c) * 8;
       if (column >= PN_LENGTH) continue;
 #if PN_OPERANDS > 1
-      float factor[8];
-      LOAD_FLOATS(2, pn_offset(&params, 2, 0, row_dimension, at), column, factor)
 #pragma unroll
-      for (int e = 0; e < 8; e++) x[c][e] *= factor[e];
+      for (int e = 0; e < 8; e++) x[c][e] *= ELEMENT(2, factor[c], e);
 #endif
 #if PN_OPERANDS > 2
-      float bias[8];
-      LOAD_FLOATS(3, pn_offset(&params, 3, 0, row_dimension, at), column, bias)
 #pragma unroll
-      for (int e = 0; e < 8; e++) x[c][e] += bias[e];
+      for (int e = 0; e < 8; e++) x[c][e] += ELEMENT(3, bias[c], e);
 #endif
       pn_eight y;
 #pragma unroll

@@ -315,11 +315,12 @@ PN_UNARY(cos, cosf(x), cos(x))
 PN_UNARY(floor, floorf(x), floor(x))
 PN_UNARY(ceil, ceilf(x), ceil(x))
 PN_UNARY(round, rintf(x), rint(x))
-/* __fdividef errs by 2 units and calls nothing; beyond 2^126 it gives 0, which is right here. */
-PN_UNARY(sigmoid, __fdividef(1.0f, 1.0f + expf(-x)), 1.0 / (1.0 + exp(-x)))
-PN_UNARY(silu, __fdividef(x, 1.0f + expf(-x)), x / (1.0 + exp(-x)))
-/* 0.5 x (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3), which is x / (1 + exp(-2 u)): without a branch */
-PN_UNARY(gelu_tanh, __fdividef(x, 1.0f + expf(-1.5957691216057308f * (x + 0.044715f * x * x * x))),
+/* __fdividef errs by 2 units and calls nothing; beyond 2^126 it gives 0, which is right here. e^-x is 2^(-x log2 e). */
+PN_UNARY(sigmoid, __fdividef(1.0f, 1.0f + pn_exp2(-1.4426950408889634f * x)), 1.0 / (1.0 + exp(-x)))
+PN_UNARY(silu, __fdividef(x, 1.0f + pn_exp2(-1.4426950408889634f * x)), x / (1.0 + exp(-x)))
+/* 0.5 x (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3), which is x / (1 + exp(-2 u)): without a branch. The factors of x
+   and x^3 are -2 sqrt(2/pi) log2 e and 0.044715 times that. */
+PN_UNARY(gelu_tanh, __fdividef(x, 1.0f + pn_exp2(x * (-2.3022081987f - 0.1029432396f * x * x))),
          0.5 * x * (1.0 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))))
 /* 0.5 x (1 + erf(x / sqrt(2))) */
 PN_UNARY(gelu_erf, 0.5f * x * (1.0f + erff(x * 0.7071067811865476f)), 0.5 * x * (1.0 + erf(x * 0.7071067811865476)))

@@ -143,6 +143,7 @@ static const gemm_tile gemm_tiles[] = {
     /* One column of 50 or 51 tokens: weights must stream from everywhere at once. */
     {"wgmma_64x56", FORM_WGMMA, 56, 64, 0, 0, 1},
     {"wgmma_64x56_split2", FORM_WGMMA, 56, 64, 0, 0, 2},
+    {"wgmma_64x56_split3", FORM_WGMMA, 56, 64, 0, 0, 3},
     {"wgmma_64x56_split4", FORM_WGMMA, 56, 64, 0, 0, 4},
     {"wgmma_64x56_split8", FORM_WGMMA, 56, 64, 0, 0, 8},
     /* The same for one token to eight, and for what does not fit 56. */
@@ -271,7 +272,7 @@ static bool wgmma_streams(const kernel_problem *problem, const gemm_tile *tile) 
  * two large ones do not; where each block of a small one is alone depends on what is there before it.
  */
 static int wgmma_share(const kernel_problem *problem, const gemm_tile *tile) {
-  enum { SMALL = 86 << 10, LARGE = SHARED_PER_SM - SMALL };
+  enum { SMALL = 88 << 10, LARGE = SHARED_PER_SM - SMALL };
   if (wgmma_resident(tile) == 1) return SHARED_PER_SM;
   return !wgmma_streams(problem, tile) ? SHARED_PER_SM / 2 : tile->split > 1 ? SMALL : LARGE;
 }
@@ -313,7 +314,7 @@ static const char *wgmma_refusal(const kernel_problem *problem, const gemm_tile 
     return "an atom of two accumulators is half a block of columns";
   if (!can_map(problem))
     return "the copy engine needs rows of a that are contiguous and begin at multiples of 16 bytes";
-  if (shape.slices < 1 || shape.slices % tile->split) return "k's slices of 64 do not divide among the cluster";
+  if (shape.slices < tile->split) return "k has fewer slices of 64 than the cluster has blocks";
   if (shape.m >= INT32_MAX || shape.n >= INT32_MAX || wgmma_units(&shape, tile) * tile->split >= INT32_MAX ||
       shape.m * shape.n * shape.b0 * shape.b1 >= INT32_MAX)
     return "wgmma's kernel counts in 32 bits";
@@ -336,14 +337,15 @@ static double slices_cost(const gemm_tile *tile, double here, double slices, dou
 static double streaming_cost(const kernel_problem *problem, const gemm_tile *tile) {
   const double clock = 1700, rate = 75e3; /* MHz; bytes a microsecond */
   const double hand_over = 1, first_bytes = 0.5, exchange = 0.9, end = 1;
+  const double crowded = 0.3; /* what the next launch loses where two blocks leave none of its own any room */
   const gemm_shape shape = shape_of(problem);
   const int64_t blocks = wgmma_units(&shape, tile) * tile->split, resident = wgmma_resident(tile);
   const int64_t rounds = round_up_division(blocks, MULTIPROCESSORS * resident);
   const int64_t here = round_up_division(round_up_division(blocks, MULTIPROCESSORS), rounds);
-  const int64_t slices = shape.slices / tile->split, late = slices - wgmma_stages(problem, tile);
+  const int64_t slices = round_up_division(shape.slices, tile->split), late = slices - wgmma_stages(problem, tile);
   const double bytes = 128.0 * (double)(slices * tile->m + (late > 0 ? late : 0) * tile->n);
   const double work = first_bytes + slices_cost(tile, (double)here, (double)slices, bytes, clock, rate) +
-                      (tile->split > 1 ? exchange : 0) + end;
+                      (tile->split > 1 ? exchange : 0) + end + crowded * (double)(here - 1);
   return hand_over + (double)rounds * work;
 }
 
@@ -357,7 +359,7 @@ static double wgmma_cost(const kernel_problem *problem, const gemm_tile *tile) {
   const gemm_shape shape = shape_of(problem);
   if (wgmma_streams(problem, tile)) return streaming_cost(problem, tile);
   const int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
-  const int64_t slices = shape.slices / tile->split;
+  const int64_t slices = round_up_division(shape.slices, tile->split);
   const double bytes = 128.0 * (double)(slices * (tile->n + tile->m));
   const double work =
       (double)here * (slices_cost(tile, 1, (double)slices, bytes, clock, l2_rate) + end / wgmma_resident(tile));
