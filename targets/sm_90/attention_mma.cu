@@ -385,6 +385,10 @@ PN_ENTRY_EARLY(THREADS, 1) {
     copy_v(arguments, place, (int)place.rank, buffer_of(1), SETTLED, true);
     pn_commit_copies();
   }
+  thread_rows rows;
+  value_tiles total = {};
+  find_rows(place, rows);
+  begin_cluster();
   pn_wait_for_inputs();
   pn_let_next_start();
 #ifdef PN_KEY_MASK
@@ -393,16 +397,12 @@ PN_ENTRY_EARLY(THREADS, 1) {
     __syncthreads();
   }
 #endif
-  begin_cluster();
   int block = next_block(blocks, 0, (int)place.rank);
   int next = next_block(blocks, block + 1, PN_CLUSTER - 1);
   copy_q(arguments, place);
   COPY(k, 0, block);
   COPY(v, 1, block);
   COPY(k, 2, next);
-  thread_rows rows;
-  value_tiles total = {};
-  find_rows(place, rows);
   if (block >= blocks.count) {
     __syncthreads(); /* the barrier of the cluster is there */
     begin_receiving();
