@@ -530,7 +530,6 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
   uint32_t parity = 0;
   unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_sums` are of */
   pn_wait_for_inputs();                 /* what the epilogue reads, and before it writes */
-  pn_let_next_start();
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
@@ -564,6 +563,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     }
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
     pn_pin(accumulator);
+    pn_let_next_start(); /* not before: what it brings would be in the way of these slices */
     if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
 #if PN_SPLIT > 1
     const uint32_t received = shared.received + warpgroup * RECEIVED_BYTES;
