@@ -55,8 +55,8 @@ enum {
   CUDA_ATTRIBUTE_CAPABILITY_MINOR = 76,
   CUDA_ATTRIBUTE_CLOCK = 13, /* kHz, the highest */
   CUDA_ATTRIBUTE_MULTIPROCESSORS = 16,
-  CUDA_ATTRIBUTE_MEMORY_CLOCK = 36,  /* kHz */
-  CUDA_ATTRIBUTE_MEMORY_BUS = 37,    /* bits */
+  CUDA_ATTRIBUTE_MEMORY_CLOCK = 36,   /* kHz */
+  CUDA_ATTRIBUTE_MEMORY_BUS = 37,     /* bits */
   CUDA_ATTRIBUTE_DYNAMIC_SHARED = 8,  /* of a function: most dynamic shared memory, bytes */
   CUDA_ATTRIBUTE_SHARED_CARVEOUT = 9, /* of a function: percentage of a multiprocessor's memory to be shared */
   CUDA_CARVEOUT_MOST_SHARED = 100,

@@ -168,9 +168,11 @@ static int64_t mma_shared_bytes(const kernel_problem *problem, const attention_t
   enum { WARPS = 8 };
   const int64_t keys = keys_at_once(problem, tile), e = problem->params.size[VALUE];
   const int64_t d_pitch = shared_pitch(problem->params.size[DEPTH]), e_pitch = shared_pitch(e);
-  const int64_t tile_bytes = keys * (d_pitch > e_pitch ? d_pitch : e_pitch), sums = tile->rows * round_up_division(e, 16) * 64;
+  const int64_t tile_bytes = keys * (d_pitch > e_pitch ? d_pitch : e_pitch),
+                sums = tile->rows * round_up_division(e, 16) * 64;
   const bool once = ring_of(problem, tile) == 2, p_over_q = once && shared_pitch(keys) <= d_pitch;
-  const int64_t tiles = ring_of(problem, tile) * tile_bytes + tile->rows * (d_pitch + (p_over_q ? 0 : shared_pitch(keys)));
+  const int64_t tiles =
+      ring_of(problem, tile) * tile_bytes + tile->rows * (d_pitch + (p_over_q ? 0 : shared_pitch(keys)));
   const bool sums_over_k = tile->split > 1 && once && sums <= tile_bytes;
   const int64_t both = sums_over_k ? tiles : tile->split > 1 ? tiles + sums : tiles > sums ? tiles : sums;
   return both + tile->rows * (WARPS * 4 + 4 + 16) + 16 + mask_bytes(problem, keys);

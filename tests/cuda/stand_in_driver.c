@@ -342,6 +342,7 @@ cuda_result cuModuleGetFunction(cuda_function *out_function, cuda_module module,
 cuda_result cuFuncSetAttribute(cuda_function function, int attribute, int value) {
   BEGIN_IN_CONTEXT();
   object *o = find_object(__func__, function, FUNCTION);
+  if (o && attribute == CUDA_ATTRIBUTE_SHARED_CARVEOUT) return value < -1 || value > 100;
   if (!o || attribute != CUDA_ATTRIBUTE_DYNAMIC_SHARED || value > 232448) return 1;
   o->dynamic_shared = value;
   return CUDA_OK;
