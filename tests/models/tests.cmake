@@ -16,7 +16,7 @@ foreach(fixture pi0_bf16_opset23 pi05_bf16 pi05_bf16_torchscript)
     COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_fixture.py ${CMAKE_SOURCE_DIR}/tests/fixtures/${fixture}
             --pinion=$<TARGET_FILE:pinion> --work=${CMAKE_BINARY_DIR}/tests/float32/${fixture} --precision=float32 --seeds=3
             --run-flag=--threads=1)
-  set_tests_properties(models.float32.${fixture} PROPERTIES LABELS models)
+  set_tests_properties(models.float32.${fixture} PROPERTIES LABELS models ENVIRONMENT CFLAGS=-O0)
 endforeach()
 # Each optional pass off alone, on a fixture on which it acts; without --each-once the script does so on all of them. What takes the
 # time is the C compiler, which need not optimise here.
