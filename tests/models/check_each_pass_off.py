@@ -6,9 +6,9 @@
     check_each_pass_off.py --pinion=build/pinion --work=DIR [--target=sm_90] [--jobs=N] [FIXTURE[:PRECISION] ...]
     check_each_pass_off.py --pinion=build/pinion --work=DIR --each-once --cases=2 FIXTURE ...
 
-Without fixtures it takes all of them as exported, and those of bf16 with the policy bf16, too. With --each-once each pass is off on
-one fixture alone, the first of those given on which it does something; that there is none is an error. Prints a line a pass: on how
-many fixtures it did something (where it did not, the run tells nothing new), and the largest error of a case over PyTorch's own.
+Without fixtures it takes all of them as exported, and those of bf16 with the policy bf16, too. A pass is off on the fixtures on
+which it does something, as elsewhere the artifact is the same without it; with --each-once on the first of them alone. That there
+is none is an error. Prints a line a pass: on how many fixtures it was off, and the largest error of a case over PyTorch's own.
 
 The time goes into the C compiler: CFLAGS=-O0 makes it a fifth on the cpu, CC="ccache cc" still less. Needs numpy alone.
 """
@@ -103,26 +103,24 @@ def run_all(options, jobs):
     return found
 
 
-def report(name, runs, changes_of):
+def report(name, runs):
     """A line. -> how many failed"""
     ratios = {model: max(error / own for error, own, _, _ in results) for model, (results, _, _) in runs.items() if results}
     worst = max(ratios, key=ratios.get, default=None)
     failed = sum(why is not None for _, _, why in runs.values())
-    acted = sum(changes_of[model][name] > 0 for model in runs)
-    print(f"{name:22} off: {len(runs):2} fixtures, acts on {acted:2}, " if name != ALL_ON else f"all passes on: {len(runs):2} fixtures, ",
+    print(f"{name:22} {'' if name == ALL_ON else 'off: '}{len(runs):2} fixtures, ",
           f"largest error / PyTorch's own {ratios[worst]:.2f} ({worst.label})" if worst else "nothing ran",
           f"; {failed} FAILED" if failed else "", sep="", flush=True)
     return failed
 
 
-def each_once(models, passes, changes_of):
-    """[(model, pass)], and the passes that act on none."""
+def jobs_without(models, passes, changes_of, each_once):
+    """[(model, pass)] where the pass does something, and the passes that do nothing anywhere."""
     jobs, idle = [], []
     for name in passes:
-        model = next((model for model in models if changes_of[model][name]), None)
-        if model:
-            jobs.append((model, name))
-        else:
+        acted = [model for model in models if changes_of[model][name]]
+        jobs += [(model, name) for model in (acted[:1] if each_once else acted)]
+        if not acted:
             idle.append(name)
     return jobs, idle
 
@@ -135,6 +133,7 @@ def main():
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--cases", type=int, default=0, metavar="N", help="only the first N cases of each")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many to compile and run at a time (1)")
+    parser.add_argument("--passes", metavar="PASS,..", help="these alone (all optional ones)")
     parser.add_argument("--each-once", action="store_true", help="each pass on one fixture, on which it acts")
     parser.add_argument("--compile-flag", action="append", default=[], help="passed to pinion compile")
     parser.add_argument("--run-flag", action="append", default=[], help="passed to pinion run")
@@ -144,19 +143,19 @@ def main():
     models = [Model(spelling, options.work) for spelling in options.fixtures or all_models()]
     for name in {model.name for model in models}:
         unpack(name, os.path.join(options.work, name))
-    passes = optional_passes(options.pinion)
+    passes = options.passes.split(",") if options.passes else optional_passes(options.pinion)
+    found = {}
     if options.each_once:
         changes_of = {model: compiled(options, model, ALL_ON, os.path.join(model.folder, "artifact")) for model in models}
-        jobs, idle = each_once(models, passes, changes_of)
-        found = run_all(options, jobs)
     else:
-        jobs, idle = [(model, name) for name in [ALL_ON, *passes] for model in models], []
-        found = run_all(options, jobs)
+        found = run_all(options, [(model, ALL_ON) for model in models])
         changes_of = {model: found[ALL_ON][model][1] for model in models}
-    failed = sum(report(name, found[name], changes_of) for name in [ALL_ON, *passes] if name in found)
+    jobs, idle = jobs_without(models, passes, changes_of, options.each_once)
+    found.update(run_all(options, jobs))
+    failed = sum(report(name, found[name]) for name in [ALL_ON, *passes] if name in found)
     for name in idle:
         print(f"{name}: acts on none of the fixtures, so nothing was tried", file=sys.stderr)
-    print(f"{options.target}: {len(jobs)} artifacts, {failed} failed, {time.monotonic() - started:.0f} s")
+    print(f"{options.target}: {sum(map(len, found.values()))} artifacts, {failed} failed, {time.monotonic() - started:.0f} s")
     return 1 if failed or idle else 0
 
 
