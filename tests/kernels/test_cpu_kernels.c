@@ -225,7 +225,7 @@ static bool run_once(arena *a, const problem_case *k, random_problem *made, pini
 
 /* Random problems of a case; its kernel is that of the first, made with it, as the shape is no part of it. */
 static bool run_case(arena *a, const problem_case *k, const kernel_problem *fixed, pinion_cpu_kernel *kernel) {
-  enum { PROBLEMS = 30 };
+  enum { PROBLEMS = 15 };
   bool good = kernel != NULL;
   for (int i = 0; i < PROBLEMS && good; i++) {
     random_problem made;
