@@ -113,11 +113,7 @@ static pinion_status measure(const pinion_api *api, pinion_model *model, pinion_
 }
 
 int main(int argc, char **argv) {
-  static const pinion_api api = {
-#define PINION_API_LINKED(name) .name = pinion_##name,
-      PINION_API_FUNCTIONS(PINION_API_LINKED)
-#undef PINION_API_LINKED
-  };
+  static const pinion_api api = PINION_API_LINKED;
   const pinion_model_desc *desc = pinion_model_description();
   pinion_model *model = NULL;
   pinion_instance *instance = NULL;

@@ -52,6 +52,10 @@ typedef struct pinion_api {
 #undef PINION_API_FIELD
 } pinion_api;
 
+/* The functions of the library that a program is linked with: const pinion_api api = PINION_API_LINKED; */
+#define PINION_API_LINKED_FIELD(name) .name = pinion_##name,
+#define PINION_API_LINKED {PINION_API_FUNCTIONS(PINION_API_LINKED_FIELD)}
+
 /* ---- Random inputs ---- */
 
 /* A stream of 64-bit numbers: SplitMix64 (Steele, Lea and Flood, 2014). */

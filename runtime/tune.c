@@ -68,11 +68,7 @@ static pinion_status tune(const pinion_api *api, pinion_model *model, pinion_ins
 }
 
 int main(int argc, char **argv) {
-  static const pinion_api api = {
-#define PINION_API_LINKED(name) .name = pinion_##name,
-      PINION_API_FUNCTIONS(PINION_API_LINKED)
-#undef PINION_API_LINKED
-  };
+  static const pinion_api api = PINION_API_LINKED;
   pinion_model *model = NULL;
   pinion_instance *instance = NULL;
   tune_arguments arguments;

@@ -10,8 +10,8 @@
  * rank that owns the tokens, which adds up what came in the order of the ranks.
  *
  * Eight neighbouring columns of one token are finished at a time, or, where the body reads nothing that depends on token
- * and column both (PN_FRAGMENTS), each element in the thread that has its sums. With two accumulators a column has two rows: of 16 rows
- * of b the first eight belong to half 0, the others to half 1 of the same eight columns.
+ * and column both (PN_FRAGMENTS), each element in the thread that has its sums. With two accumulators a column has two
+ * rows: of 16 rows of b the first eight belong to half 0, the others to half 1 of the same eight columns.
  *
  * Shapes are compiled in: PN_M, PN_H, PN_N, PN_B0, PN_B1, PN_SLICES (of all of k), PN_STRIDES and PN_LIES_WHOLE (of the
  * arguments), PN_PART_STARTS (first groups of the parts), PN_ROW_SUM_FIRST (argument), PN_ROW_SUM_COUNT,
@@ -75,11 +75,6 @@ PN_INLINE void copy_tile(uint32_t to_shared, const void *map, int k, int m, int 
       "l"(map), "r"(k), "r"(m), "r"(b1), "r"(b0), "r"(barrier)
       : "memory");
 }
-PN_INLINE uint32_t cluster_rank(void) {
-  uint32_t rank;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
 PN_INLINE float4 load_four(uint32_t shared_address) {
   float4 x;
   asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
@@ -88,6 +83,7 @@ PN_INLINE float4 load_four(uint32_t shared_address) {
                : "memory");
   return x;
 }
+
 /* ---- Units ---- */
 
 typedef struct unit_place {
@@ -604,11 +600,12 @@ extern "C" __global__ void
   __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES + PN_ATOMS];
   __shared__ float row_sums[PN_ATOMS][PN_ROW_SUM_COUNT * PN_TOKENS + 1];
   const uint32_t stages = (pn_shared_address(pn_shared) + 1023) & ~1023u;
-  const uint32_t full = pn_shared_address(barriers), empty = full + PN_STAGES * 8, received = stages + PN_STAGES * STAGE_BYTES;
+  const uint32_t full = pn_shared_address(barriers), empty = full + PN_STAGES * 8;
+  const uint32_t received = stages + PN_STAGES * STAGE_BYTES;
   const uint32_t staged = received + (PN_SPLIT > 1 ? PN_ATOMS * RECEIVED_BYTES : 0);
   const block_shared shared = {stages, staged, full, empty, received, empty + PN_STAGES * 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
-  const uint32_t rank = PN_SPLIT > 1 ? cluster_rank() : 0;
+  const uint32_t rank = blockIdx.x % PN_SPLIT;
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < PN_STAGES; stage++) {
       pn_barrier_init(shared.full + stage * 8, 1);

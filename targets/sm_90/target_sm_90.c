@@ -229,7 +229,7 @@ static bool lies_whole(const kernel_problem *problem, const gemm_shape *shape, i
 
 /* Groups of 8 tokens that a block of a cluster owns in the end, at most. */
 static int wgmma_own_groups(const gemm_tile *tile) {
-  return (tile->m / 8 + tile->split - 1) / tile->split;
+  return (int)round_up_division(tile->m / 8, tile->split);
 }
 
 /* Whether each element can be finished by the thread that has its sums: one result in bf16, and operands that are the

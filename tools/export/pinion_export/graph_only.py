@@ -17,7 +17,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from . import onnx_export, weights
-from .cases import input_names
 from .random_weights import SPREAD_KEY
 
 # The exporter folds what is computed from constants of up to so many elements: such parameters hold values.
@@ -124,15 +123,5 @@ def export(sampler, case, cameras, opset, seed, location, optimize=True):
 
 def traced(sampler, fake_inputs, cameras, opset):
     """Not optimised yet: that needs the weights' stand-ins."""
-    with torch.no_grad(), warnings.catch_warnings(), onnx_export.explained("dynamo", opset):
-        warnings.simplefilter("ignore")
-        return torch.onnx.export(
-            sampler,
-            tuple(fake_inputs),
-            dynamo=True,
-            opset_version=opset,
-            input_names=input_names(cameras),
-            output_names=["actions"],
-            optimize=False,
-            verbose=False,
-        )
+    with onnx_export.explained("dynamo", opset):
+        return onnx_export.trace_dynamo(sampler, fake_inputs, cameras, opset, optimize=False)

@@ -90,12 +90,12 @@ def fast_rewrites():
             del matcher.match
 
 
-def export_dynamo(sampler, case, cameras, path, opset, external_data, optimize):
-    with torch.no_grad(), warnings.catch_warnings(), fast_rewrites():
+def trace_dynamo(sampler, inputs, cameras, opset, optimize):
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
+        return torch.onnx.export(
             sampler,
-            tuple(case.values()),
+            tuple(inputs),
             dynamo=True,
             opset_version=opset,
             input_names=input_names(cameras),
@@ -103,6 +103,12 @@ def export_dynamo(sampler, case, cameras, path, opset, external_data, optimize):
             optimize=optimize,
             verbose=False,
         )
+
+
+def export_dynamo(sampler, case, cameras, path, opset, external_data, optimize):
+    with fast_rewrites(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = trace_dynamo(sampler, case.values(), cameras, opset, optimize)
         program.save(path, external_data=external_data)
 
 
