@@ -16,6 +16,7 @@ typedef struct object {
   struct object *owner; /* a function's module */
   char name[64];        /* a function's */
   int dynamic_shared;   /* a function's most, bytes */
+  int carveout;         /* a function's share of a multiprocessor's memory that is to be shared, percent; 0 unset */
   void *bytes;          /* memory; a module's image */
   size_t size;
   bool capturing;            /* a stream */
@@ -342,7 +343,10 @@ cuda_result cuModuleGetFunction(cuda_function *out_function, cuda_module module,
 cuda_result cuFuncSetAttribute(cuda_function function, int attribute, int value) {
   BEGIN_IN_CONTEXT();
   object *o = find_object(__func__, function, FUNCTION);
-  if (o && attribute == CUDA_ATTRIBUTE_SHARED_CARVEOUT) return value < -1 || value > 100;
+  if (o && attribute == CUDA_ATTRIBUTE_SHARED_CARVEOUT) {
+    o->carveout = value;
+    return value < -1 || value > 100;
+  }
   if (!o || attribute != CUDA_ATTRIBUTE_DYNAMIC_SHARED || value > 232448) return 1;
   o->dynamic_shared = value;
   return CUDA_OK;
@@ -625,6 +629,7 @@ cuda_result cuLaunchKernelEx(const cuda_launch_config *config, cuda_function fun
   object *o = find_object(__func__, function, FUNCTION), *on = find_stream(__func__, config->stream);
   const unsigned *block = config->block;
   if (!o || extra || block[0] * block[1] * block[2] > 1024 || (int)config->shared_bytes > o->dynamic_shared) return 1;
+  if (o->carveout != CUDA_CARVEOUT_MOST_SHARED) return 1; /* blocks of two launches would not share a multiprocessor */
   stand_in_launch launch = {.shared_bytes = config->shared_bytes, .stream = config->stream};
   memcpy(launch.grid, config->grid, sizeof launch.grid);
   memcpy(launch.block, config->block, sizeof launch.block);

@@ -178,6 +178,58 @@ static void layers_of_pi0_get_the_tiles_that_were_measured_to_be_fast(void **sta
   }
 }
 
+static uint32_t shared_bytes(const kernel_problem *problem, const char *tile) {
+  arena *a = arena_create();
+  kernel_choice choice;
+  const char *why;
+  assert_true(sm_90()->choose(a, problem, tile, &choice, &why));
+  text_free(&choice.defines);
+  arena_destroy(a);
+  return choice.dynamic_shared_bytes;
+}
+
+/* Launches of a denoising step follow one another on a multiprocessor; two blocks of the unsplit one must not meet. */
+static void blocks_of_streaming_neighbours_share_a_multiprocessor(void **state) {
+  (void)state;
+  const kernel_problem wide = layer_problem(51, 8192, 1024), deep = layer_problem(51, 1024, 4096);
+  const uint32_t most = 233472, own = 1024; /* of a multiprocessor; what the driver takes of it for a block */
+  const uint32_t large = shared_bytes(&wide, "wgmma_64x56"), small = shared_bytes(&deep, "wgmma_64x56_split8");
+  assert_true(large + small + 2 * own <= most);
+  assert_true(2 * (large + own) > most);
+  assert_true(2 * (small + own) <= most);
+}
+
+/* Whether a choice finishes elements in the registers, by what it defines. */
+static bool finishes_in_registers(const kernel_problem *problem, const char *tile) {
+  arena *a = arena_create();
+  kernel_choice choice;
+  const char *why;
+  assert_true(sm_90()->choose(a, problem, tile, &choice, &why));
+  assert_non_null(strstr(choice.defines.data, "#define PN_FRAGMENTS "));
+  const bool found = strstr(choice.defines.data, "#define PN_FRAGMENTS 1\n") != NULL;
+  text_free(&choice.defines);
+  arena_destroy(a);
+  return found;
+}
+
+static void operands_of_a_token_and_a_column_keep_a_gemm_from_finishing_in_registers(void **state) {
+  (void)state;
+  kernel_problem problem = layer_problem(788, 2048, 2048);
+  problem.dtypes[0] = PINION_DTYPE_bf16;
+  assert_true(finishes_in_registers(&problem, "wgmma_128x104"));
+  assert_false(finishes_in_registers(&problem, "wgmma_128x128_split2"));
+  problem.params.arg_count = 4;
+  problem.dtypes[3] = PINION_DTYPE_f32;
+  problem.aligned[3] = true;
+  problem.params.stride[3][PINION_GEMM_N] = 1; /* a bias */
+  assert_true(finishes_in_registers(&problem, "wgmma_128x104"));
+  problem.params.stride[3][PINION_GEMM_M] = 2048; /* a residual */
+  assert_false(finishes_in_registers(&problem, "wgmma_128x104"));
+  problem.params.stride[3][PINION_GEMM_M] = 0;
+  problem.dtypes[0] = PINION_DTYPE_f32;
+  assert_false(finishes_in_registers(&problem, "wgmma_128x104"));
+}
+
 static void wgmma_is_refused_what_the_copy_engine_cannot_bring(void **state) {
   (void)state;
   const char *why, *tile = "wgmma_128x104";
@@ -434,6 +486,8 @@ int main(void) {
       cmocka_unit_test(a_batch_that_continues_the_rows_shares_their_tiles),
       cmocka_unit_test(an_unknown_tile_is_refused_by_name),
       cmocka_unit_test(every_tile_fits_a_multiprocessor),
+      cmocka_unit_test(blocks_of_streaming_neighbours_share_a_multiprocessor),
+      cmocka_unit_test(operands_of_a_token_and_a_column_keep_a_gemm_from_finishing_in_registers),
       cmocka_unit_test(candidates_come_cheapest_first_and_fit_the_capacity),
       cmocka_unit_test(empty_work_gets_a_grid_of_one_block),
       cmocka_unit_test(attention_gets_the_tiles_that_were_measured_to_be_fast),
