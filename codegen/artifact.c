@@ -80,7 +80,7 @@ static status add_prelude(artifact *a) {
   const struct target *target = a->options->target;
   if (target->compile) return STATUS_OK;
   size_t bytes = 0;
-  const char *data = embedded_file(arena_format(a->c->arena, "targets/%s/%s", target->name, target->prelude), &bytes);
+  const char *data = target_file(target, target->prelude, &bytes);
   if (!data)
     return diagnose(&a->c->diagnostics, STATUS_FAILED, NULL, NULL, "target %s has no prelude '%s'", target->name,
                     target->prelude);
@@ -94,15 +94,13 @@ static status add_prelude(artifact *a) {
 static status add_empty_kernel(artifact *a) {
   const struct target *target = a->options->target;
   if (!target->empty_kernel) return STATUS_OK;
-  const char *parts[] = {"runtime/abi.h",
-                         arena_format(a->c->arena, "targets/%s/%s", target->name, target->empty_kernel)};
+  size_t abi_bytes = 0, bytes = 0;
+  const char *abi = embedded_file("runtime/abi.h", &abi_bytes);
+  const char *kernel = target_file(target, target->empty_kernel, &bytes);
   kernel_blob blob = {0};
   text source = {0};
-  for (int i = 0; i < 2; i++) {
-    size_t bytes = 0;
-    const char *data = embedded_file(parts[i], &bytes);
-    if (data) text_append_bytes(&source, data, bytes);
-  }
+  if (abi) text_append_bytes(&source, abi, abi_bytes);
+  if (kernel) text_append_bytes(&source, kernel, bytes);
   status result = target->compile(&a->c->diagnostics, "pn_empty", source.data, &blob);
   if (result == STATUS_OK)
     result = artifact_add(a, arena_format(a->c->arena, "kernels/pn_empty%s", target->source_suffix), source.data,

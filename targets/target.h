@@ -66,7 +66,7 @@ typedef struct kernel_problem {
 
 /* The answer: which source, specialised how, launched how. */
 typedef struct kernel_choice {
-  const char *source; /* embedded file in the target's folder: "gemm.c.in", "gemm.cu" */
+  const char *source; /* file of the target: "gemm.c.in", "gemm_mma.cu" */
   const char *common; /* another, put in front of it: what several sources share; or NULL */
   text defines;       /* `#define NAME value` lines of the target's own, put before the prelude; owned */
   const char *tile;   /* the row's name, for people; NULL where the family has no tiles */
@@ -102,6 +102,7 @@ void kernel_instance_source(const struct target *target, const kernel_problem *p
 
 struct target {
   const char *name;          /* "sm_90" */
+  const char *vendor;        /* folder of what its targets share: "nvidia"; NULL */
   const char *summary;       /* one line for `pinion targets` */
   const char *device;        /* runtime/device_<device>.c */
   int compute_capability;    /* cuda, else 0 */
@@ -112,12 +113,12 @@ struct target {
   const char *kernel_flags;  /* what that build passes to the C compiler for kernels, beside the machine (-march=native,
                                 or the cross compiler's); NULL where there is no such build */
 
-  /* The prelude put in front of every kernel: pn_exp and the rest, loads and stores per dtype. An embedded file in the
-     target's folder: "prelude.h.in", "prelude.cuh". */
+  /* The prelude put in front of every kernel: pn_exp and the rest, loads and stores per dtype. A file of the
+     target: "prelude.h.in", "prelude.cuh". */
   const char *prelude;
 
-  /* A kernel pn_empty that does nothing (an embedded file of the folder; abi.h is put in front of it), compiled into
-     every artifact, for what launches cost by themselves. NULL where `compile` is. */
+  /* A kernel pn_empty that does nothing (a file of the target; abi.h is put in front of it), compiled into every
+     artifact, for what launches cost by themselves. NULL where `compile` is. */
   const char *empty_kernel;
 
   /* Picks source, tile and grid for a problem. `tile` forces a row by name (the tuner), or is NULL. Fails with a
@@ -144,6 +145,8 @@ const struct target *target_find(const char *name);
 /* The text of a file under targets/NAME/ or runtime/, embedded into the compiler when it was built, so that one binary
    is enough. NULL if there is none. */
 const char *embedded_file(const char *path, size_t *out_bytes);
+/* The same for a file of a target: in its own folder, or else in its vendor's. */
+const char *target_file(const struct target *target, const char *name, size_t *out_bytes);
 /* The n-th embedded path, or NULL past the end: what the artifact writer walks to copy the runtime. */
 const char *embedded_path(int n);
 

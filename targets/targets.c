@@ -101,12 +101,21 @@ void kernel_problem_defines(const kernel_problem *problem, const char *name, tex
   if (problem->has_body) define_body(problem, out);
 }
 
-/* An embedded file of the target's folder; every name that a target gives is one. */
-static void append_file(const struct target *target, const char *name, text *out) {
+static const char *file_below(const char *folder, const char *name, size_t *out_bytes) {
   char path[256];
+  snprintf(path, sizeof path, "targets/%s/%s", folder, name);
+  return embedded_file(path, out_bytes);
+}
+
+const char *target_file(const struct target *target, const char *name, size_t *out_bytes) {
+  const char *own = file_below(target->name, name, out_bytes);
+  return own || !target->vendor ? own : file_below(target->vendor, name, out_bytes);
+}
+
+/* Every name that a target gives is a file. */
+static void append_file(const struct target *target, const char *name, text *out) {
   size_t bytes = 0;
-  snprintf(path, sizeof path, "targets/%s/%s", target->name, name);
-  const char *data = embedded_file(path, &bytes);
+  const char *data = target_file(target, name, &bytes);
   if (data) text_append_bytes(out, data, bytes);
 }
 

@@ -757,6 +757,7 @@ static status compile(diagnostics *d, const char *name, const char *source, kern
 
 const struct target target_sm_90 = {
     .name = "sm_90",
+    .vendor = "nvidia",
     .summary = "NVIDIA Hopper (H100, H200), cubins by NVRTC",
     .device = "cuda",
     .compute_capability = 90,
