@@ -499,7 +499,7 @@ PN_INLINE int pn_part(const pinion_params *params, int64_t group) {
 #define PN_FINISH_ELEMENT PN_STORE(0, PN_GEMM_PLACE(0), accumulators[0]);
 #endif
 
-/* ---- Packed weights, [row/64][k/P] atoms of 64 rows x 128 bytes, P = 128 / element bytes; target_sm_90.c has the
+/* ---- Packed weights, [row/64][k/P] atoms of 64 rows x 128 bytes, P = 128 / element bytes; target_packing.c has the
  * picture ---- */
 PN_INLINE int64_t pn_packed_row(int64_t column, int half) {
   return column / 8 * 8 * PN_ACCUMULATORS + half * 8 + column % 8;

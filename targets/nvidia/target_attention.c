@@ -1,40 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* Attention on sm_90: its tiles, which of them can do a problem, and which does it soonest. */
-#include "target_sm_90.h"
+/* Attention: the table of tiles, the forms that every chip has, and which tile does a problem soonest. */
+#include "attention.h"
 
 #include <string.h>
 
-enum { GROUP = 1, HEAD, QUERY, KEY, DEPTH, VALUE };  /* dimensions of the space, [b g h q k d e] */
-enum { Y_ARG, Q_ARG, K_ARG, V_ARG, MASK_ARG, ARGS }; /* MASK_ARG may be missing */
-
-typedef enum attention_form {
-  FORM_PLAIN, /* attention.cu: anything */
-  FORM_MMA,   /* attention_mma.cu: few rows */
-  FORM_WGMMA  /* attention_wgmma.cu: many */
-} attention_form;
-
-/* A row is a query of a query head: those of one K/V head go together. */
-typedef struct attention_tile {
-  const char *name;
-  attention_form form;
-  int rows, keys; /* of a block, at a time; keys at most */
-  int split;      /* FORM_MMA: blocks of a cluster that share the keys of the same rows; FORM_WGMMA: warpgroups */
-} attention_tile;
-
 static const attention_tile attention_tiles[] = {
     /* Many heads, whose keys are few: a block takes half of the queries of 256. */
-    {"wgmma_128x128", FORM_WGMMA, 128, 128, 1},
-    {"wgmma_128x64", FORM_WGMMA, 128, 64, 1},
+    {"wgmma_128x128", &attention_wgmma, 128, 128, 1},
+    {"wgmma_128x64", &attention_wgmma, 128, 64, 1},
     /* One round of the multiprocessors for some 800 queries of 8 heads. 788 keys are 10 x 80, 816 are 13 x 64. */
-    {"wgmma_64x80_split2", FORM_WGMMA, 64, 80, 2},
-    {"wgmma_64x64_split2", FORM_WGMMA, 64, 64, 2},
+    {"wgmma_64x80_split2", &attention_wgmma, 64, 80, 2},
+    {"wgmma_64x64_split2", &attention_wgmma, 64, 64, 2},
     /* Few rows: as many blocks as there are multiprocessors only by sharing the keys. */
-    {"mma_16x112_split4", FORM_MMA, 16, 112, 4},
-    {"mma_32x128_split8", FORM_MMA, 32, 128, 8},
+    {"mma_16x112_split4", &attention_mma, 16, 112, 4},
+    {"mma_32x128_split8", &attention_mma, 32, 128, 8},
     /* Neither. */
-    {"mma_64x80", FORM_MMA, 64, 80, 1},
-    {"mma_32x96", FORM_MMA, 32, 96, 1},
-    {"plain", FORM_PLAIN, 0, 0, 1},
+    {"mma_64x80", &attention_mma, 64, 80, 1},
+    {"mma_32x96", &attention_mma, 32, 96, 1},
+    {"plain", &attention_plain, 0, 0, 1},
 };
 enum { ATTENTION_TILES = sizeof attention_tiles / sizeof *attention_tiles };
 
@@ -44,8 +27,7 @@ static int64_t row_count(const kernel_problem *problem) {
   return problem->params.size[HEAD] * problem->params.size[QUERY];
 }
 
-/* Tiles of rows, of all K/V heads. */
-static int64_t row_tiles(const kernel_problem *problem, const attention_tile *tile) {
+int64_t row_tiles(const kernel_problem *problem, const attention_tile *tile) {
   return points(problem, 0, HEAD) * round_up_division(row_count(problem), tile->rows);
 }
 
@@ -65,7 +47,7 @@ static bool is_key_mask(const kernel_problem *problem, int64_t keys) {
          problem->params.stride[MASK_ARG][QUERY] == 0 && visible_bytes(problem, keys) <= MOST_BYTES;
 }
 
-static int64_t mask_bytes(const kernel_problem *problem, int64_t keys) {
+int64_t mask_bytes(const kernel_problem *problem, int64_t keys) {
   return is_key_mask(problem, keys) ? visible_bytes(problem, keys) : 0;
 }
 
@@ -110,6 +92,14 @@ static const char *problem_refusal(const kernel_problem *problem) {
   return problem->params.scalar[0] > 0 ? NULL : "the scale must be positive";
 }
 
+const char *tensor_refusal(const nvidia_chip *chip, const kernel_problem *problem, int64_t blocks,
+                           int64_t shared_bytes) {
+  const char *why = problem_refusal(problem);
+  if (why) return why;
+  if (shared_bytes > chip->block_shared_bytes) return "the tile does not fit the shared memory of a block";
+  return blocks > nvidia_largest_grid ? "a grid has at most 2147483647 blocks" : NULL;
+}
+
 static void append_numbers(text *out, const int64_t *numbers, int count) {
   for (int i = 0; i < count; i++) text_append(out, i ? ", %lld" : "{%lld", (long long)numbers[i]);
   text_append(out, "}");
@@ -129,8 +119,7 @@ static void define_shape(const kernel_problem *problem, text *out) {
   text_append(out, ", {%.17g}}\n", params->scalar[0]);
 }
 
-/* What attention_common.cuh asks for. */
-static void define_common(const kernel_problem *problem, int64_t keys, text *out) {
+void define_common(const kernel_problem *problem, int64_t keys, text *out) {
   const bool is_bool = has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool;
   define_shape(problem, out);
   text_append(out, "#define PN_KEYS %d\n#define PN_D %d\n#define PN_E %d\n", (int)keys,
@@ -178,27 +167,33 @@ static int64_t mma_shared_bytes(const kernel_problem *problem, const attention_t
   return both + tile->rows * (WARPS * 4 + 4 + 16) + 16 + mask_bytes(problem, keys);
 }
 
-/*
- * Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2 (80 GB/s), its products at 3
- * TFLOP/s a multiprocessor, and the exchange within the cluster at 25 GB/s.
- */
-static double mma_cost(const kernel_problem *problem, const attention_tile *tile) {
-  const double start = 2.5, exchange = 0.5, load_rate = 80e3, rate = 3.0e6, exchange_rate = 25e3;
+static const char *mma_refusal(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
+  if (tile->split > chip->cluster_blocks)
+    return "no GPC of the chip is sure to have a multiprocessor for each block of the cluster";
+  return tensor_refusal(chip, problem, row_tiles(problem, tile) * tile->split, mma_shared_bytes(problem, tile));
+}
+
+/* Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2, its products, and the
+   exchange within the cluster. */
+static double mma_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
+  const double start = 2.5, exchange = 0.5;
+  const nvidia_rates *rates = &chip->attention;
   const int64_t *size = problem->params.size, keys = keys_at_once(problem, tile);
-  const int64_t rounds = round_up_division(row_tiles(problem, tile) * tile->split, MULTIPROCESSORS);
+  const int64_t rounds = round_up_division(row_tiles(problem, tile) * tile->split, chip->multiprocessors);
   const int64_t steps = round_up_division(round_up_division(size[KEY], keys), tile->split);
   const double width = (double)(size[DEPTH] + size[VALUE]);
-  const double loads = 2.0 * ((double)(steps * keys) * width + (double)(tile->rows * size[DEPTH])) / load_rate;
-  const double products = 2.0 * tile->rows * (double)(steps * keys) * width / rate;
-  const double sums = tile->split > 1 ? exchange + 4.0 * (double)(tile->rows * size[VALUE]) / exchange_rate : 0;
+  const double loads = 2.0 * ((double)(steps * keys) * width + (double)(tile->rows * size[DEPTH])) / rates->load;
+  const double products = 2.0 * tile->rows * (double)(steps * keys) * width / rates->tensor;
+  const double sums = tile->split > 1 ? exchange + 4.0 * (double)(tile->rows * size[VALUE]) / rates->exchange : 0;
   return start + (double)rounds * (loads + products + sums);
 }
 
 static void choose_mma(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
   const int64_t keys = keys_at_once(problem, tile);
   choice->source = "attention_mma.cu";
+  choice->common = "attention_common.cuh";
   choice->dynamic_shared_bytes = (uint32_t)mma_shared_bytes(problem, tile);
-  set_grid(choice, row_tiles(problem, tile) * tile->split, THREADS, false);
+  set_grid(choice, row_tiles(problem, tile) * tile->split, NVIDIA_THREADS);
   define_common(problem, keys, &choice->defines);
   text_append(&choice->defines,
               "#define PN_MMA_TYPE bf16\n#define PN_ROWS %d\n#define PN_CLUSTER %d\n#define PN_RING %d\n"
@@ -206,72 +201,7 @@ static void choose_mma(const kernel_problem *problem, const attention_tile *tile
               tile->rows, tile->split, (int)ring_of(problem, tile), (long long)problem->settled_keys);
 }
 
-/* ---- attention_wgmma.cu ---- */
-
-static int64_t wgmma_keys(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t keys = round_up_division(problem->params.size[KEY], 16) * 16;
-  return keys < 16 ? 16 : keys < tile->keys ? keys : tile->keys;
-}
-
-/* Pieces of 64 elements, 128 bytes, in a row. */
-static int64_t pieces(int64_t elements) {
-  return round_up_division(elements, 64);
-}
-
-static int64_t wgmma_tile_bytes(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t d = pieces(problem->params.size[DEPTH]), e = pieces(problem->params.size[VALUE]);
-  return (d > e ? d : e) * wgmma_keys(problem, tile) * 128;
-}
-
-/* Beside the tiles: q, barriers, the mask's bits, and what the alignment takes. */
-static int64_t wgmma_other_bytes(const kernel_problem *problem, const attention_tile *tile) {
-  return pieces(problem->params.size[DEPTH]) * tile->rows * 128 + 256 + mask_bytes(problem, wgmma_keys(problem, tile)) +
-         1024;
-}
-
-/* Tiles in flight: as many as fit and are of use. */
-static int64_t wgmma_stages(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t bytes = SHARED_BYTES - wgmma_other_bytes(problem, tile);
-  const int64_t fit = bytes / wgmma_tile_bytes(problem, tile);
-  const int64_t all = 2 * round_up_division(problem->params.size[KEY], wgmma_keys(problem, tile));
-  return fit < all ? fit : all > 2 ? all : 2;
-}
-
-/* As attention_wgmma.cu lays it out: two key groups exchange their sums where q and the tiles were. */
-static int64_t wgmma_shared_bytes(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t q = pieces(problem->params.size[DEPTH]) * tile->rows * 128;
-  const int64_t tiles = q + wgmma_stages(problem, tile) * wgmma_tile_bytes(problem, tile);
-  const int64_t sums = tile->split > 1 ? tile->rows / 64 * (problem->params.size[VALUE] / 2 + 8) * 512 : 0;
-  return (sums > tiles ? sums - q : tiles - q) + wgmma_other_bytes(problem, tile);
-}
-
-/*
- * Microseconds: rounds of blocks, each the longer of its products (a step of 16 by N columns is N/2 cycles for 64 rows,
- * of which softmax and waits leave two thirds) and its operands' way from L2, and what begins and ends it.
- */
-static double wgmma_cost(const kernel_problem *problem, const attention_tile *tile) {
-  const double start = 2, ends = 1.5, clock = 1600, load_rate = 100e3; /* MHz; bytes a microsecond */
-  const int64_t *size = problem->params.size, keys = wgmma_keys(problem, tile);
-  const int64_t rounds = round_up_division(row_tiles(problem, tile), MULTIPROCESSORS);
-  const int64_t blocks = round_up_division(round_up_division(size[KEY], keys), tile->split) * tile->split;
-  const double width = (double)(round_up_division(size[DEPTH], 16) * 16 + size[VALUE]);
-  const double products = tile->rows / 64 * (double)(blocks * keys) * width / 32 * 1.5 / clock;
-  const double loads =
-      2.0 * ((double)(size[KEY] * (size[DEPTH] + size[VALUE])) + tile->rows * (double)size[DEPTH]) / load_rate;
-  return start + (double)rounds * (ends + (products > loads ? products : loads));
-}
-
-static void choose_wgmma(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
-  const int64_t keys = wgmma_keys(problem, tile);
-  choice->source = "attention_wgmma.cu";
-  choice->dynamic_shared_bytes = (uint32_t)wgmma_shared_bytes(problem, tile);
-  set_grid(choice, row_tiles(problem, tile), (tile->rows / 64 * tile->split + 1) * 128, false);
-  define_common(problem, keys, &choice->defines);
-  text_append(&choice->defines, "#define PN_ROW_GROUPS %d\n#define PN_KEY_GROUPS %d\n#define PN_STAGES %d\n",
-              tile->rows / 64, tile->split, (int)wgmma_stages(problem, tile));
-  define_wgmma(&choice->defines, "PN_WGMMA_SCORES", (int)keys, false, false);
-  define_wgmma(&choice->defines, "PN_WGMMA_VALUES", (int)problem->params.size[VALUE], true, true);
-}
+const attention_form attention_mma = {.refusal = mma_refusal, .cost = mma_cost, .choose = choose_mma};
 
 /* ---- attention.cu ---- */
 
@@ -292,95 +222,86 @@ static plain_tile plain_tile_of(const kernel_problem *problem) {
   return tile;
 }
 
-/* Microseconds, at the 0.06 TFLOP/s a multiprocessor that it reaches. */
-static double plain_cost(const kernel_problem *problem) {
-  const double start = 5, rate = 0.06e6;
+static const char *plain_refusal(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
+  (void)chip, (void)tile;
+  return plain_tile_of(problem).blocks > nvidia_largest_grid ? "a grid has at most 2147483647 blocks" : NULL;
+}
+
+/* Microseconds: rounds of blocks over the multiprocessors, by their products. */
+static double plain_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *row) {
+  const double start = 5;
   const int64_t *size = problem->params.size;
   const plain_tile tile = plain_tile_of(problem);
   const double work = 2.0 * tile.queries * (double)size[KEY] * (double)(size[DEPTH] + tile.columns);
-  return start + (double)round_up_division(tile.blocks, MULTIPROCESSORS) * work / rate;
+  (void)row;
+  return start + (double)round_up_division(tile.blocks, chip->multiprocessors) * work / chip->attention.scalar;
 }
 
-static bool choose_plain(const kernel_problem *problem, kernel_choice *choice, const char **out_why) {
+static void choose_plain(const kernel_problem *problem, const attention_tile *row, kernel_choice *choice) {
   const plain_tile tile = plain_tile_of(problem);
+  (void)row;
   choice->source = "attention.cu";
-  set_grid(choice, tile.blocks, THREADS, false);
+  set_grid(choice, tile.blocks, NVIDIA_THREADS);
   text_append(&choice->defines, "#define PN_ACCUMULATOR %s\n#define PN_TILE %d\n#define PN_COLUMNS %d\n",
               float_accumulator_type(problem), tile.queries, tile.columns);
   if (has_mask(problem) && problem->dtypes[MASK_ARG] == PINION_DTYPE_bool)
     text_append(&choice->defines, "#define PN_BOOL_MASK 1\n");
-  *out_why = "a grid has at most 2147483647 blocks";
-  return tile.blocks <= largest_grid;
 }
+
+const attention_form attention_plain = {.refusal = plain_refusal, .cost = plain_cost, .choose = choose_plain};
 
 /* ---- Choosing ---- */
 
-static double tile_cost(const kernel_problem *problem, const attention_tile *tile) {
-  switch (tile->form) {
-  case FORM_MMA: return mma_cost(problem, tile);
-  case FORM_WGMMA: return wgmma_cost(problem, tile);
-  default: return plain_cost(problem);
-  }
-}
-
-static const char *tile_refusal(const kernel_problem *problem, const attention_tile *tile) {
-  if (tile->form == FORM_PLAIN) return NULL;
-  const char *why = problem_refusal(problem);
-  if (why) return why;
-  const int64_t bytes = tile->form == FORM_MMA ? mma_shared_bytes(problem, tile) : wgmma_shared_bytes(problem, tile);
-  if (bytes > SHARED_BYTES) return "the tile does not fit the shared memory of a block";
-  if (tile->form == FORM_WGMMA && wgmma_stages(problem, tile) < 2 * tile->split)
-    return "fewer tiles of keys fit shared memory than warpgroups work on";
-  if (row_tiles(problem, tile) * tile->split > largest_grid) return "a grid has at most 2147483647 blocks";
-  return NULL;
-}
-
 /* Legal tiles, cheapest first; ties in the table's order. */
-static int rank_tiles(const kernel_problem *problem, const attention_tile **out_tiles) {
+static int rank_tiles(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile **out_tiles) {
+  double costs[ATTENTION_TILES];
   int count = 0;
   for (int i = 0; i < ATTENTION_TILES; i++) {
     const attention_tile *tile = &attention_tiles[i];
-    if (tile_refusal(problem, tile)) continue;
+    if (tile->form->refusal(chip, problem, tile)) continue;
+    const double cost = tile->form->cost(chip, problem, tile);
     int at = count++;
-    for (; at > 0 && tile_cost(problem, out_tiles[at - 1]) > tile_cost(problem, tile); at--)
+    for (; at > 0 && costs[at - 1] > cost; at--) {
+      costs[at] = costs[at - 1];
       out_tiles[at] = out_tiles[at - 1];
+    }
+    costs[at] = cost;
     out_tiles[at] = tile;
   }
   return count;
 }
 
-int attention_candidates(const kernel_problem *problem, const char **out_tiles, int capacity) {
+int attention_candidates(const nvidia_chip *chip, const kernel_problem *problem, const char **out_tiles, int capacity) {
   const attention_tile *ranked[ATTENTION_TILES];
-  const int count = rank_tiles(problem, ranked);
+  const int count = rank_tiles(chip, problem, ranked);
   for (int i = 0; i < count && i < capacity; i++) out_tiles[i] = ranked[i]->name;
   return count < capacity ? count : capacity;
 }
 
 /* The tile of that name, or the best; NULL with a reason. */
-static const attention_tile *pick_tile(arena *a, const kernel_problem *problem, const char *name,
-                                       const char **out_why) {
+static const attention_tile *pick_tile(const nvidia_chip *chip, arena *a, const kernel_problem *problem,
+                                       const char *name, const char **out_why) {
   const attention_tile *ranked[ATTENTION_TILES];
-  if (!name) return rank_tiles(problem, ranked) ? ranked[0] : NULL;
-  for (int i = 0; i < ATTENTION_TILES; i++) {
-    if (strcmp(attention_tiles[i].name, name)) continue;
-    *out_why = tile_refusal(problem, &attention_tiles[i]);
-    return *out_why ? NULL : &attention_tiles[i];
+  if (!name) {
+    *out_why = "a grid has at most 2147483647 blocks";
+    return rank_tiles(chip, problem, ranked) ? ranked[0] : NULL;
   }
-  *out_why = arena_format(a, "sm_90 has no attention tile '%s'", name);
+  for (int i = 0; i < ATTENTION_TILES; i++) {
+    const attention_tile *tile = &attention_tiles[i];
+    if (strcmp(tile->name, name)) continue;
+    *out_why = tile->form->refusal(chip, problem, tile);
+    return *out_why ? NULL : tile;
+  }
+  *out_why = arena_format(a, "%s has no attention tile '%s'", chip->name, name);
   return NULL;
 }
 
-bool choose_attention(arena *a, const kernel_problem *problem, const char *tile_name, kernel_choice *choice,
-                      const char **out_why) {
-  const attention_tile *tile = pick_tile(a, problem, tile_name, out_why);
+bool choose_attention(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const char *tile_name,
+                      kernel_choice *choice, const char **out_why) {
+  const attention_tile *tile = pick_tile(chip, a, problem, tile_name, out_why);
   if (!tile) return false;
   choice->tile = tile->name;
-  choice->cost = tile_cost(problem, tile);
-  if (tile->form == FORM_PLAIN) return choose_plain(problem, choice, out_why);
-  choice->common = "attention_common.cuh";
-  if (tile->form == FORM_MMA)
-    choose_mma(problem, tile, choice);
-  else
-    choose_wgmma(problem, tile, choice);
+  choice->cost = tile->form->cost(chip, problem, tile);
+  tile->form->choose(problem, tile, choice);
   return true;
 }

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+/* Gemm: the table of tiles, the forms that every chip has, and which tile does a problem soonest. */
+#include "gemm.h"
+
+#include <string.h>
+
+/* Names of wgmma's rows are rows of b x tokens, as in the instruction. */
+static const gemm_tile gemm_tiles[] = {
+    {"mma_128x128", &gemm_mma, 128, 128, 2, 4, 1},
+    {"mma_64x128", &gemm_mma, 64, 128, 2, 4, 1},
+    {"mma_64x64", &gemm_mma, 64, 64, 2, 2, 1},
+    {"mma_32x64", &gemm_mma, 32, 64, 1, 4, 1},
+    {"fma_128x128", &gemm_fma, 128, 128, 0, 0, 1},
+    {"fma_64x64", &gemm_fma, 64, 64, 0, 0, 1},
+    {"fma_32x32", &gemm_fma, 32, 32, 0, 0, 1},
+    /* Least traffic for each multiplication: many tiles. 788 tokens are 4 x 200, 768 are 4 x 192. */
+    {"wgmma_128x200", &gemm_wgmma, 200, 128, 0, 0, 1},
+    {"wgmma_128x192", &gemm_wgmma, 192, 128, 0, 0, 1},
+    /* About one round of the multiprocessors with 16 to 34 blocks of rows: 788 are 6 x 136, 8 x 104; 768 are 7 x 112.
+     */
+    {"wgmma_128x136", &gemm_wgmma, 136, 128, 0, 0, 1},
+    {"wgmma_128x128", &gemm_wgmma, 128, 128, 0, 0, 1},
+    {"wgmma_128x112", &gemm_wgmma, 112, 128, 0, 0, 1},
+    {"wgmma_128x104", &gemm_wgmma, 104, 128, 0, 0, 1},
+    /* 9 blocks of rows. */
+    {"wgmma_128x64", &gemm_wgmma, 64, 128, 0, 0, 1},
+    /* Fewer tiles than multiprocessors, and k long enough to share. */
+    {"wgmma_128x128_split2", &gemm_wgmma, 128, 128, 0, 0, 2},
+    /* One column of 50 or 51 tokens: weights must stream from everywhere at once. */
+    {"wgmma_64x56", &gemm_wgmma, 56, 64, 0, 0, 1},
+    {"wgmma_64x56_split2", &gemm_wgmma, 56, 64, 0, 0, 2},
+    {"wgmma_64x56_split3", &gemm_wgmma, 56, 64, 0, 0, 3},
+    {"wgmma_64x56_split4", &gemm_wgmma, 56, 64, 0, 0, 4},
+    {"wgmma_64x56_split8", &gemm_wgmma, 56, 64, 0, 0, 8},
+    /* The same for one token to eight, and for what does not fit 56. */
+    {"wgmma_64x8_split2", &gemm_wgmma, 8, 64, 0, 0, 2},
+    {"wgmma_64x8_split8", &gemm_wgmma, 8, 64, 0, 0, 8},
+    {"wgmma_64x64", &gemm_wgmma, 64, 64, 0, 0, 1},
+    {"wgmma_64x64_split4", &gemm_wgmma, 64, 64, 0, 0, 4},
+};
+enum { GEMM_TILES = sizeof gemm_tiles / sizeof *gemm_tiles };
+
+/* ---- What gemm_fma and gemm_mma share ---- */
+
+/* Columns of a tile: its accumulators are all halves of all of them. */
+static int64_t tile_columns(const kernel_problem *problem, const gemm_tile *tile) {
+  return tile->n / problem->params.size[PINION_GEMM_P];
+}
+
+static int64_t tile_count(const kernel_problem *problem, const gemm_tile *tile) {
+  const int64_t *size = problem->params.size;
+  return size[PINION_GEMM_B0] * size[PINION_GEMM_B1] * round_up_division(size[PINION_GEMM_M], tile->m) *
+         round_up_division(size[PINION_GEMM_H] * size[PINION_GEMM_N], tile_columns(problem, tile));
+}
+
+static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *tile) {
+  if (problem->params.integer[4] && tile_columns(problem, tile) % PINION_COLUMN_BLOCK)
+    return "a tile holds no whole blocks of columns to sum";
+  return tile_count(problem, tile) > nvidia_largest_grid ? "a grid has at most 2147483647 blocks" : NULL;
+}
+
+/*
+ * Microseconds: rounds of tiles over the multiprocessors, times the k slices of one tile, times what a slice takes: the
+ * arithmetic (`rate` operations a microsecond) and the loads of all tiles that share the multiprocessor, `resident` at
+ * most, and what these leave unhidden of the way to memory and back. A slice has `row_bytes` of each row.
+ */
+static double tile_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile, int slice_k,
+                        int row_bytes, double rate, int64_t resident) {
+  const double latency = 0.6, ends = 2;
+  const int64_t tiles = tile_count(problem, tile), needed = round_up_division(tiles, chip->multiprocessors);
+  if (resident > needed) resident = needed;
+  if (resident < 1) resident = 1;
+  const double work = 2.0 * tile->m * tile->n * slice_k / rate + (tile->m + tile->n) * row_bytes / chip->gemm.load;
+  const double slice = (double)resident * work + latency / (double)resident;
+  const double slices = (double)round_up_division(problem->params.size[PINION_GEMM_K], slice_k);
+  return (double)round_up_division(tiles, chip->multiprocessors * resident) * (slices * slice + ends);
+}
+
+/* Blocks that the registers of a multiprocessor suffice for, 128 a thread. */
+static int64_t resident_by_registers(int threads) {
+  return NVIDIA_REGISTERS / (threads * 128);
+}
+
+static void define_tile(const gemm_tile *tile, text *out) {
+  text_append(out, "#define PN_TILE_M %d\n#define PN_TILE_N %d\n", tile->m, tile->n);
+}
+
+/* ---- gemm_fma.cu ---- */
+
+static const char *fma_refusal(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
+  (void)chip;
+  return tile_refusal(problem, tile);
+}
+
+static double fma_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
+  return tile_cost(chip, problem, tile, 16, 64, chip->gemm.scalar, resident_by_registers(NVIDIA_THREADS));
+}
+
+static void choose_fma(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const gemm_tile *tile,
+                       kernel_choice *choice) {
+  const int first = problem->result_count;
+  text *defines = &choice->defines;
+  (void)chip, (void)a;
+  choice->source = "gemm_fma.cu";
+  set_grid(choice, tile_count(problem, tile), NVIDIA_THREADS);
+  define_tile(tile, defines);
+  text_append(defines, "#define PN_ACCUMULATOR %s\n", accumulator_type(problem, first, first + 2));
+  text_append(defines, "#define PN_LOAD_A(index) PN_LOAD(%d, index)\n#define PN_LOAD_B(index) PN_LOAD(%d, index)\n",
+              first, first + 1);
+  text_append(defines, "#define PN_B_BYTES %d\n", (int)pinion_dtype_size(problem->dtypes[first + 1]));
+}
+
+const gemm_form gemm_fma = {.refusal = fma_refusal, .cost = fma_cost, .choose = choose_fma};
+
+/* ---- gemm_mma.cu ---- */
+
+enum { MMA_SLICE = 64 }; /* k of a slice */
+
+static int mma_threads(const gemm_tile *tile) {
+  return tile->warps_m * tile->warps_n * 32;
+}
+
+/* Two slices, 2 bytes an element, of both operands. */
+static int mma_shared_bytes(const gemm_tile *tile) {
+  return 2 * (tile->m + tile->n) * MMA_SLICE * 2;
+}
+
+static const char *mma_refusal(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
+  const pinion_dtype a = problem->dtypes[problem->result_count], b = problem->dtypes[problem->result_count + 1];
+  if (a != b || (a != PINION_DTYPE_bf16 && a != PINION_DTYPE_f16))
+    return "mma.sync needs both operands in bf16 or both in f16";
+  if (mma_shared_bytes(tile) > chip->block_shared_bytes) return "the slices do not fit the shared memory of a block";
+  return tile_refusal(problem, tile);
+}
+
+static double mma_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
+  const int64_t by_registers = resident_by_registers(mma_threads(tile));
+  const int64_t by_shared = chip->multiprocessor_shared_bytes / (mma_shared_bytes(tile) + 1024);
+  return tile_cost(chip, problem, tile, MMA_SLICE, MMA_SLICE * 2, chip->gemm.tensor,
+                   by_registers < by_shared ? by_registers : by_shared);
+}
+
+static void choose_mma(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const gemm_tile *tile,
+                       kernel_choice *choice) {
+  text *defines = &choice->defines;
+  (void)chip, (void)a;
+  choice->source = "gemm_mma.cu";
+  choice->dynamic_shared_bytes = (uint32_t)mma_shared_bytes(tile);
+  set_grid(choice, tile_count(problem, tile), mma_threads(tile));
+  define_tile(tile, defines);
+  text_append(defines, "#define PN_WARPS_M %d\n#define PN_WARPS_N %d\n", tile->warps_m, tile->warps_n);
+  text_append(defines, "#define PN_MMA_TYPE %s\n", dtype_name(problem->dtypes[problem->result_count]));
+}
+
+const gemm_form gemm_mma = {.refusal = mma_refusal, .cost = mma_cost, .choose = choose_mma};
+
+/* ---- Choosing ---- */
+
+/* Legal tiles, cheapest first; ties in the table's order. */
+static int rank_tiles(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile **out_tiles) {
+  double costs[GEMM_TILES];
+  int count = 0;
+  for (int i = 0; i < GEMM_TILES; i++) {
+    const gemm_tile *tile = &gemm_tiles[i];
+    if (tile->form->refusal(chip, problem, tile)) continue;
+    const double cost = tile->form->cost(chip, problem, tile);
+    int at = count++;
+    for (; at > 0 && costs[at - 1] > cost; at--) {
+      costs[at] = costs[at - 1];
+      out_tiles[at] = out_tiles[at - 1];
+    }
+    costs[at] = cost;
+    out_tiles[at] = tile;
+  }
+  return count;
+}
+
+int gemm_candidates(const nvidia_chip *chip, const kernel_problem *problem, const char **out_tiles, int capacity) {
+  const gemm_tile *ranked[GEMM_TILES];
+  const int count = rank_tiles(chip, problem, ranked);
+  for (int i = 0; i < count && i < capacity; i++) out_tiles[i] = ranked[i]->name;
+  return count < capacity ? count : capacity;
+}
+
+/* The tile of that name, or the best; NULL with a reason. */
+static const gemm_tile *pick_tile(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const char *name,
+                                  const char **out_why) {
+  const gemm_tile *ranked[GEMM_TILES];
+  if (!name) {
+    *out_why = "a grid has at most 2147483647 blocks";
+    return rank_tiles(chip, problem, ranked) ? ranked[0] : NULL;
+  }
+  for (int i = 0; i < GEMM_TILES; i++) {
+    const gemm_tile *tile = &gemm_tiles[i];
+    if (strcmp(tile->name, name)) continue;
+    *out_why = tile->form->refusal(chip, problem, tile);
+    return *out_why ? NULL : tile;
+  }
+  *out_why = arena_format(a, "%s has no gemm tile '%s'", chip->name, name);
+  return NULL;
+}
+
+bool choose_gemm(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const char *tile_name,
+                 kernel_choice *choice, const char **out_why) {
+  const gemm_tile *tile = pick_tile(chip, a, problem, tile_name, out_why);
+  if (!tile) return false;
+  choice->tile = tile->name;
+  choice->cost = tile->form->cost(chip, problem, tile);
+  tile->form->choose(chip, a, problem, tile, choice);
+  return true;
+}
