@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-extern const struct target target_cpu, target_sm_90;
+extern const struct target target_cpu, target_sm_90, target_sm_110;
 
-const struct target *const target_table[] = {&target_cpu, &target_sm_90, NULL};
+const struct target *const target_table[] = {&target_cpu, &target_sm_90, &target_sm_110, NULL};
 
 const struct target *target_find(const char *name) {
   for (int i = 0; target_table[i]; i++)

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu_problems.h"
 #include "targets/nvidia/nvrtc.h"
-#include "targets/target.h"
 
 static const struct target *sm_90(void) {
   const struct target *target = target_find("sm_90");
@@ -85,20 +85,6 @@ static void packing_puts_both_halves_of_eight_columns_side_by_side(void **state)
   free(expected);
 }
 
-static kernel_problem gemm_problem(pinion_dtype a, pinion_dtype b, int64_t m, int64_t n, int64_t k) {
-  kernel_problem problem = {.family = PINION_FAMILY_GEMM, .result_count = 1};
-  problem.params = (pinion_params){.rank = PINION_GEMM_RANK,
-                                   .arg_count = 3,
-                                   .size = {1, 1, m, 1, n, 1, k},
-                                   .stride = {{[PINION_GEMM_M] = n, [PINION_GEMM_N] = 1},
-                                              {[PINION_GEMM_M] = k, [PINION_GEMM_K] = 1},
-                                              {[PINION_GEMM_N] = k, [PINION_GEMM_K] = 1}}};
-  problem.dtypes[0] = PINION_DTYPE_f32;
-  problem.dtypes[1] = a;
-  problem.dtypes[2] = b;
-  return problem;
-}
-
 /* The name of the tile chosen, or NULL with *out_why. */
 static const char *chosen_tile(const kernel_problem *problem, const char *tile, const char **out_why,
                                char out_source[32]) {
@@ -143,16 +129,6 @@ static void bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens(void **state)
   assert_string_equal(source, "gemm_mma.cu");
   kernel_problem few = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 20, 1024, 4096);
   assert_string_equal(chosen_tile(&few, NULL, &why, source), "mma_32x64");
-}
-
-/* As the compiler asks for a linear layer: packed weights, padded rows. */
-static kernel_problem layer_problem(int64_t m, int64_t n, int64_t k) {
-  kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, m, n, k);
-  int64_t pitch = (k + 7) / 8 * 8;
-  problem.params.stride[1][PINION_GEMM_M] = pitch;
-  memset(problem.params.stride[2], 0, sizeof problem.params.stride[2]);
-  problem.packed_b = problem.aligned[0] = problem.aligned[1] = problem.aligned[2] = true;
-  return problem;
 }
 
 /* What was fastest on an H200 of the tiles that were measured. */
@@ -338,25 +314,6 @@ static void empty_work_gets_a_grid_of_one_block(void **state) {
   assert_int_equal(choice.grid[0], 1);
   text_free(&choice.defines);
   arena_destroy(a);
-}
-
-/* q, k and v of `heads` query heads a K/V head, each token's side by side; a bool mask of keys where there is one. */
-static kernel_problem attention_problem(int64_t groups, int64_t heads, int64_t queries, int64_t keys, int64_t width) {
-  kernel_problem problem = {.family = PINION_FAMILY_ATTENTION, .result_count = 1};
-  const int64_t token = groups * (heads + 2) * width, of_head = heads * width;
-  problem.params = (pinion_params){.rank = 7,
-                                   .arg_count = 5,
-                                   .size = {1, groups, heads, queries, keys, width, width},
-                                   .stride = {{0, of_head, width, groups * of_head, 0, 0, 1},
-                                              {0, of_head, width, token, 0, 1, 0},
-                                              {0, width, 0, 0, token, 1, 0},
-                                              {0, width, 0, 0, token, 0, 1},
-                                              {0, 0, 0, 0, 1, 0, 0}},
-                                   .scalar = {0.1}};
-  for (int i = 0; i < 4; i++) problem.dtypes[i] = PINION_DTYPE_bf16;
-  for (int i = 0; i < 5; i++) problem.aligned[i] = true;
-  problem.dtypes[4] = PINION_DTYPE_bool;
-  return problem;
 }
 
 static void attention_gets_the_tiles_that_were_measured_to_be_fast(void **state) {
