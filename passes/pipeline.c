@@ -46,7 +46,8 @@ const char *const *pipeline_default(void) {
       "simplify-masks",       /* after recognise; before the passes that make single ops more */
       "narrow-operands",      /* after recognise: it looks for uncast products; before fusions, which take its casts */
       "eliminate-dead",       /* results of stages that nothing reads, before their weights are listed */
-      "batch-vision",         /* after outline-stages made the calls */
+      "batch-samples",        /* after what looks into masks: that takes time for every sample */
+      "batch-vision",         /* after outline-stages made the calls; images of one camera stay together */
       "fuse-qkv",             /* after recognise-rope: what is rotated is joined in any case */
       "eliminate-common",     /* outlining cloned weights and constants into each function */
       "fuse-pointwise",       /* after all that wants to see single ops */

@@ -39,6 +39,16 @@ foreach(fixture pi0_torchscript pi0_opset18_batch2 pi0_bf16_opset23 pi05_small p
             --pinion=$<TARGET_FILE:pinion> --work=${CMAKE_BINARY_DIR}/tests/masks/${fixture})
   set_tests_properties(models.masks.${fixture} PROPERTIES LABELS models ENVIRONMENT CFLAGS=-O0)
 endforeach()
+# A model of one sample, compiled for a batch.
+foreach(plan pi0_torchscript:3 pi05_bf16:2)
+  string(REPLACE ":" ";" plan ${plan})
+  list(GET plan 0 fixture)
+  list(GET plan 1 batch)
+  add_test(NAME models.batch.${fixture}
+    COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_batch.py ${CMAKE_SOURCE_DIR}/tests/fixtures/${fixture}
+            --batch=${batch} --pinion=$<TARGET_FILE:pinion> --work=${CMAKE_BINARY_DIR}/tests/batch/${fixture} --run-flag=--threads=1)
+  set_tests_properties(models.batch.${fixture} PROPERTIES LABELS models ENVIRONMENT CFLAGS=-O0)
+endforeach()
 # FIXTURE, then what check_absent_camera.py is given.
 function(absent_camera_test fixture)
   add_test(NAME models.absent_camera.${fixture}

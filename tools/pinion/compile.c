@@ -39,6 +39,7 @@ static int recorded_flags(arena *a, const compile_arguments *arguments, const ch
     out_flags[count++] = arena_format(a, "--shapes=%s", arguments->shapes.items[i]);
   for (int i = 0; i < arguments->absent_cameras.count; i++)
     out_flags[count++] = arena_format(a, "--absent-camera=%s", arguments->absent_cameras.items[i]);
+  if (arguments->batch > 1) out_flags[count++] = arena_format(a, "--batch=%lld", (long long)arguments->batch);
   for (int i = 0; i < disabled->count; i++)
     out_flags[count++] = arena_format(a, "--disable-pass=%s", disabled->items[i]);
   if (arguments->pipeline.most_rewrites != INT64_MAX)
@@ -77,9 +78,10 @@ status compile_read(compilation *c, const compile_arguments *arguments, MlirModu
   const status result = read_module(c, arguments, out_module);
   if (result != STATUS_OK) return result;
   if (is_at_launch_level(*out_module)) {
-    if (arguments->absent_cameras.count == 0) return STATUS_OK;
+    if (arguments->absent_cameras.count == 0 && arguments->batch == 1) return STATUS_OK;
     return diagnose(&c->diagnostics, STATUS_USAGE, NULL, NULL,
-                    "--absent-camera: these are launches already; compile the model with it");
+                    "%s: these are launches already; compile the model with it",
+                    arguments->batch == 1 ? "--absent-camera" : "--batch");
   }
   MlirOperation module = mlirModuleGetOperation(*out_module);
   if (arguments->precision)
@@ -88,11 +90,14 @@ status compile_read(compilation *c, const compile_arguments *arguments, MlirModu
   if (arguments->absent_cameras.count > 0)
     mlirOperationSetAttributeByName(module, mlirStringRefCreateFromCString("pinion.absent_cameras"),
                                     names_attribute(c, &arguments->absent_cameras));
+  if (arguments->batch > 1)
+    mlirOperationSetAttributeByName(module, mlirStringRefCreateFromCString("pinion.batch"),
+                                    make_i64(c->context, arguments->batch));
   return result;
 }
 
 status compile_model(compilation *c, const compile_arguments *arguments) {
-  enum { OTHER_FLAGS = 2 };
+  enum { OTHER_FLAGS = 3 };
   const char *recorded[3 * FLAG_LIST_CAPACITY + OTHER_FLAGS];
   MlirModule module = {NULL};
   const struct target *backend = target_find(arguments->target);
@@ -124,7 +129,7 @@ status compile_model(compilation *c, const compile_arguments *arguments) {
 
 bool compile_parse(int argc, char **argv, compile_arguments *out_arguments, int *out_exit) {
   compile_arguments *a = out_arguments;
-  *a = (compile_arguments){.target = "cpu", .pipeline = PIPELINE_FLAGS_DEFAULT};
+  *a = (compile_arguments){.target = "cpu", .batch = 1, .pipeline = PIPELINE_FLAGS_DEFAULT};
   const flag flags[] = {
       FLAG("target", FLAG_STRING, &a->target, "NAME", "what to compile for (cpu)", .environment = "PINION_TARGET"),
       FLAG("output", FLAG_STRING, &a->folder, "DIR", "the artifact's folder; an artifact there is replaced",
@@ -134,6 +139,7 @@ bool compile_parse(int argc, char **argv, compile_arguments *out_arguments, int 
            .environment = "PINION_PRECISION"),
       FLAG("absent-camera", FLAG_LIST, &a->absent_cameras, "NAME",
            "the robot lacks the camera of this image input: its tower and tokens are left out"),
+      FLAG("batch", FLAG_INTEGER, &a->batch, "N", "samples in a call, of a model that takes one (1)"),
       FLAG("timing-cache", FLAG_STRING, &a->tuning_file, "FILE",
            "tiles by measurement, as pinion tune writes them (the target's own file)",
            .environment = "PINION_TIMING_CACHE"),
@@ -152,11 +158,10 @@ bool compile_parse(int argc, char **argv, compile_arguments *out_arguments, int 
                                  1,
                                  "MODEL may also be a module's text (.mlir), of any level.\n" PIPELINE_FLAGS_NOTES};
   if (!flags_parse(&syntax, argc, argv, &a->model, out_exit)) return false;
-  if (!a->folder) {
-    fprintf(stderr, "pinion compile: -o DIR is missing: where to write the artifact\n");
-    *out_exit = STATUS_USAGE;
-  }
-  return a->folder != NULL;
+  *out_exit = STATUS_USAGE;
+  if (!a->folder) fprintf(stderr, "pinion compile: -o DIR is missing: where to write the artifact\n");
+  if (a->batch < 1) fprintf(stderr, "pinion compile: --batch takes a number of samples, at least 1\n");
+  return a->folder && a->batch >= 1;
 }
 
 int command_compile(int argc, char **argv) {

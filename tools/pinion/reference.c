@@ -1,17 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 #include "reference.h"
 
+#include "passes/pass.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-import_options reference_shapes(arena *memory, const pinion_model_desc *desc) {
+int64_t reference_batch(const json *manifest) {
+  static const char prefix[] = "--batch=";
+  const json *flags = json_member(manifest, "flags");
+  for (size_t i = 0; flags && i < flags->count; i++) {
+    const char *flag = json_string(&flags->items[i], "");
+    if (!strncmp(flag, prefix, sizeof prefix - 1)) return strtoll(flag + sizeof prefix - 1, NULL, 10);
+  }
+  return 1;
+}
+
+/* The artifact's shapes, or those of one sample. */
+static import_options artifact_shapes(arena *memory, const pinion_model_desc *desc, int64_t batch) {
   input_shape *shapes = arena_alloc(memory, (desc->input_count + 1) * sizeof *shapes);
   for (uint32_t i = 0; i < desc->input_count; i++) {
     const pinion_buffer_desc *buffer = &desc->buffers[desc->inputs[i]];
     shapes[i] = (input_shape){.name = buffer->name, .rank = buffer->rank};
     memcpy(shapes[i].dims, buffer->dims, sizeof shapes[i].dims);
+    if (batch > 1 && shapes[i].rank > 0) shapes[i].dims[0] /= batch;
   }
   return (import_options){.shapes = shapes, .shape_count = (int)desc->input_count, .given_by = "the artifact"};
+}
+
+status reference_import(compilation *c, const char *model, const pinion_model_desc *desc, int64_t batch,
+                        MlirModule *out_module) {
+  const import_options shapes = artifact_shapes(c->arena, desc, batch);
+  const pipeline_options batching = {.passes = "batch-samples"};
+  const status result = onnx_import(c, model, &shapes, out_module);
+  if (result != STATUS_OK || batch <= 1) return result;
+  mlirOperationSetAttributeByName(mlirModuleGetOperation(*out_module), mlirStringRefCreateFromCString("pinion.batch"),
+                                  make_i64(c->context, batch));
+  return pipeline_run(c, *out_module, &batching);
 }
 
 static const char *listed_name(arena *memory, MlirOperation function, const char *list, intptr_t index) {

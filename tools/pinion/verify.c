@@ -109,18 +109,21 @@ static status compare(verification *v) {
 static status run(verification *v) {
   diagnostics *d = &v->compilation->diagnostics;
   arena *memory = v->compilation->arena;
-  const char *folder = v->artifact->folder;
   status result = artifact_run(d, v->artifact, &v->inputs, &v->outputs);
-  if (result == STATUS_OK && file_exists(path_join(memory, folder, "manifest.json")))
-    result = manifest_read(d, memory, folder, &v->manifest);
   if (result == STATUS_OK && !v->options->outputs_only)
     result = survivors_read(d, memory, v->artifact, &v->manifest, (uint64_t)v->options->memory << 20, &v->survivors);
   return result;
 }
 
+static status read_manifest(verification *v) {
+  const char *folder = v->artifact->folder;
+  if (!file_exists(path_join(v->compilation->arena, folder, "manifest.json"))) return STATUS_OK;
+  return manifest_read(&v->compilation->diagnostics, v->compilation->arena, folder, &v->manifest);
+}
+
 static status import_model(verification *v) {
-  const import_options shapes = reference_shapes(v->compilation->arena, v->artifact->desc);
-  const status result = onnx_import(v->compilation, v->options->model, &shapes, &v->module);
+  const status result =
+      reference_import(v->compilation, v->options->model, v->artifact->desc, reference_batch(&v->manifest), &v->module);
   if (result != STATUS_USAGE) return result;
   return diagnose(&v->compilation->diagnostics, STATUS_MISMATCH, NULL, NULL,
                   "it does not take the inputs of '%s': the artifact is of another model", v->artifact->folder);
@@ -141,7 +144,8 @@ static status verify(verification *v) {
   status result = artifact_open(&v->compilation->diagnostics, v->artifact, &runtime);
   if (result) return result;
   artifact_print_conditions(v->artifact, &runtime, stdout);
-  result = import_model(v);
+  result = read_manifest(v);
+  if (result == STATUS_OK) result = import_model(v);
   if (result == STATUS_OK) result = read_inputs(v);
   if (result == STATUS_OK) result = run(v);
   if (result == STATUS_OK) result = evaluate(v);
