@@ -8,6 +8,8 @@ static const attention_tile attention_tiles[] = {
     /* Many heads, whose keys are few: a block takes half of the queries of 256. */
     {"wgmma_128x128", &attention_wgmma, 128, 128, 1},
     {"wgmma_128x64", &attention_wgmma, 128, 64, 1},
+    /* Rows for many rounds: they share the keys' way from L2. */
+    {"wgmma_128x80", &attention_wgmma, 128, 80, 1},
     /* One round of the multiprocessors for some 800 queries of 8 heads. 788 keys are 10 x 80, 816 are 13 x 64. */
     {"wgmma_64x80_split2", &attention_wgmma, 64, 80, 2},
     {"wgmma_64x64_split2", &attention_wgmma, 64, 64, 2},

@@ -13,7 +13,9 @@ static const gemm_tile gemm_tiles[] = {
     {"fma_128x128", &gemm_fma, 128, 128, 0, 0, 1},
     {"fma_64x64", &gemm_fma, 64, 64, 0, 0, 1},
     {"fma_32x32", &gemm_fma, 32, 32, 0, 0, 1},
-    /* Least traffic for each multiplication: many tiles. 788 tokens are 4 x 200, 768 are 4 x 192. */
+    /* Least traffic for each multiplication: many tiles. 788 tokens are 4 x 200, 768 are 4 x 192, and 64 times either a
+       multiple of 256. */
+    {"wgmma_128x256", &gemm_wgmma, 256, 128, 0, 0, 1},
     {"wgmma_128x200", &gemm_wgmma, 200, 128, 0, 0, 1},
     {"wgmma_128x192", &gemm_wgmma, 192, 128, 0, 0, 1},
     /* About one round of the multiprocessors with 16 to 34 blocks of rows: 788 are 6 x 136, 8 x 104; 768 are 7 x 112.

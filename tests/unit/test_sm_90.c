@@ -154,6 +154,26 @@ static void layers_of_pi0_get_the_tiles_that_were_measured_to_be_fast(void **sta
   }
 }
 
+/* 64 samples: enough tiles for many rounds, so that the largest do least, where they fit the rows and the rounds. */
+static void layers_of_a_batch_get_large_tiles(void **state) {
+  (void)state;
+  static const struct {
+    int64_t m, n, k;
+    const char *tile;
+  } wanted[] = {
+      {64 * 788, 32768, 2048, "wgmma_128x256"}, {64 * 788, 2048, 16384, "wgmma_128x256"},
+      {64 * 788, 2048, 2048, "wgmma_128x256"},  {64 * 768, 3456, 1152, "wgmma_128x256"},
+      {64 * 768, 1152, 4304, "wgmma_128x200"},  {64 * 51, 8192, 1024, "wgmma_128x136"},
+      {64 * 51, 1024, 4096, "wgmma_128x104"},
+  };
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    kernel_problem problem = layer_problem(wanted[i].m, wanted[i].n, wanted[i].k);
+    const char *why;
+    char source[32];
+    assert_string_equal(chosen_tile(&problem, NULL, &why, source), wanted[i].tile);
+  }
+}
+
 static uint32_t shared_bytes(const kernel_problem *problem, const char *tile) {
   arena *a = arena_create();
   kernel_choice choice;
@@ -280,7 +300,7 @@ static void every_tile_fits_a_multiprocessor(void **state) {
   kernel_problem problem = layer_problem(788, 2560, 2048);
   const char *tiles[32];
   int count = sm_90()->candidates(&problem, tiles, 32);
-  assert_int_equal(count, 24); /* all of them */
+  assert_int_equal(count, 25); /* all of them */
   arena *a = arena_create();
   for (int i = 0; i < count; i++) {
     kernel_choice choice;
@@ -337,6 +357,18 @@ static void attention_gets_the_tiles_that_were_measured_to_be_fast(void **state)
   }
 }
 
+/* Many rounds of blocks: what the rows of a block share comes from L2 half as often. */
+static void attention_of_a_batch_takes_many_rows_a_block(void **state) {
+  (void)state;
+  const int64_t queries_keys[][2] = {{788, 788}, {51, 839}};
+  for (int i = 0; i < 2; i++) {
+    kernel_problem problem = attention_problem(64, 8, queries_keys[i][0], queries_keys[i][1], 256);
+    const char *why;
+    char source[32];
+    assert_string_equal(chosen_tile(&problem, NULL, &why, source), "wgmma_128x80");
+  }
+}
+
 static void attention_falls_back_to_the_plain_form_with_a_reason(void **state) {
   (void)state;
   const char *why, *tile = "mma_64x80";
@@ -375,7 +407,7 @@ static void every_attention_tile_fits_a_multiprocessor(void **state) {
   kernel_problem problem = attention_problem(1, 8, 788, 839, 256);
   const char *tiles[32], *why;
   const int count = sm_90()->candidates(&problem, tiles, 32);
-  assert_int_equal(count, 9); /* all of them */
+  assert_int_equal(count, 10); /* all of them */
   arena *a = arena_create();
   for (int i = 0; i < count; i++) {
     kernel_choice choice;
@@ -439,6 +471,7 @@ int main(void) {
       cmocka_unit_test(float32_never_loses_bits_on_tensor_cores),
       cmocka_unit_test(bf16_goes_to_tensor_cores_in_tiles_that_fit_the_tokens),
       cmocka_unit_test(layers_of_pi0_get_the_tiles_that_were_measured_to_be_fast),
+      cmocka_unit_test(layers_of_a_batch_get_large_tiles),
       cmocka_unit_test(wgmma_is_refused_what_the_copy_engine_cannot_bring),
       cmocka_unit_test(a_batch_that_continues_the_rows_shares_their_tiles),
       cmocka_unit_test(an_unknown_tile_is_refused_by_name),
@@ -448,6 +481,7 @@ int main(void) {
       cmocka_unit_test(candidates_come_cheapest_first_and_fit_the_capacity),
       cmocka_unit_test(empty_work_gets_a_grid_of_one_block),
       cmocka_unit_test(attention_gets_the_tiles_that_were_measured_to_be_fast),
+      cmocka_unit_test(attention_of_a_batch_takes_many_rows_a_block),
       cmocka_unit_test(attention_falls_back_to_the_plain_form_with_a_reason),
       cmocka_unit_test(every_attention_tile_fits_a_multiprocessor),
       cmocka_unit_test(a_tensor_cores_tile_must_have_its_instruction),
