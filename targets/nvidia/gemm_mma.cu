@@ -2,8 +2,9 @@
 /*
  * gemm on the tensor cores (mma.sync.m16n8k16), a and b both bf16 or both f16, float32 accumulators, any strides and
  * forms. A block of PN_WARPS_M x PN_WARPS_N warps computes a tile of PN_TILE_M rows of a by PN_TILE_N rows of b in
- * slices of 64 k, two in shared memory: the next is on its way while one is multiplied. Rows of b are in the order in
- * which they are packed: with two accumulators 8 columns' first halves, then their second, so that a thread has both.
+ * slices of 64 k, PN_STAGES in shared memory: the next ones are on their way while one is multiplied. Rows of b are in
+ * the order in which they are packed: with two accumulators 8 columns' first halves, then their second, so that a thread
+ * has both. Packed weights depend on no launch: the first ones are brought while the launch in front still runs.
  *
  * A slice in shared memory is rows of 128 bytes; the 16-byte chunk c of row r lies at c ^ (r & 7), so that ldmatrix
  * meets no bank twice. A packed b has the same layout in memory and is copied as it is.
@@ -87,15 +88,14 @@ PN_INLINE void load_slice(uint32_t to_shared, const matrix *from, int extent, in
 }
 
 #ifdef PN_PACKED_B
-/* Whole atoms, 64 rows of 128 bytes; one beyond the last row of atoms is 0. */
-PN_INLINE void load_atoms(uint32_t to_shared, const void *packed, int64_t rows, int64_t k_size, int64_t row0,
-                          int64_t k0) {
-  const int64_t atoms_n = (rows + 63) / 64, atoms_k = (k_size + 63) / 64;
-  for (int i = threadIdx.x; i < PN_TILE_N * 8; i += THREADS) {
-    const int64_t atom_n = row0 / 64 + i / 512;
-    const bool inside = atom_n < atoms_n;
-    const int64_t from = inside ? (atom_n * atoms_k + k0 / 64) * 8192 + i % 512 * 16 : 0;
-    pn_copy_chunk(to_shared + i * 16, (const char *)packed + from, inside ? 16 : 0);
+#define ATOM_BYTES 8192 /* 64 rows of 128 bytes */
+/* A slice of whole atoms; one beyond the last row of atoms is 0. */
+PN_INLINE void load_atoms(uint32_t to_shared, const char *first, int64_t to_next_row, int64_t row0, int64_t rows) {
+#pragma unroll
+  for (int i = 0; i < PN_TILE_N * 128; i += THREADS * 16) {
+    const int at = i + threadIdx.x * 16, atom = at / ATOM_BYTES;
+    const bool inside = row0 + atom * 64 < rows;
+    pn_copy_chunk(to_shared + at, first + (inside ? atom * to_next_row : 0) + at % ATOM_BYTES, inside ? 16 : 0);
   }
 }
 #endif
@@ -153,9 +153,9 @@ PN_INLINE void store_column_sums(const pinion_pointers &arguments, const pinion_
   }
 }
 
-extern __shared__ __align__(128) char shared_bytes[]; /* two slices of a, then two of b; at the end column_parts */
+extern __shared__ __align__(128) char shared_bytes[]; /* slices of a, then those of b; at the end column_parts */
 
-PN_ENTRY(THREADS) {
+PN_ENTRY_EARLY(THREADS, PN_RESIDENT) {
   const int64_t m_size = params.size[PINION_GEMM_M], k_size = params.size[PINION_GEMM_K];
   const int64_t columns = params.size[PINION_GEMM_H] * params.size[PINION_GEMM_N];
   const int64_t m_tiles = (m_size + PN_TILE_M - 1) / PN_TILE_M, column_tiles = (columns + COLUMNS - 1) / COLUMNS;
@@ -170,32 +170,47 @@ PN_ENTRY(THREADS) {
   const matrix a = make_matrix(arguments.pointer[PN_RESULTS], pn_offset(&params, PN_RESULTS, 0, 2, at), m_size, k_size,
                                a_stride[PINION_GEMM_M], a_stride[PINION_GEMM_K]);
 #ifdef PN_PACKED_B
-  const void *packed = arguments.pointer[PN_RESULTS + 1];
-#define LOAD_B(to, k0) load_atoms(to, packed, columns *PN_ACCUMULATORS, k_size, row0, k0)
+  const bool early_b = true;
+  const int64_t row_of_atoms = (k_size + 63) / 64 * ATOM_BYTES;
+  const char *atoms = (const char *)arguments.pointer[PN_RESULTS + 1] + row0 / 64 * row_of_atoms;
+#define COPY_B(to, slice) load_atoms(to, atoms + (slice) * (int64_t)ATOM_BYTES, row_of_atoms, row0, columns *PN_ACCUMULATORS)
 #else
+  const bool early_b = false;
   const matrix b = matrix_of_b(arguments, params, at);
-#define LOAD_B(to, k0) load_slice(to, &b, PN_TILE_N, row0, k0)
+#define COPY_B(to, slice) load_slice(to, &b, PN_TILE_N, row0, (int64_t)(slice)*SLICE)
 #endif
-  const uint32_t shared_a = pn_shared_address(shared_bytes), shared_b = shared_a + 2 * SLICE_BYTES_A;
+  const uint32_t shared_a = pn_shared_address(shared_bytes), shared_b = shared_a + PN_STAGES * SLICE_BYTES_A;
+#define LOAD_A(slice)                                                                                                  \
+  load_slice(shared_a + (slice) % PN_STAGES * SLICE_BYTES_A, &a, PN_TILE_M, m0, (int64_t)(slice)*SLICE)
+#define LOAD_B(slice) COPY_B(shared_b + (slice) % PN_STAGES * SLICE_BYTES_B, slice)
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp / PN_WARPS_N * (PN_TILE_M / PN_WARPS_M),
             warp_n = warp % PN_WARPS_N * (PN_TILE_N / PN_WARPS_N);
   const int slices = (int)((k_size + SLICE - 1) / SLICE);
 
   float accumulator[WARP_TILES_M][WARP_TILES_N][4] = {};
-  if (slices > 0) {
-    load_slice(shared_a, &a, PN_TILE_M, m0, 0);
-    LOAD_B(shared_b, 0);
+#pragma unroll 1
+  for (int slice = 0; early_b && slice < PN_STAGES - 1 && slice < slices; slice++) LOAD_B(slice);
+  pn_wait_for_inputs();
+  pn_let_next_start();
+#pragma unroll 1
+  for (int slice = 0; slice < PN_STAGES - 1; slice++) { /* a group each; the first has the early weights, too */
+    if (slice < slices) LOAD_A(slice);
+    if (slice < slices && !early_b) LOAD_B(slice);
+    pn_commit_copies();
   }
 #pragma unroll 1
   for (int slice = 0; slice < slices; slice++) {
-    pn_wait_copies();
-    __syncthreads(); /* this slice has come, and nobody reads the other any more */
-    if (slice + 1 < slices) {
-      load_slice(shared_a + (slice + 1) % 2 * SLICE_BYTES_A, &a, PN_TILE_M, m0, (int64_t)(slice + 1) * SLICE);
-      LOAD_B(shared_b + (slice + 1) % 2 * SLICE_BYTES_B, (int64_t)(slice + 1) * SLICE);
+    const int next = slice + PN_STAGES - 1;
+    pn_wait_copies_but<PN_STAGES - 2>();
+    __syncthreads(); /* this slice has come, and nobody reads the one before any more */
+    if (next < slices) {
+      LOAD_A(next);
+      LOAD_B(next);
     }
-    const uint32_t slice_a = shared_a + slice % 2 * SLICE_BYTES_A, slice_b = shared_b + slice % 2 * SLICE_BYTES_B;
+    pn_commit_copies();
+    const uint32_t slice_a = shared_a + slice % PN_STAGES * SLICE_BYTES_A;
+    const uint32_t slice_b = shared_b + slice % PN_STAGES * SLICE_BYTES_B;
 #pragma unroll
     for (int k = 0; k < SLICE / 16; k++) {
       uint32_t fragment_a[WARP_TILES_M][4], fragment_b[WARP_TILES_N / 2][4];

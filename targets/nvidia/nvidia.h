@@ -27,10 +27,7 @@ typedef struct nvidia_chip {
   nvidia_rates gemm, attention; /* for the cost models */
 } nvidia_chip;
 
-enum {
-  NVIDIA_REGISTERS = 65536, /* of a multiprocessor */
-  NVIDIA_THREADS = 256,     /* of a block, but for gemm's */
-};
+enum { NVIDIA_THREADS = 256 }; /* of a block, but for some of gemm's */
 static const int64_t nvidia_largest_grid = 2147483647;
 
 /* ---- What a target's struct asks for (target.h), for a chip ---- */

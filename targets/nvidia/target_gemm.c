@@ -64,23 +64,19 @@ static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *
 /*
  * Microseconds: rounds of tiles over the multiprocessors, times the k slices of one tile, times what a slice takes: the
  * arithmetic (`rate` operations a microsecond) and the loads of all tiles that share the multiprocessor, `resident` at
- * most, and what these leave unhidden of the way to memory and back. A slice has `row_bytes` of each row.
+ * most, and what these leave unhidden of the way to memory and back, with so many slices asked for ahead. A slice has
+ * `row_bytes` of each row.
  */
 static double tile_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile, int slice_k,
-                        int row_bytes, double rate, int64_t resident) {
+                        int row_bytes, double rate, int64_t resident, int ahead) {
   const double latency = 0.6, ends = 2;
   const int64_t tiles = tile_count(problem, tile), needed = round_up_division(tiles, chip->multiprocessors);
   if (resident > needed) resident = needed;
   if (resident < 1) resident = 1;
   const double work = 2.0 * tile->m * tile->n * slice_k / rate + (tile->m + tile->n) * row_bytes / chip->gemm.load;
-  const double slice = (double)resident * work + latency / (double)resident;
+  const double slice = (double)resident * work + latency / (double)(resident * ahead);
   const double slices = (double)round_up_division(problem->params.size[PINION_GEMM_K], slice_k);
   return (double)round_up_division(tiles, chip->multiprocessors * resident) * (slices * slice + ends);
-}
-
-/* Blocks that the registers of a multiprocessor suffice for, 128 a thread. */
-static int64_t resident_by_registers(int threads) {
-  return NVIDIA_REGISTERS / (threads * 128);
 }
 
 static void define_tile(const gemm_tile *tile, text *out) {
@@ -95,7 +91,8 @@ static const char *fma_refusal(const nvidia_chip *chip, const kernel_problem *pr
 }
 
 static double fma_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
-  return tile_cost(chip, problem, tile, 16, 64, chip->gemm.scalar, resident_by_registers(NVIDIA_THREADS));
+  const int64_t resident = 2; /* by the registers, 128 a thread */
+  return tile_cost(chip, problem, tile, 16, 64, chip->gemm.scalar, resident, 1);
 }
 
 static void choose_fma(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const gemm_tile *tile,
@@ -122,35 +119,47 @@ static int mma_threads(const gemm_tile *tile) {
   return tile->warps_m * tile->warps_n * 32;
 }
 
-/* Two slices, 2 bytes an element, of both operands. */
-static int mma_shared_bytes(const gemm_tile *tile) {
-  return 2 * (tile->m + tile->n) * MMA_SLICE * 2;
+/* Blocks that are to share a multiprocessor: the largest tile takes more than half of its registers. */
+static int mma_resident(const gemm_tile *tile) {
+  return tile->m * tile->n > 64 * 128 ? 1 : 2;
+}
+
+/* Of both operands, 2 bytes an element. */
+static int mma_slice_bytes(const gemm_tile *tile) {
+  return (tile->m + tile->n) * MMA_SLICE * 2;
+}
+
+/* Slices in shared memory: as many as fit and are of use. */
+static int mma_stages(const nvidia_chip *chip, const gemm_tile *tile) {
+  enum { MOST_STAGES = 6 };
+  const int share = chip->multiprocessor_shared_bytes / mma_resident(tile) - 1024;
+  const int fit = share / mma_slice_bytes(tile);
+  return fit < MOST_STAGES ? fit : MOST_STAGES;
 }
 
 static const char *mma_refusal(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
   const pinion_dtype a = problem->dtypes[problem->result_count], b = problem->dtypes[problem->result_count + 1];
   if (a != b || (a != PINION_DTYPE_bf16 && a != PINION_DTYPE_f16))
     return "mma.sync needs both operands in bf16 or both in f16";
-  if (mma_shared_bytes(tile) > chip->block_shared_bytes) return "the slices do not fit the shared memory of a block";
+  if (mma_stages(chip, tile) < 2) return "two slices do not fit the shared memory of a block";
   return tile_refusal(problem, tile);
 }
 
 static double mma_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
-  const int64_t by_registers = resident_by_registers(mma_threads(tile));
-  const int64_t by_shared = chip->multiprocessor_shared_bytes / (mma_shared_bytes(tile) + 1024);
-  return tile_cost(chip, problem, tile, MMA_SLICE, MMA_SLICE * 2, chip->gemm.tensor,
-                   by_registers < by_shared ? by_registers : by_shared);
+  return tile_cost(chip, problem, tile, MMA_SLICE, MMA_SLICE * 2, chip->gemm.tensor, mma_resident(tile),
+                   mma_stages(chip, tile) - 1);
 }
 
 static void choose_mma(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const gemm_tile *tile,
                        kernel_choice *choice) {
   text *defines = &choice->defines;
-  (void)chip, (void)a;
+  (void)a;
   choice->source = "gemm_mma.cu";
-  choice->dynamic_shared_bytes = (uint32_t)mma_shared_bytes(tile);
+  choice->dynamic_shared_bytes = (uint32_t)(mma_stages(chip, tile) * mma_slice_bytes(tile));
   set_grid(choice, tile_count(problem, tile), mma_threads(tile));
   define_tile(tile, defines);
-  text_append(defines, "#define PN_WARPS_M %d\n#define PN_WARPS_N %d\n", tile->warps_m, tile->warps_n);
+  text_append(defines, "#define PN_WARPS_M %d\n#define PN_WARPS_N %d\n#define PN_STAGES %d\n#define PN_RESIDENT %d\n",
+              tile->warps_m, tile->warps_n, mma_stages(chip, tile), mma_resident(tile));
   text_append(defines, "#define PN_MMA_TYPE %s\n", dtype_name(problem->dtypes[problem->result_count]));
 }
 

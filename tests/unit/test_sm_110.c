@@ -60,7 +60,7 @@ static void layers_and_attention_of_bf16_get_mma_sync(void **state) {
   (void)state;
   const kernel_problem prefill = layer_problem(788, 32768, 2048), step = layer_problem(51, 1024, 4096);
   assert_chosen(&prefill, "mma_128x128");
-  assert_chosen(&step, "mma_32x64");
+  assert_chosen(&step, "mma_64x64");
   const kernel_problem vision = attention_problem(48, 1, 256, 256, 72), keys = attention_problem(1, 8, 51, 839, 256);
   assert_chosen(&vision, "mma_64x80");
   assert_chosen(&keys, "mma_32x96");
