@@ -87,6 +87,7 @@ typedef struct pack_request {
 typedef struct kernel_blob {
   void *data; /* owned (free); NULL if the artifact's own build compiles the source (cpu) */
   size_t bytes;
+  int spilled_bytes; /* of registers that a thread keeps in memory, stored and loaded */
 } kernel_blob;
 
 struct target;

@@ -22,5 +22,7 @@ const char *nvrtc_version(void);
 /* The line that makes a log an error though the compiler accepted the source: a spill unless `may_spill`, or a warning
    C7508 or C7510 to C7520. NULL if there is none. Borrowed from the log; *out_length is its length. */
 const char *nvrtc_log_complaint(const char *log, bool may_spill, size_t *out_length);
+/* Bytes of spilled registers, stores and loads, over all functions of the log. */
+int nvrtc_log_spills(const char *log);
 
 #endif

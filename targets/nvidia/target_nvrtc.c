@@ -182,6 +182,17 @@ const char *nvrtc_log_complaint(const char *log, bool may_spill, size_t *out_len
   return NULL;
 }
 
+int nvrtc_log_spills(const char *log) {
+  static const char label[] = " bytes spill ";
+  int bytes = 0;
+  for (const char *at = log; (at = strstr(at, label)); at += strlen(label)) {
+    const char *number = at;
+    while (number > log && number[-1] >= '0' && number[-1] <= '9') number--;
+    bytes += atoi(number);
+  }
+  return bytes;
+}
+
 /* ---- Compiling ---- */
 
 /* The program's log; owned by the caller (free), NULL if there is none. */
@@ -227,8 +238,10 @@ static status compile_program(diagnostics *d, nvrtc_program program, const char 
   else if (complaint)
     code = diagnose(d, STATUS_FAILED, NULL, NULL, "kernel %s would be slow on %s: %.*s\n%s", name, architecture,
                     (int)length, complaint, log);
+  if (!code) code = take_cubin(d, program, name, out_blob);
+  if (!code && log) out_blob->spilled_bytes = nvrtc_log_spills(log);
   free(log);
-  return code ? code : take_cubin(d, program, name, out_blob);
+  return code;
 }
 
 status nvrtc_compile(diagnostics *d, const char *architecture, const char *name, const char *source, bool may_spill,

@@ -26,6 +26,15 @@ set_tests_properties(cuda.kernels_compile PROPERTIES SKIP_RETURN_CODE 77 FIXTURE
 add_test(NAME cuda.conformance COMMAND run_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(cuda.conformance PROPERTIES SKIP_RETURN_CODE 77 LABELS gpu FIXTURES_REQUIRED cuda_cases RUN_SERIAL TRUE)
 
+# Every kernel of every fixture for a GPU that is not at hand.
+add_executable(compile_models ${CMAKE_SOURCE_DIR}/tests/cuda/compile_models.c)
+target_link_libraries(compile_models PRIVATE pinion_compiler)
+add_test(NAME cuda.fixtures_compile.sm_110
+  COMMAND sh ${CMAKE_SOURCE_DIR}/tests/cuda/compile_fixtures.sh $<TARGET_FILE:compile_models> sm_110
+          ${CMAKE_BINARY_DIR}/tests/cuda/fixtures
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(cuda.fixtures_compile.sm_110 PROPERTIES SKIP_RETURN_CODE 77 PROCESSORS 2)
+
 # What the runtime says when a real driver refuses.
 add_executable(run_cuda_errors ${CMAKE_SOURCE_DIR}/tests/cuda/run_errors.c ${CMAKE_SOURCE_DIR}/runtime/pinion.c ${runtime_cuda})
 target_include_directories(run_cuda_errors PRIVATE ${CMAKE_SOURCE_DIR})

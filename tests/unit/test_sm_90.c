@@ -459,6 +459,8 @@ static void spills_and_lost_fast_forms_are_complaints(void **state) {
   assert_non_null(complaint("ptxas info : (C7510) Potential Performance Loss: wgmma.mma_async"));
   assert_non_null(complaint("ptxas info : (C7508) setmaxnreg ignored"));
   assert_null(complaint("ptxas info : (C7509) something else"));
+  assert_int_equal(nvrtc_log_spills(clean), 0);
+  assert_int_equal(nvrtc_log_spills("16 bytes spill stores, 120 bytes spill loads\n8 bytes spill stores"), 144);
   size_t length;
   assert_null(nvrtc_log_complaint("8 bytes spill stores, 8 bytes spill loads", true, &length));
   assert_non_null(nvrtc_log_complaint("0 bytes spill loads\n(C7510) wgmma", true, &length));
