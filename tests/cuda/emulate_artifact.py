@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A whole sm_90 artifact without a GPU: its kernels run on the emulator, behind the artifact's own tables and runtime.
+"""A whole sm_110 artifact without a GPU: its kernels run on the emulator, behind the artifact's own tables and runtime. (The
+emulator has no copy engine, which sm_90's gemm by wgmma needs; the other forms are the same.)
 
     emulate_artifact.py FIXTURE --pinion=build/pinion --work=DIR --cxx=g++
 
@@ -30,20 +31,6 @@ def run(command):
     return done.stdout
 
 
-def avoid_wgmma(artifact, work):
-    """The emulator has no copy engine, which the wgmma gemm needs: a timing cache that asks for mma.sync instead."""
-    with open(os.path.join(artifact, "manifest.json"), encoding="utf-8") as file:
-        manifest = json.load(file)
-    tiles = [kernel.get("tile", "") for kernel in manifest["kernels"]]
-    wgmma = [l["problem"] for l in manifest["launches"] if tiles[l["kernel"]].startswith("wgmma")]
-    keys = sorted({problem for problem in wgmma if problem.startswith("gemm")})
-    path = os.path.join(work, "emulated.timing")
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(f"{key} | mma_32x64\n" for key in keys)
-    shutil.rmtree(artifact)
-    return path
-
-
 def replace_device(artifact, cxx):
     with open(os.path.join(ROOT, "tests", "cuda", "device_emulated.c"), encoding="utf-8") as file:
         source = file.read()
@@ -66,9 +53,7 @@ def main():
     with open(os.path.join(options.work, "fixture.json"), encoding="utf-8") as file:
         fixture = json.load(file)
     artifact = os.path.join(options.work, "artifact")
-    compile_command = [options.pinion, "compile", os.path.join(options.work, "model.onnx"), "--target=sm_90", "-o", artifact]
-    run(compile_command)
-    run(compile_command + [f"--timing-cache={avoid_wgmma(artifact, options.work)}"])
+    run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), "--target=sm_110", "-o", artifact])
     replace_device(artifact, options.cxx)
     case = fixture["cases"][0]
     folder = os.path.join(options.work, "cases", str(case["seed"]))
