@@ -10,11 +10,13 @@
 
 #include "runtime/abi.h"
 
-#define CASES_MAGIC "PINIONC"
+#define CASES_MAGIC "PINIOND"
 
 typedef struct cases_header {
   char magic[8];
   uint64_t case_count;
+  char target[16];
+  int32_t compute_capability, minimum_driver;
 } cases_header;
 
 typedef struct case_argument {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * Compiles every kernel family of sm_90 with NVRTC, for representative types, bodies and tiles, and writes random
- * problems with the reference's results for run_cases.
+ * Compiles every kernel family of NVIDIA's targets with NVRTC, for representative types, bodies and tiles, and writes
+ * random problems with the reference's results for run_cases.
  *
- *   make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N] [--only=PREFIX]
+ *   make_cases FOLDER [--target=NAME] [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N] [--only=PREFIX]
  *
+ * --target: sm_90, or another; cases whose tile is legal on other targets alone are left out, with the reason;
  * --kernels: how many different kernels a case may become (rank and row length are compiled in), default 1; --problems:
  * of each case, default 4; --timing: also the shapes of a full-size policy, in the --tiles best tiles of each (3);
  * --only: nothing but the cases whose names begin so.
@@ -288,13 +289,22 @@ static size_t problem_bytes(const random_problem *p) {
   return bytes;
 }
 
-/* Whether a forced tile can do a problem as it was drawn. */
-static bool is_legal(maker *m, const problem_case *k, const kernel_problem *problem) {
+/* Whether a target has a forced tile that can do a problem as it was drawn. */
+static bool is_legal(maker *m, const struct target *target, const problem_case *k, const kernel_problem *problem,
+                     const char **out_why) {
   kernel_choice choice;
-  const char *why = "";
   if (!is_shaped(k)) return true;
-  bool legal = m->target->choose(m->compilation.arena, problem, k->tile, &choice, &why);
+  const bool legal = target->choose(m->compilation.arena, problem, k->tile, &choice, out_why);
   if (legal) text_free(&choice.defines);
+  return legal;
+}
+
+/* Whether other targets of the kind have the tile for a problem. */
+static bool is_legal_elsewhere(maker *m, const problem_case *k, const kernel_problem *problem) {
+  const char *why;
+  bool legal = false;
+  for (int i = 0; target_table[i]; i++)
+    if (!strcmp(target_table[i]->device, m->target->device)) legal |= is_legal(m, target_table[i], k, problem, &why);
   return legal;
 }
 
@@ -313,7 +323,14 @@ static bool make_case(maker *m, const problem_case *k) {
     kernel_choice choice;
     kernel_source *kernel = NULL;
     bool good = random_problem_make(k, &fixed, m->target, &p);
-    bool small = good && problem_bytes(&p) <= most_bytes && is_legal(m, k, &p.problem);
+    const char *why = NULL;
+    const bool legal = good && is_legal(m, m->target, k, &p.problem, &why);
+    if (good && !legal && is_legal_elsewhere(m, k, &p.problem)) {
+      printf("%s is left out: %s\n", k->name, why);
+      random_problem_free(&p);
+      return true;
+    }
+    const bool small = legal && problem_bytes(&p) <= most_bytes;
     if (small) good = choose_kernel(m, k->name, k->tile, &p.problem, first, most, &choice, &kernel);
     if (good && kernel) {
       write_problem(m, k, kernel, &choice, &p);
@@ -465,12 +482,16 @@ static bool open_folder(maker *m) {
   if (folder_create(&m->compilation.diagnostics, path)) return false;
   snprintf(path, sizeof path, "%s/cases.bin", m->folder);
   m->file = fopen(path, "wb");
-  cases_header header = {CASES_MAGIC, 0};
+  cases_header header = {.magic = CASES_MAGIC};
   return m->file && fwrite(&header, sizeof header, 1, m->file) == 1;
 }
 
 static bool close_folder(maker *m) {
-  cases_header header = {CASES_MAGIC, m->case_count};
+  cases_header header = {.magic = CASES_MAGIC,
+                         .case_count = m->case_count,
+                         .compute_capability = m->target->compute_capability,
+                         .minimum_driver = m->target->minimum_driver};
+  snprintf(header.target, sizeof header.target, "%s", m->target->name);
   bool good = fseek(m->file, 0, SEEK_SET) == 0 && fwrite(&header, sizeof header, 1, m->file) == 1;
   return fclose(m->file) == 0 && good;
 }
@@ -479,8 +500,9 @@ int main(int argc, char **argv) {
   static maker m;
   const char *why;
   if (argc < 2) {
-    fprintf(stderr, "usage: make_cases FOLDER [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N] "
-                    "[--only=PREFIX]\n");
+    fprintf(stderr,
+            "usage: make_cases FOLDER [--target=NAME] [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N] "
+            "[--only=PREFIX]\n");
     return 2;
   }
   if (!nvrtc_available(&why)) {
@@ -488,7 +510,12 @@ int main(int argc, char **argv) {
     return 77;
   }
   if (compilation_create(&m.compilation)) return 1;
-  m.target = target_find("sm_90");
+  const char *target_name = text_option(argc, argv, "--target");
+  m.target = target_find(*target_name ? target_name : "sm_90");
+  if (!m.target || strcmp(m.target->device, "cuda")) {
+    fprintf(stderr, "make_cases: '%s' is no target of NVIDIA's\n", target_name);
+    return 2;
+  }
   m.folder = argv[1];
   m.kernels_per_case = option(argc, argv, "--kernels", 1);
   m.problems_per_case = option(argc, argv, "--problems", 4);

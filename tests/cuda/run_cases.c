@@ -33,6 +33,7 @@ typedef struct loaded_case {
 } loaded_case;
 
 typedef struct suite {
+  cases_header header;
   loaded_case *cases;
   uint32_t count;
   pinion_model_desc desc; /* one launch a case, one buffer an argument */
@@ -107,16 +108,15 @@ static bool read_case(FILE *file, loaded_case *c) {
 
 static bool read_suite(suite *s) {
   char path[4096];
-  cases_header header;
   snprintf(path, sizeof path, "%s/cases.bin", s->folder);
   FILE *file = fopen(path, "rb");
   if (!file) {
     printf("skipped: there is no %s; make_cases writes it, where it finds NVRTC\n", path);
     exit(77);
   }
-  bool good = fread(&header, sizeof header, 1, file) == 1 && !memcmp(header.magic, CASES_MAGIC, 8);
-  if (good) s->cases = calloc((size_t)header.case_count + 1, sizeof *s->cases);
-  for (uint64_t i = 0; good && i < header.case_count; i++) {
+  bool good = fread(&s->header, sizeof s->header, 1, file) == 1 && !memcmp(s->header.magic, CASES_MAGIC, 8);
+  if (good) s->cases = calloc((size_t)s->header.case_count + 1, sizeof *s->cases);
+  for (uint64_t i = 0; good && i < s->header.case_count; i++) {
     good = read_case(file, &s->cases[s->count]);
 #ifdef PINION_EMULATOR_CXX
     if (s->cases[s->count].record.has_tensor_map) continue; /* the emulator has no copy engine and no wgmma */
@@ -170,10 +170,10 @@ static void describe(suite *s) {
   s->addresses = calloc(most, sizeof *s->addresses);
   s->desc = (pinion_model_desc){.abi_version = PINION_ABI_VERSION,
                                 .name = "cases",
-                                .target = "sm_90",
+                                .target = s->header.target,
                                 .device = "cuda",
-                                .compute_capability = 90,
-                                .minimum_driver = 13000,
+                                .compute_capability = s->header.compute_capability,
+                                .minimum_driver = s->header.minimum_driver,
                                 .buffers = buffers,
                                 .kernels = kernels,
                                 .args = args,

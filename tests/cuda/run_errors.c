@@ -3,7 +3,7 @@
  * What the runtime says when a real driver, or the stand-in, refuses: no device, another compute capability, an index
  * too far, no memory, a stream of another context, a fault in a kernel. Each in a process of its own.
  *
- *   run_errors FOLDER     of make_cases: kernels/error_*.cubin
+ *   run_errors FOLDER [CAPABILITY]     of make_cases: kernels/error_*.cubin, for compute capability 90 or this one
  *
  * Exits 77 where there is no GPU or no kernels were written, 1 if something else was said than should be.
  */
@@ -32,6 +32,7 @@ static const pinion_stage_desc stage = {"all", 0, 1, 1};
 static const uint32_t input = 0, output = 1;
 static pinion_kernel_desc kernel = {.family = PINION_FAMILY_POINTWISE};
 static char blob[64];
+static int capability = 90;
 
 static pinion_model_desc model_of(const char *kernel_name) {
   snprintf(blob, sizeof blob, "%s.cubin", kernel_name);
@@ -39,9 +40,9 @@ static pinion_model_desc model_of(const char *kernel_name) {
   kernel.blob = blob;
   return (pinion_model_desc){.abi_version = PINION_ABI_VERSION,
                              .name = "errors",
-                             .target = "sm_90",
+                             .target = "this target",
                              .device = "cuda",
-                             .compute_capability = 90,
+                             .compute_capability = capability,
                              .minimum_driver = 13000,
                              .buffers = buffers,
                              .kernels = &kernel,
@@ -230,10 +231,11 @@ static int in_a_process(const struct error_case *c) {
 int main(int argc, char **argv) {
   int failed = 0;
   if (argc < 2) {
-    fprintf(stderr, "usage: run_errors FOLDER\n");
+    fprintf(stderr, "usage: run_errors FOLDER [CAPABILITY]\n");
     return 2;
   }
   folder = argv[1];
+  if (argc > 2) capability = atoi(argv[2]);
   const int usable = in_a_process(NULL);
   if (usable) return usable;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
