@@ -73,6 +73,11 @@ if(TARGET pinion AND TARGET stand_in_driver)
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_tune_cuda.py $<TARGET_FILE:pinion>
             ${CMAKE_BINARY_DIR}/tests/example_artifact $<TARGET_FILE:stand_in_driver>
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  add_test(NAME cuda.cross_compile
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_cross_compile.py $<TARGET_FILE:pinion>
+            $<TARGET_FILE:stand_in_driver> ${CMAKE_SOURCE_DIR}/tests/codegen/lowering/gemm.mlir
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(cuda.cross_compile PROPERTIES SKIP_RETURN_CODE 77)
   add_test(NAME cuda.errors_stand_in
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/cuda/test_errors_cuda.py $<TARGET_FILE:run_cuda_errors>
             $<TARGET_FILE:stand_in_driver>)
