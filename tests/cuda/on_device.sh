@@ -8,7 +8,8 @@
 #
 # 1. every kernel family on random problems, alone and in one captured graph, and the time of a full-size policy's GEMMs;
 # 2. what the runtime says when the driver refuses, and when a kernel faults; 3. every committed fixture, every case, against
-# PyTorch's own error; 4. the latency of each. Exits 1 if anything is wrong.
+# PyTorch's own error; 4. on sm_90, models with the tiles of sm_110, which has no device here: those that a Thor will run; 5. the
+# latency of each. Exits 1 if anything is wrong.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 work="${1:-/tmp/pinion-on-device}"
@@ -47,6 +48,14 @@ check() {
 export -f check
 fixtures="$(cd tests/fixtures && for f in */fixture.json; do dirname "$f"; done)"
 echo "$fixtures" | xargs -P 4 -I{} bash -c "check '$work' {}" || failed=1
+
+if [ "$TARGET" = sm_90 ]; then
+  echo "== tiles of sm_110"
+  for fixture in pi0_bf16 pi05_bf16; do
+    python3 tests/models/check_fixture.py "tests/fixtures/$fixture" --pinion="$PINION" --work="$work/${fixture}_sm_110" \
+      --target=sm_90 --tiles-of=sm_110 || failed=1
+  done
+fi
 
 echo "== latency"
 for fixture in $fixtures; do

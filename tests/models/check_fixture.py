@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A whole model, end to end: compile a fixture, run every case, hold the errors against PyTorch's own.
 
-    check_fixture.py FIXTURE --pinion=build/pinion --work=DIR [--target=cpu] [--compile-flag=...] [--seeds=N]
+    check_fixture.py FIXTURE --pinion=build/pinion --work=DIR [--target=cpu] [--tiles-of=TARGET] [--compile-flag=...] [--seeds=N]
 
 The error of a case is the relative L2 of (actions - noise) against the float64 evaluation that lies in the fixture. Limits:
 float32: at most twice PyTorch's own float32 error of that case, never above 1e-5; bf16: at most 1.5 times PyTorch's own bf16
@@ -73,6 +73,32 @@ def are_within(results, fixture, precision):
         is_reduced(fixture, precision) and mean_ratio(results) > BF16_MEAN_RATIO)
 
 
+def tiles_of(artifact):
+    """Of each launch: its problem, and its tile if it has one."""
+    with open(os.path.join(artifact, "manifest.json"), encoding="utf-8") as file:
+        manifest = json.load(file)
+    return [(launch["problem"], manifest["kernels"][launch["kernel"]].get("tile")) for launch in manifest["launches"]]
+
+
+def compile_model(options, artifact, target, *flags):
+    return run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), f"--target={target}",
+                f"--precision={options.precision}", "-o", artifact, *options.compile_flag, *flags])
+
+
+def compile_with_tiles_of(options, artifact):
+    """What another target would choose, for the one whose device is at hand."""
+    other, timing = os.path.join(options.work, "other"), os.path.join(options.work, "other.timing")
+    compile_model(options, other, options.tiles_of)
+    tiles = tiles_of(other)
+    with open(timing, "w", encoding="utf-8") as file:
+        file.writelines(sorted({f"{problem} | {tile}\n" for problem, tile in tiles if tile}))
+    seconds = compile_model(options, artifact, options.target, f"--timing-cache={timing}")
+    if tiles_of(artifact) != tiles:
+        sys.exit(f"{options.target} does not take all tiles of {options.tiles_of}")
+    print(f"tiles of {options.tiles_of}: {', '.join(sorted({tile for _, tile in tiles if tile}))}")
+    return seconds
+
+
 def check_case(options, fixture, case, artifact):
     outputs = os.path.join(options.work, "outputs", str(case["seed"]))
     result = measure_case(options.pinion, artifact, fixture, case, options.precision, os.path.join(options.work, "cases"), outputs,
@@ -89,6 +115,7 @@ def main():
     parser.add_argument("--pinion", required=True)
     parser.add_argument("--work", required=True, help="folder to unpack, compile and run in")
     parser.add_argument("--target", default="cpu")
+    parser.add_argument("--tiles-of", metavar="TARGET", help="every launch's tile as this target chooses it: sm_110's, on an H200")
     parser.add_argument("--precision", default="as-exported", choices=("as-exported", "float32", "bf16"))
     parser.add_argument("--artifact", help="an artifact compiled before, instead of compiling")
     parser.add_argument("--compile-flag", action="append", default=[], help="passed to pinion compile")
@@ -104,8 +131,7 @@ def main():
     artifact = options.artifact
     if artifact is None:
         artifact = os.path.join(options.work, "artifact")
-        seconds = run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), f"--target={options.target}",
-                       f"--precision={options.precision}", "-o", artifact, *options.compile_flag])
+        seconds = compile_with_tiles_of(options, artifact) if options.tiles_of else compile_model(options, artifact, options.target)
         print(f"{fixture['name']} ({options.target}, {options.precision}): compiled in {seconds:.1f} s")
     cases = fixture["cases"][: options.seeds or None]
     results = [check_case(options, fixture, case, artifact) for case in cases]
