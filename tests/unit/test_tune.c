@@ -17,7 +17,7 @@ static char path[128];
 
 static int make_folder(void **state) {
   (void)state;
-  if (!mkdtemp(folder)) return 1;
+  if (!mkdtemp(folder) || setenv("CFLAGS", "-O0", 1)) return 1; /* which tile wins does not matter here */
   snprintf(path, sizeof path, "%s/cpu.tuning", folder);
   return 0;
 }

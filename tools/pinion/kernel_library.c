@@ -65,10 +65,11 @@ bool kernel_library_add(kernel_library *library, const kernel_problem *problem, 
 }
 
 bool kernel_library_build(kernel_library *library) {
+  const char *flags = getenv("CFLAGS");
   text command = {0};
-  text_append(&command,
-              "cd '%s' && ls kernels/*.c | xargs -P %u -I{} %s -std=gnu11 %s -march=native -fPIC -Wall -Wextra -Werror",
-              library->folder, pinion_core_count(), library->compiler, library->target->kernel_flags);
+  text_append(&command, "cd '%s' && ls kernels/*.c | xargs -P %u -I{} %s -std=gnu11 -fPIC -Wall -Wextra -Werror %s %s",
+              library->folder, pinion_core_count(), library->compiler, library->target->kernel_flags,
+              flags ? flags : "-march=native");
   text_append(&command, " -c {} -o {}.o && %s -shared -o kernels.so kernels/*.o -lm", library->compiler);
   const bool built = system(command.data) == 0;
   if (!built) fprintf(stderr, "pinion: failed: %s\n", command.data);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
  * Kernels of a target whose sources the artifact's build compiles (the cpu), outside of any artifact: compiled with the
- * C compiler into one shared library, loaded, run on a pool of threads and timed. What `pinion tune`, the kernel tests
- * and the GEMM benchmark share.
+ * C compiler and $CFLAGS, as there, into one shared library, loaded, run on a pool of threads and timed. What `pinion
+ * tune`, the kernel tests and the GEMM benchmark share.
  */
 #ifndef PINION_TOOLS_KERNEL_LIBRARY_H
 #define PINION_TOOLS_KERNEL_LIBRARY_H
