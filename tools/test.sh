@@ -7,6 +7,8 @@ tools/setup.sh --tests
 jobs="$(nproc)"
 [ -f build/build.ninja ] || cmake -S . -B build -G Ninja
 cmake --build build
-[ -f build-sanitize/build.ninja ] || cmake -S . -B build-sanitize -G Ninja -DPINION_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
-cmake --build build-sanitize
+# With assertions, and MLIR's shared libraries: what the other build is without.
+[ -f build-sanitize/build.ninja ] || cmake -S . -B build-sanitize -G Ninja -DPINION_SANITIZE=ON -DPINION_STATIC=OFF \
+  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-g1
+cmake --build build-sanitize --target unit_tests
 exec ctest --test-dir build --output-on-failure -j "$jobs" "$@"

@@ -28,8 +28,9 @@ add_test(NAME frontend.mutate_export
   COMMAND mutate 2 100 ${CMAKE_BINARY_DIR}/tests/frontend-export/model.onnx)
 set_tests_properties(frontend.seeds PROPERTIES FIXTURES_SETUP frontend_seeds)
 set_tests_properties(frontend.export PROPERTIES FIXTURES_SETUP frontend_export)
-set_tests_properties(frontend.mutate PROPERTIES FIXTURES_REQUIRED frontend_seeds)
-set_tests_properties(frontend.mutate_export PROPERTIES FIXTURES_REQUIRED frontend_export)
+set_tests_properties(frontend.mutate PROPERTIES FIXTURES_REQUIRED frontend_seeds LABELS unit)
+set_tests_properties(frontend.mutate_export PROPERTIES FIXTURES_REQUIRED frontend_export LABELS unit)
+add_dependencies(unit_tests mutate)
 
 if(PINION_FUZZ)
   # The compiler's own sources are instrumented (CMakeLists.txt); libFuzzer's main comes with the target.

@@ -8,6 +8,7 @@ function(add_runtime_test name)
   add_executable(${name} ${CMAKE_SOURCE_DIR}/tests/runtime/${name}.c ${ARGN})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${CMOCKA_LIBRARY} Threads::Threads)
+  add_dependencies(unit_tests ${name})
   add_test(NAME runtime.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(runtime.${name} PROPERTIES LABELS unit) # once more under sanitizers
 endfunction()
