@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Whole models, end to end on the cpu target: every committed fixture, every case. What takes the time is the C compiler, so that
-# few of them are optimised, as users' artifacts are.
+# few of them are optimised, as users' artifacts are, and nothing is compiled twice (compile_once.sh).
 set(optimised pi0_small pi05_small pi0_bf16_opset23 pi05_bf16)
 find_program(PINION_PYTHON python3 HINTS ${CMAKE_SOURCE_DIR}/.venv/bin)
 file(GLOB fixtures CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fixtures/*/fixture.json)
