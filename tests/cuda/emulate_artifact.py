@@ -3,10 +3,11 @@
 """A whole sm_110 artifact without a GPU: its kernels run on the emulator, behind the artifact's own tables and runtime. (The
 emulator has no copy engine, which sm_90's gemm by wgmma needs; the other forms are the same.)
 
-    emulate_artifact.py FIXTURE --pinion=build/pinion --work=DIR --cxx=g++
+    emulate_artifact.py FIXTURE --pinion=build/pinion --work=DIR --cxx=g++ --nvrtc=LIBRARY
 
 Compiles the fixture, puts device_emulated.c in the place of the artifact's device_cuda*.c, runs case 0 and holds actions minus
-noise against PyTorch's own error (twice it in float32, 1.5 times in bf16). Exits 77 where NVRTC is missing.
+noise against PyTorch's own error (twice it in float32, 1.5 times in bf16). LIBRARY may be the stand-in for NVRTC:
+no cubin is used.
 """
 import argparse
 import json
@@ -23,9 +24,6 @@ from unpack_fixture import unpack  # noqa: E402
 
 def run(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if "NVRTC is not installed" in done.stdout:
-        print(done.stdout)
-        sys.exit(77)
     if done.returncode not in (0, 5):  # beyond pinion's own tolerance: this script has another
         sys.exit(f"{' '.join(command)}\nexited with {done.returncode}:\n{done.stdout}")
     return done.stdout
@@ -45,7 +43,7 @@ def replace_device(artifact, cxx):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("fixture")
-    for name in ("--pinion", "--work", "--cxx"):
+    for name in ("--pinion", "--work", "--cxx", "--nvrtc"):
         parser.add_argument(name, required=True)
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
@@ -53,7 +51,8 @@ def main():
     with open(os.path.join(options.work, "fixture.json"), encoding="utf-8") as file:
         fixture = json.load(file)
     artifact = os.path.join(options.work, "artifact")
-    run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), "--target=sm_110", "-o", artifact])
+    run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), "--target=sm_110", "-o", artifact,
+         f"--nvrtc={options.nvrtc}"])
     replace_device(artifact, options.cxx)
     case = fixture["cases"][0]
     folder = os.path.join(options.work, "cases", str(case["seed"]))
