@@ -3,8 +3,8 @@
  * gemm on the tensor cores (mma.sync.m16n8k16), a and b both bf16 or both f16, float32 accumulators, any strides and
  * forms. A block of PN_WARPS_M x PN_WARPS_N warps computes a tile of PN_TILE_M rows of a by PN_TILE_N rows of b in
  * slices of 64 k, PN_STAGES in shared memory: the next ones are on their way while one is multiplied. Rows of b are in
- * the order in which they are packed: with two accumulators 8 columns' first halves, then their second, so that a thread
- * has both. Packed weights depend on no launch: the first ones are brought while the launch in front still runs.
+ * the order in which they are packed: with two accumulators 8 columns' first halves, then their second, so that a
+ * thread has both. Packed weights depend on no launch: the first ones are brought while the launch in front still runs.
  *
  * A slice in shared memory is rows of 128 bytes; the 16-byte chunk c of row r lies at c ^ (r & 7), so that ldmatrix
  * meets no bank twice. A packed b has the same layout in memory and is copied as it is.
@@ -169,20 +169,22 @@ PN_ENTRY_EARLY(THREADS, PN_RESIDENT) {
   const int64_t *a_stride = params.stride[PN_RESULTS];
   const matrix a = make_matrix(arguments.pointer[PN_RESULTS], pn_offset(&params, PN_RESULTS, 0, 2, at), m_size, k_size,
                                a_stride[PINION_GEMM_M], a_stride[PINION_GEMM_K]);
+  const uint32_t shared_a = pn_shared_address(shared_bytes), shared_b = shared_a + PN_STAGES * SLICE_BYTES_A;
+#define LOAD_A(slice)                                                                                                  \
+  load_slice(shared_a + (slice) % PN_STAGES * SLICE_BYTES_A, &a, PN_TILE_M, m0, (int64_t)(slice) * SLICE)
 #ifdef PN_PACKED_B
   const bool early_b = true;
   const int64_t row_of_atoms = (k_size + 63) / 64 * ATOM_BYTES;
   const char *atoms = (const char *)arguments.pointer[PN_RESULTS + 1] + row0 / 64 * row_of_atoms;
-#define COPY_B(to, slice) load_atoms(to, atoms + (slice) * (int64_t)ATOM_BYTES, row_of_atoms, row0, columns *PN_ACCUMULATORS)
+#define LOAD_B(slice)                                                                                                  \
+  load_atoms(shared_b + (slice) % PN_STAGES * SLICE_BYTES_B, atoms + (slice) * (int64_t)ATOM_BYTES, row_of_atoms,      \
+             row0, columns *PN_ACCUMULATORS)
 #else
   const bool early_b = false;
   const matrix b = matrix_of_b(arguments, params, at);
-#define COPY_B(to, slice) load_slice(to, &b, PN_TILE_N, row0, (int64_t)(slice)*SLICE)
+#define LOAD_B(slice)                                                                                                  \
+  load_slice(shared_b + (slice) % PN_STAGES * SLICE_BYTES_B, &b, PN_TILE_N, row0, (int64_t)(slice) * SLICE)
 #endif
-  const uint32_t shared_a = pn_shared_address(shared_bytes), shared_b = shared_a + PN_STAGES * SLICE_BYTES_A;
-#define LOAD_A(slice)                                                                                                  \
-  load_slice(shared_a + (slice) % PN_STAGES * SLICE_BYTES_A, &a, PN_TILE_M, m0, (int64_t)(slice)*SLICE)
-#define LOAD_B(slice) COPY_B(shared_b + (slice) % PN_STAGES * SLICE_BYTES_B, slice)
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp / PN_WARPS_N * (PN_TILE_M / PN_WARPS_M),
             warp_n = warp % PN_WARPS_N * (PN_TILE_N / PN_WARPS_N);
