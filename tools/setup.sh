@@ -32,6 +32,7 @@ fi
 [ -x .venv/bin/python ] || python3 -m venv .venv
 wanted="$(printf '%s\n' "${python_packages[@]}")"
 if [ "$(cat .venv/pinion-packages 2>/dev/null)" != "$wanted" ]; then
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "${python_packages[@]}"
+  # Modules are compiled when they are first imported, as few ever are.
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile "${python_packages[@]}"
   printf '%s\n' "$wanted" > .venv/pinion-packages
 fi
