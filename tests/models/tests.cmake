@@ -26,9 +26,9 @@ endforeach()
 # Each optional pass off alone, on a fixture on which it acts; without --each-once the script does so on all of them.
 add_test(NAME models.each_pass_off
   COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_each_pass_off.py --pinion=$<TARGET_FILE:pinion> --each-once
-          --work=${CMAKE_BINARY_DIR}/tests/each_pass_off --cases=1 --jobs=2 --run-flag=--threads=1 pi0_opset23 pi05_torchscript
+          --work=${CMAKE_BINARY_DIR}/tests/each_pass_off --cases=1 --run-flag=--threads=1 pi0_opset23 pi05_torchscript
           pi0_bf16_opset23 pi05_bf16:bf16)
-set_tests_properties(models.each_pass_off PROPERTIES LABELS models ENVIRONMENT CFLAGS=-O0 PROCESSORS 2)
+set_tests_properties(models.each_pass_off PROPERTIES LABELS models ENVIRONMENT CFLAGS=-O0)
 # Each ONNX node's end, and the launches that only move data.
 add_test(NAME models.account
   COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_account.py --pinion=$<TARGET_FILE:pinion>
