@@ -58,16 +58,22 @@ PN_INLINE void pn_let_next_start(void) {
 PN_INLINE void pn_wait_for_inputs(void) {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 }
-/* To nearest even; a NaN stays one. */
+/* To nearest even, in the upper half; a NaN stays one. Pairs are converted four times as fast as single numbers. */
+PN_INLINE uint32_t pn_high_bf16(float x) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(x), "f"(0.0f));
+  return pair;
+}
+PN_INLINE uint32_t pn_high_f16(float x) {
+  uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(x), "f"(0.0f));
+  return pair;
+}
 PN_INLINE uint16_t pn_bits_bf16(float x) {
-  uint16_t bits;
-  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
-  return bits;
+  return (uint16_t)(pn_high_bf16(x) >> 16);
 }
 PN_INLINE uint16_t pn_bits_f16(float x) {
-  uint16_t bits;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
-  return bits;
+  return (uint16_t)(pn_high_f16(x) >> 16);
 }
 PN_INLINE float pn_value_f16(uint16_t bits) {
   float x;
@@ -233,7 +239,7 @@ PN_INLINE float pn_value_bf16(uint16_t bits) {
   return __uint_as_float((uint32_t)bits << 16);
 }
 PN_INLINE float pn_round_bf16(float x) {
-  return pn_value_bf16(pn_bits_bf16(x));
+  return __uint_as_float(pn_high_bf16(x));
 }
 PN_INLINE float pn_round_f16(float x) {
   return pn_value_f16(pn_bits_f16(x));

@@ -169,6 +169,9 @@ static inline uint16_t pn_bits_f16(float x) {
   memcpy(&bits, &half, sizeof bits);
   return bits;
 }
+static inline uint32_t pn_high_bf16(float x) {
+  return (uint32_t)pn_bits_bf16(x) << 16;
+}
 static inline float pn_value_f16(uint16_t bits) {
   _Float16 half;
   memcpy(&half, &bits, sizeof half);
