@@ -372,7 +372,8 @@ PN_INLINE void wait_for_sums(void) {
 /* Copies of a tile are a group; one beyond the last block of keys is an empty group. */
 #define COPY(of, tile, block)                                                                                          \
   do {                                                                                                                 \
-    if (block < blocks.count) copy_##of(arguments, place, block, buffer_of(tile), SETTLED, false);                     \
+    if (block < blocks.count && (block + 1) * PN_KEYS > SETTLED)                                                       \
+      copy_##of(arguments, place, block, buffer_of(tile), SETTLED, false);                                             \
     pn_commit_copies();                                                                                                \
   } while (0)
 #define SETTLED (ONCE ? PN_SETTLED : 0)
