@@ -46,7 +46,8 @@
  *                            those of part q lie q * PN_RESULTS / PN_PARTS arguments further; PN_PART is then the
  *                            name (x1 or x2) of the input that is the part's index
  *   PN_GROUPED               1: there is more than one group
- *   PN_ROW_SUMS(X)           like PN_BODY_OPERANDS, inputs that are sums over rows: they are not in that list
+ *   PN_ROW_SUMS(X)           like PN_BODY_OPERANDS, inputs that are sums over rows: they are not in that list, and
+ *   pn_row_<j>(sum, &x<j>)   makes x<j> of the sum: what the body computes of it alone, once a row
  *   PN_COLUMN_SUMS(X)        like PN_BODY_RESULTS, results that are summed over columns: they are not in that list
  */
 

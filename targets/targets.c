@@ -130,6 +130,24 @@ static void append_header(const struct target *target, text *out) {
               target->prelude);
 }
 
+/* pn_row_<j> of each row sum, and pn_body of what these make of the sums. */
+static void emit_body(const kernel_problem *problem, text *out) {
+  body rest = problem->body, ahead;
+  for (int j = rest.input_count - row_sums_of(problem); j < rest.input_count; j++) {
+    const pinion_dtype dtype = rest.input_dtypes[j];
+    char name[24];
+    snprintf(name, sizeof name, "pn_row_%d", j);
+    if (!body_split(&rest, j, &ahead))
+      ahead = (body){.input_count = 1,
+                     .input_dtypes = {dtype},
+                     .result_count = 1,
+                     .results = {{BODY_INPUT, 0, 0}},
+                     .result_dtypes = {dtype}};
+    body_emit_c(&ahead, name, out);
+  }
+  body_emit_c(&rest, "pn_body", out);
+}
+
 void kernel_instance_source(const struct target *target, const kernel_problem *problem, const kernel_choice *choice,
                             const char *name, text *out) {
   size_t bytes = 0;
@@ -140,7 +158,7 @@ void kernel_instance_source(const struct target *target, const kernel_problem *p
   kernel_problem_defines(problem, name, out);
   if (choice->defines.data) text_append_bytes(out, choice->defines.data, choice->defines.length);
   append_header(target, out);
-  if (problem->has_body) body_emit_c(&problem->body, "pn_body", out);
+  if (problem->has_body) emit_body(problem, out);
   if (choice->common) append_file(target, choice->common, out);
   append_file(target, choice->source, out);
 }

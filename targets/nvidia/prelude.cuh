@@ -486,7 +486,9 @@ PN_INLINE int pn_part(const pinion_params *params, int64_t group) {
 #endif
 #define PN_GEMM_LOAD(j, i, type)                                                                                       \
   const PN_C##i x##j = pn_load_##type(arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at));
-#define PN_GEMM_TAKE(j, i, type) const float x##j = row_sums[i];
+#define PN_GEMM_TAKE(j, i, type)                                                                                       \
+  float x##j;                                                                                                          \
+  pn_row_##j(row_sums[i], &x##j);
 #define PN_GEMM_STORE(j, i, type)                                                                                      \
   pn_store_##type(arguments.pointer[PN_GEMM_ARGUMENT(i)], PN_GEMM_PLACE(i), r##j);
 #define PN_GEMM_ADD(j, i, type) column_sums[i] += r##j;

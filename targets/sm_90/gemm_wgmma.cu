@@ -41,9 +41,8 @@
 #define OWN_GROUPS ((PN_TOKENS / 8 + PN_SPLIT - 1) / PN_SPLIT)
 #define OWN_TOKENS (OWN_GROUPS * 8)
 #define RECEIVED_BYTES (PN_SPLIT * OWN_GROUPS * 2048) /* [rank][group][thread], four floats */
-/* Whether what the epilogue reads fits registers before the products are there: eights of a thread. */
-#define EIGHTS_EACH ((OWN_TOKENS * EIGHTS + 127) / 128)
-#define READS_EARLY (EIGHTS_EACH <= 2 && !PN_FRAGMENTS)
+#define CHUNKS ((OWN_TOKENS + PN_CHUNK - 1) / PN_CHUNK)
+#define CHUNK_EIGHTS ((PN_CHUNK * EIGHTS + 127) / 128) /* of a thread */
 
 typedef struct __align__(64) tensor_map {
   uint64_t words[16];
@@ -168,7 +167,7 @@ template <int i> PN_INLINE int64_t operand_offset(const eight_place &place) {
   load_eight<pn_storage_##type, lies_whole(i)>(&operands.operand_##j, arguments.pointer[i], operand_offset<i>(place),  \
                                                stride_of(i, PINION_GEMM_N), place.count);
 #define TAKE(j, i, type) const PN_C##i x##j = pn_load_##type(operands.operand_##j.part, e);
-#define TAKE_ROW_SUM(j, i, type) const float x##j = row_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + place.token];
+#define TAKE_ROW_SUM(j, i, type) const float x##j = row_values[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + place.token];
 #define DECLARE_EIGHT(j, i, type) pn_eight result_##j;
 #define GIVE(j, i, type) pn_store_##type(result_##j.part, e, r##j);
 #define STORE_EIGHT(j, i, type)                                                                                        \
@@ -202,7 +201,7 @@ PN_INLINE eight_operands load_operands(const pinion_pointers &arguments, const e
 }
 
 /* `sums`: of each accumulator. A whole warp comes here, its threads without elements too. */
-PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums)[8], const float *row_sums,
+PN_INLINE void finish_eight(const pinion_pointers &arguments, const float (*sums)[8], const float *row_values,
                             const eight_place &place, const eight_operands &operands) {
 #ifdef PN_HAS_BODY
   PN_BODY_RESULTS(DECLARE_EIGHT)
@@ -268,13 +267,24 @@ PN_INLINE eight_place place_vector(const unit_place &unit, int warpgroup, int ve
   return place;
 }
 
-/* Tokens first .. first + tokens of the unit, from the tile at `tile`. */
-PN_INLINE void finish_tokens(const pinion_pointers &arguments, const unit_place &unit, uint32_t tile,
-                             const float *row_sums, int warpgroup, int first, int tokens,
-                             const eight_operands (&early)[EIGHTS_EACH]) {
+/* What the body reads of a thread's eights of one chunk. */
+typedef eight_operands chunk_operands[CHUNK_EIGHTS];
+
+/* Asks for the operands of tokens first .. first + tokens of the unit. */
+PN_INLINE void load_chunk(const pinion_pointers &arguments, const unit_place &unit, int warpgroup, int first, int tokens,
+                          chunk_operands &out) {
+#pragma unroll
+  for (int i = 0; i < CHUNK_EIGHTS; i++)
+    out[i] = load_operands(arguments, place_vector(unit, warpgroup, i * 128 + threadIdx.x % 128, first, tokens));
+}
+
+/* The same tokens, from the tile at `tile`. */
+PN_INLINE void finish_chunk(const pinion_pointers &arguments, const unit_place &unit, uint32_t tile,
+                            const float *row_values, int warpgroup, int first, int tokens,
+                            const chunk_operands &operands) {
   const int thread = threadIdx.x % 128;
-#pragma unroll (READS_EARLY ? EIGHTS_EACH : 1)
-  for (int i = 0; i * 128 < tokens * EIGHTS; i++) {
+#pragma unroll
+  for (int i = 0; i < CHUNK_EIGHTS; i++) {
     const int vector = i * 128 + thread;
     if (vector - thread % 32 >= tokens * EIGHTS) break; /* the whole warp */
     const eight_place place = place_vector(unit, warpgroup, vector, first, tokens);
@@ -282,10 +292,7 @@ PN_INLINE void finish_tokens(const pinion_pointers &arguments, const unit_place 
 #pragma unroll
     for (int p = 0; p < PN_ACCUMULATORS; p++)
       load_sums(tile + ((place.token - first) * PITCH + (vector % EIGHTS * PN_ACCUMULATORS + p) * 8) * 4, sums[p]);
-    if (READS_EARLY)
-      finish_eight(arguments, sums, row_sums, place, early[i]);
-    else
-      finish_eight(arguments, sums, row_sums, place, load_operands(arguments, place));
+    finish_eight(arguments, sums, row_values, place, operands[i]);
   }
 }
 
@@ -298,7 +305,7 @@ PN_INLINE void finish_tokens(const pinion_pointers &arguments, const unit_place 
   operands.operand_##j =                                                                                               \
       pn_load_##type(arguments.pointer[i], (int64_t)(column < COLUMNS ? column : 0) * stride_of(i, PINION_GEMM_N));
 #define TAKE_COLUMN(j, i, type) const PN_C##i x##j = operands.operand_##j;
-#define TAKE_TOKEN_SUM(j, i, type) const float x##j = row_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token];
+#define TAKE_TOKEN_SUM(j, i, type) const float x##j = row_values[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token];
 
 /* What the body reads of a column. */
 typedef struct column_operands {
@@ -316,7 +323,7 @@ PN_INLINE column_operands load_column(const pinion_pointers &arguments, int colu
 }
 
 /* One element, of token `token` of the unit; sums[0], and sums[2] with two accumulators. */
-PN_INLINE float finish_one(const float *sums, const column_operands &operands, const float *row_sums, int token) {
+PN_INLINE float finish_one(const float *sums, const column_operands &operands, const float *row_values, int token) {
 #ifdef PN_HAS_BODY
   const float x0 = sums[0];
 #if PN_ACCUMULATORS == 2
@@ -358,7 +365,7 @@ PN_INLINE void store_tokens(const pinion_pointers &arguments, const unit_place &
 }
 
 PN_INLINE void finish_fragments(const pinion_pointers &arguments, const unit_place &unit, const float *accumulator,
-                                uint32_t tile, const float *row_sums, int warpgroup) {
+                                uint32_t tile, const float *row_values, int warpgroup) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x % 128 / 32;
   const int column = (unit.n0 + warpgroup * 64) / PN_ACCUMULATORS + warp * 8 * THREAD_COLUMNS + lane / 4;
   column_operands operands[THREAD_COLUMNS];
@@ -367,17 +374,20 @@ PN_INLINE void finish_fragments(const pinion_pointers &arguments, const unit_pla
 #pragma unroll
   for (int first = 0; first < PN_TOKENS; first += PN_CHUNK) {
     const int tokens = PN_TOKENS - first < PN_CHUNK ? PN_TOKENS - first : PN_CHUNK;
+    uint32_t pairs[PN_CHUNK / 8][THREAD_COLUMNS]; /* all are made before one is stored: so they hide each other's latency */
 #pragma unroll
-    for (int group = 0; group < tokens; group += 8) {
-      const int token = first + group + lane % 4 * 2;
-      const float *four = accumulator + (first + group) / 2;
-      uint32_t pairs[THREAD_COLUMNS];
+    for (int group = 0; group < PN_CHUNK / 8; group++) {
+      const int token = first + group * 8 + lane % 4 * 2;
+      if (first + group * 8 >= PN_TOKENS) continue;
+      const float *four = accumulator + first / 2 + group * 4;
 #pragma unroll
       for (int c = 0; c < THREAD_COLUMNS; c++)
-        pairs[c] = pn_pack_bf16(finish_one(four + c * 2, operands[c], row_sums, token),
-                                finish_one(four + c * 2 + 1, operands[c], row_sums, token + 1));
-      store_group(pairs, tile + group * OUT_PITCH + warp * 16 * THREAD_COLUMNS);
+        pairs[group][c] = pn_pack_bf16(finish_one(four + c * 2, operands[c], row_values, token),
+                                       finish_one(four + c * 2 + 1, operands[c], row_values, token + 1));
     }
+#pragma unroll
+    for (int group = 0; group < PN_CHUNK / 8; group++)
+      if (first + group * 8 < PN_TOKENS) store_group(pairs[group], tile + group * 8 * OUT_PITCH + warp * 16 * THREAD_COLUMNS);
     pn_sync(warpgroup + 1, 128);
     store_tokens(arguments, unit, tile, warpgroup, first, tokens);
     pn_sync(warpgroup + 1, 128);
@@ -404,15 +414,15 @@ template <int i> PN_INLINE float sum_row(const float *from) {
   return sum;
 }
 
-/* Sums of the unit's rows into shared memory, one array of PN_TOKENS for each such operand. */
-PN_INLINE void sum_rows(const pinion_pointers &arguments, const unit_place &unit, float *out_sums) {
+/* What the sums of the unit's rows come to, into shared memory: one array of PN_TOKENS for each such operand. */
+PN_INLINE void sum_rows(const pinion_pointers &arguments, const unit_place &unit, float *out_values) {
 #if PN_ROW_SUM_COUNT
 #pragma unroll 1
   for (int token = threadIdx.x % 128; token < PN_TOKENS && unit.m0 + token < PN_M; token += 128) {
     const eight_place place = {{(pn_index)unit.b0, (pn_index)unit.b1, (pn_index)(unit.m0 + token)}};
 #define SUM_ROW(j, i, type)                                                                                            \
-  out_sums[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token] =                                                               \
-      sum_row<i>((const float *)arguments.pointer[i] + operand_offset<i>(place));
+  pn_row_##j(sum_row<i>((const float *)arguments.pointer[i] + operand_offset<i>(place)),                               \
+             &out_values[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token]);
     PN_ROW_SUMS(SUM_ROW)
   }
 #endif
@@ -514,30 +524,28 @@ PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_
   }
 }
 
-/* One warpgroup; `row_sums` is its own memory. */
-PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, float *row_sums, int warpgroup,
+/* One warpgroup; `row_values` is its own memory. */
+PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, float *row_values, int warpgroup,
                         uint32_t rank) {
-  const int thread = threadIdx.x % 128;
+  const int thread = threadIdx.x % 128, own = rank * OWN_TOKENS;
+  const int own_tokens = PN_TOKENS - own < OWN_TOKENS ? PN_TOKENS - own : OWN_TOKENS; /* of a rank of a cluster */
   const uint32_t staged = shared.staged + warpgroup * STAGED_BYTES;
   float accumulator[PN_TOKENS / 2];
-  eight_operands early[EIGHTS_EACH];
+  chunk_operands operands;
   const int slices = SLICES_OF(rank);
   int stage = 0;
   uint32_t parity = 0;
-  unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_sums` are of */
+  unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_values` are of */
   pn_wait_for_inputs();                 /* what the epilogue reads, and before it writes */
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit);
     int before = 0;
     if (place.m0 != summed.m0 || place.b0 != summed.b0 || place.b1 != summed.b1) {
-      sum_rows(arguments, place, row_sums);
+      sum_rows(arguments, place, row_values);
       summed = place;
     }
-#pragma unroll
-    for (int i = 0; i < EIGHTS_EACH && READS_EARLY; i++)
-      early[i] = load_operands(
-          arguments, place_vector(place, warpgroup, i * 128 + thread, rank * OWN_TOKENS, OWN_TOKENS));
+    if (!PN_FRAGMENTS) load_chunk(arguments, place, warpgroup, own, PN_CHUNK, operands);
 #pragma unroll
     for (int i = 0; i < PN_TOKENS / 2; i++) accumulator[i] = 0;
     pn_pin(accumulator);
@@ -563,26 +571,29 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
 #if PN_SPLIT > 1
     const uint32_t received = shared.received + warpgroup * RECEIVED_BYTES;
-    const int own = rank * OWN_TOKENS, tokens = PN_TOKENS - own < OWN_TOKENS ? PN_TOKENS - own : OWN_TOKENS;
     pn_cluster_wait();
     send_sums(accumulator, received, shared.all_received + warpgroup * 8, rank);
-    if (tokens <= 0) continue;
+    if (own_tokens <= 0) continue;
     pn_barrier_wait_for_cluster(shared.all_received + warpgroup * 8);
     add_received(accumulator, received);
     stage_tokens(accumulator, staged, 0, OWN_TOKENS);
     pn_sync(warpgroup + 1, 128);
-    finish_tokens(arguments, place, staged, row_sums, warpgroup, own, tokens, early);
+    finish_chunk(arguments, place, staged, row_values, warpgroup, own, own_tokens, operands);
 #elif PN_FRAGMENTS
     if (PN_ROW_SUM_COUNT) pn_sync(warpgroup + 1, 128); /* the sums of rows are there */
-    finish_fragments(arguments, place, accumulator, staged, row_sums, warpgroup);
+    finish_fragments(arguments, place, accumulator, staged, row_values, warpgroup);
 #else
 #pragma unroll
-    for (int first = 0; first < PN_TOKENS; first += PN_CHUNK) {
-      const int tokens = PN_TOKENS - first < PN_CHUNK ? PN_TOKENS - first : PN_CHUNK;
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+      const int first = chunk * PN_CHUNK, left = PN_TOKENS - first, tokens = left < PN_CHUNK ? left : PN_CHUNK;
+      chunk_operands next;
+      if (chunk + 1 < CHUNKS) load_chunk(arguments, place, warpgroup, first + PN_CHUNK, PN_CHUNK, next);
       stage_tokens(accumulator, staged, first, tokens);
       pn_sync(warpgroup + 1, 128);
-      finish_tokens(arguments, place, staged, row_sums, warpgroup, first, tokens, early);
+      finish_chunk(arguments, place, staged, row_values, warpgroup, first, tokens, operands);
       pn_sync(warpgroup + 1, 128);
+#pragma unroll
+      for (int i = 0; i < CHUNK_EIGHTS && chunk + 1 < CHUNKS; i++) operands[i] = next[i];
     }
 #endif
   }
@@ -598,7 +609,7 @@ extern "C" __global__ void
             PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params,
                       const __grid_constant__ tensor_map map) {
   __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES + PN_ATOMS];
-  __shared__ float row_sums[PN_ATOMS][PN_ROW_SUM_COUNT * PN_TOKENS + 1];
+  __shared__ __align__(16) float row_values[PN_ATOMS][PN_ROW_SUM_COUNT * PN_TOKENS + 4];
   const uint32_t stages = (pn_shared_address(pn_shared) + 1023) & ~1023u;
   const uint32_t full = pn_shared_address(barriers), empty = full + PN_STAGES * 8;
   const uint32_t received = stages + PN_STAGES * STAGE_BYTES;
@@ -636,6 +647,6 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     pn_take_registers<232>();
 #endif
-    multiply(arguments, shared, row_sums[warpgroup], warpgroup, rank);
+    multiply(arguments, shared, row_values[warpgroup], warpgroup, rank);
   }
 }
