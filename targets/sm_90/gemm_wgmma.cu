@@ -17,6 +17,7 @@
  * arguments), PN_PART_STARTS (first groups of the parts), PN_ROW_SUM_FIRST (argument), PN_ROW_SUM_COUNT,
  * PN_ROW_SUM_LENGTH, PN_ROW_SUM_STRIDES (along k, by argument). PN_M may be several dimensions in one, where
  * the strides allow it. PN_WGMMA(accumulator, b, a, 1) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
+ * PN_GROUP: tiles of tokens that are worked on together.
  */
 #define CONSUMERS (PN_ATOMS * 128)
 #define THREADS (CONSUMERS + 128)
@@ -89,10 +90,14 @@ typedef struct unit_place {
   int m0, n0, b0, b1;
 } unit_place;
 
-/* Neighbouring blocks share the weights. */
+/* Blocks that work at the same time share what they read: PN_GROUP tiles of tokens, or what is left of them, by as many
+   columns of weights as there are blocks for. The group's tokens stay in L2 while the weights go past them. */
 PN_INLINE unit_place place_of(int unit) {
-  const int column = unit / TILES_M, batch = column / TILES_N;
-  return {unit % TILES_M * PN_TOKENS, column % TILES_N * PN_ATOMS * 64, batch / PN_B1, batch % PN_B1};
+  constexpr int group_units = PN_GROUP * TILES_N;
+  const int batch = unit / (TILES_M * TILES_N), inside = unit % (TILES_M * TILES_N);
+  const int first = inside / group_units * PN_GROUP, left = TILES_M - first;
+  const int tiles = left < PN_GROUP ? left : PN_GROUP, at = inside % group_units;
+  return {(first + at % tiles) * PN_TOKENS, at / tiles * PN_ATOMS * 64, batch / PN_B1, batch % PN_B1};
 }
 
 /* ---- The epilogue: eight neighbouring n of one token at a time ---- */

@@ -274,6 +274,15 @@ static void define_strides(const kernel_problem *problem, const gemm_shape *shap
   text_append(out, "}\n");
 }
 
+/* Tiles of tokens that are worked on together: `at_once` blocks read least where their tokens and their weights are of
+   one size. */
+static int64_t wgmma_group(const gemm_shape *shape, const gemm_tile *tile, int at_once) {
+  const int64_t tiles = round_up_division(shape->m, tile->m);
+  int64_t group = 1;
+  while (group < tiles && group * group * tile->m < (int64_t)at_once * tile->n) group++;
+  return group;
+}
+
 static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const gemm_tile *tile,
                          kernel_choice *choice) {
   const pinion_params *params = &problem->params;
@@ -291,7 +300,8 @@ static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem
               tile->split);
   text_append(defines, "#define PN_STAGES %d\n#define PN_CHUNK %d\n#define PN_RESIDENT %d\n",
               wgmma_stages(problem, tile), wgmma_chunk(problem, tile), wgmma_resident(tile));
-  text_append(defines, "#define PN_FRAGMENTS %d\n", wgmma_fragments(problem, tile));
+  text_append(defines, "#define PN_FRAGMENTS %d\n#define PN_GROUP %lld\n", wgmma_fragments(problem, tile),
+              (long long)wgmma_group(&shape, tile, at_once));
   text_append(defines, "#define PN_M %lld\n#define PN_H %lld\n#define PN_N %lld\n#define PN_SLICES %lld\n",
               (long long)shape.m, (long long)params->size[PINION_GEMM_H], (long long)params->size[PINION_GEMM_N],
               (long long)shape.slices);
