@@ -24,6 +24,7 @@ static const gemm_tile gemm_tiles[] = {
     {"wgmma_128x128", &gemm_wgmma, 128, 128, 0, 0, 1},
     {"wgmma_128x112", &gemm_wgmma, 112, 128, 0, 0, 1},
     {"wgmma_128x104", &gemm_wgmma, 104, 128, 0, 0, 1},
+    {"wgmma_128x72", &gemm_wgmma, 72, 128, 0, 0, 1}, /* of two cameras' 532: 8 x 72 */
     /* 9 blocks of rows. */
     {"wgmma_128x64", &gemm_wgmma, 64, 128, 0, 0, 1},
     /* Fewer tiles than multiprocessors, and k long enough to share. */

@@ -207,16 +207,16 @@ static double streaming_cost(const kernel_problem *problem, const gemm_tile *til
 static double wgmma_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
   (void)chip;                                                      /* the only one that has it */
   const double clock = 1350, l2_rate = 130e3, memory_rate = 4.2e6; /* MHz; bytes a microsecond */
-  const double start = 2, end = 1, exchange = 0.4; /* of a launch, of a unit, of each block of a cluster */
+  const double start = 2, end = 1, exchange = 0.4; /* of a launch, of a unit, of a unit for each block of its cluster */
   const gemm_shape shape = shape_of(problem);
   if (wgmma_streams(problem, tile)) return streaming_cost(problem, tile);
   const int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
   const int64_t slices = round_up_division(shape.slices, tile->split);
   const double bytes = 128.0 * (double)(slices * (tile->n + tile->m));
-  const double work =
-      (double)here * (slices_cost(tile, 1, (double)slices, bytes, clock, l2_rate) + end / wgmma_resident(tile));
+  const double ends = (end + (tile->split > 1 ? exchange * tile->split : 0)) / wgmma_resident(tile);
+  const double work = (double)here * (slices_cost(tile, 1, (double)slices, bytes, clock, l2_rate) + ends);
   const double weights = (double)(shape.n * shape.k * 2) / memory_rate + end;
-  return start + (tile->split > 1 ? exchange * tile->split : 0) + (work > weights ? work : weights);
+  return start + (work > weights ? work : weights);
 }
 
 /* "%0, %1, .. " */
