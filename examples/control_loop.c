@@ -157,13 +157,11 @@ static void play_chunk(const settings *s, robot *r, const policy *p, double *due
   }
 }
 
-/* An inference that fails leaves the robot where it is: the last chunk is not played again. A lost device is opened
-   anew once per failure; anything else may be passing. */
-static bool recover(policy *p, const settings *s, pinion_status status) {
+/* An inference that fails leaves the robot where it is: the last chunk is not played again. A device that is lost is so
+   for the whole process, which ends, for its supervisor to start it again; anything else may be passing. */
+static bool can_go_on(const policy *p, pinion_status status) {
   report(p, "the inference failed", status);
-  if (status != PINION_DEVICE_LOST) return true;
-  policy_close(p);
-  return report(p, "the device does not come back", policy_open(p, s->folder));
+  return status != PINION_DEVICE_LOST;
 }
 
 static bool control(const settings *s, policy *p, robot *r) {
@@ -177,7 +175,7 @@ static bool control(const settings *s, policy *p, robot *r) {
     slowest = took > slowest ? took : slowest;
     if (status == PINION_OK)
       play_chunk(s, r, p, &due);
-    else if (!recover(p, s, status))
+    else if (!can_go_on(p, status))
       return false;
   }
   printf("%ld chunks, %ld control steps at %g Hz, %ld late; inference %.3f ms on average, %.3f ms at most\n", s->chunks,

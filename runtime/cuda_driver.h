@@ -142,6 +142,7 @@ enum {
   REQUIRED(cuStreamCreate, (cuda_stream * out_stream, unsigned flags))                                                 \
   REQUIRED(cuStreamDestroy_v2, (cuda_stream stream))                                                                   \
   REQUIRED(cuStreamSynchronize, (cuda_stream stream))                                                                  \
+  REQUIRED(cuStreamGetCtx, (cuda_stream stream, cuda_context * out_context))                                           \
   REQUIRED(cuStreamBeginCapture_v2, (cuda_stream stream, int mode))                                                    \
   REQUIRED(cuStreamEndCapture, (cuda_stream stream, cuda_graph * out_graph))                                           \
   REQUIRED(cuGraphInstantiateWithFlags, (cuda_graph_exec * out_exec, cuda_graph graph, unsigned long long flags))      \

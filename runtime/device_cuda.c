@@ -75,7 +75,8 @@ static pinion_status call_failed(pinion_device *device, cuda_result result, cons
   if (status == PINION_DEVICE_LOST) atomic_store(&device->lost, true);
   return pinion_fail(error, status, "%s failed%s%s: %s (%s, %d)%s", call, *what ? " for " : "", what,
                      sentence ? sentence : "no description", name ? name : "unknown error", result,
-                     status == PINION_DEVICE_LOST ? "; the device is lost, close the model and open it again" : "");
+                     status == PINION_DEVICE_LOST ? "; the device is lost to this process, which must be started anew"
+                                                  : "");
 }
 
 pinion_status pinion_cuda_check(pinion_device *device, cuda_result result, const char *call, const char *what,
@@ -86,7 +87,7 @@ pinion_status pinion_cuda_check(pinion_device *device, cuda_result result, const
 pinion_status pinion_cuda_enter(pinion_device *device, pinion_error *error) {
   if (atomic_load(&device->lost))
     return pinion_fail(error, PINION_DEVICE_LOST,
-                       "the device was lost in an earlier call: close the model and open it again");
+                       "the device was lost in an earlier call: this process must be started anew");
   return CHECK(device, cuCtxPushCurrent_v2, "", (device->context), error);
 }
 

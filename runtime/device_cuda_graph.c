@@ -268,10 +268,21 @@ void pinion_cuda_describe_capture(const pinion_program *program, pinion_capture_
 
 /* ---- Replay ---- */
 
+/* The driver would take a graph into a stream of another context, where nothing of this one is waited for. */
+static pinion_status check_stream(pinion_device *device, void *stream, pinion_error *error) {
+  cuda_context context = NULL;
+  pinion_status status = CHECK(device, cuStreamGetCtx, "", (stream, &context), error);
+  if (!status && context != device->context)
+    status = pinion_fail(error, PINION_INVALID_ARGUMENT,
+                         "the stream belongs to another context; the model runs in its GPU's primary one");
+  return status;
+}
+
 pinion_status pinion_cuda_replay(pinion_device *device, pinion_program *program, void *stream, pinion_error *error) {
   pinion_status status = pinion_cuda_enter(device, error);
   if (status) return status;
-  status = CHECK(device, cuGraphLaunch, "", (program->exec, pinion_cuda_stream(device, stream)), error);
+  if (stream) status = check_stream(device, stream, error);
+  if (!status) status = CHECK(device, cuGraphLaunch, "", (program->exec, pinion_cuda_stream(device, stream)), error);
   pinion_cuda_leave(device);
   return status;
 }

@@ -91,7 +91,7 @@ static pinion_status from_device(pinion_model *model, pinion_status status, cons
 
 static pinion_status check_alive(pinion_model *model) {
   if (atomic_load(&model->lost))
-    REFUSE(model, PINION_DEVICE_LOST, "the device was lost in an earlier call: close the model and open it again");
+    REFUSE(model, PINION_DEVICE_LOST, "the device was lost in an earlier call: this process must be started anew");
   return PINION_OK;
 }
 

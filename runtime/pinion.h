@@ -11,8 +11,9 @@
  *   pinion_get_output(policy, "actions", actions, sizeof actions);
  *
  * No function prints, exits or aborts. Each fallible one returns a status; `pinion_last_error` says it in words. After
- * PINION_DEVICE_LOST every call on the model returns it; every other error leaves the handle usable. A model may be
- * used from several threads; an instance from one at a time.
+ * PINION_DEVICE_LOST every call on the model returns it, and a CUDA driver gives the process no new context: it must be
+ * started anew. Every other error leaves the handle usable. A model may be used from several threads; an instance from
+ * one at a time.
  */
 #ifndef PINION_H
 #define PINION_H
@@ -34,7 +35,7 @@ typedef enum pinion_status {
   PINION_OUT_OF_MEMORY,
   PINION_NOT_PREPARED, /* a call that needs pinion_prepare first */
   PINION_DEVICE_ERROR, /* the device refused a call; the handle stays usable */
-  PINION_DEVICE_LOST,  /* the device's context is poisoned; only close works */
+  PINION_DEVICE_LOST,  /* the device's context is poisoned, for the whole process; only close works */
 } pinion_status;
 
 typedef struct pinion_model pinion_model;

@@ -256,6 +256,7 @@ cuda_result cuDeviceGetPCIBusId(char *out_bus, int length, cuda_device device) {
 cuda_result cuDevicePrimaryCtxRetain(cuda_context *out_context, cuda_device device) {
   BEGIN();
   (void)device;
+  if (sticky) return sticky;
   if (primary_count++ == 0) primary = make_object(CONTEXT);
   *out_context = (cuda_context)(void *)primary;
   return CUDA_OK;
@@ -273,8 +274,7 @@ cuda_result cuDevicePrimaryCtxRelease_v2(cuda_device device) {
   if (--primary_count == 0) {
     if (sticky)
       for (object *o = objects; o; o = o->next) free_contents(o);
-    primary->live = false;
-    sticky = CUDA_OK;
+    primary->live = false; /* a fault stays: the process gets no new context */
   }
   return result;
 }
@@ -406,7 +406,7 @@ cuda_result cuMemFreeHost(void *address) {
 }
 
 static object *find_stream(const char *function, cuda_stream stream) {
-  return stream ? find_object(function, stream, STREAM) : NULL;
+  return stream && stream != STAND_IN_THREADS_STREAM ? find_object(function, stream, STREAM) : NULL;
 }
 
 cuda_result cuMemGetInfo_v2(size_t *out_free, size_t *out_total) {
@@ -475,6 +475,13 @@ cuda_result cuStreamCreate(cuda_stream *out_stream, unsigned flags) {
 
 cuda_result cuStreamDestroy_v2(cuda_stream stream) {
   return destroy(__func__, stream, STREAM);
+}
+
+cuda_result cuStreamGetCtx(cuda_stream stream, cuda_context *out_context) {
+  BEGIN_IN_CONTEXT();
+  object *o = find_stream(__func__, stream);
+  *out_context = (cuda_context)(void *)(o ? o->context : current[depth - 1]);
+  return CUDA_OK;
 }
 
 cuda_result cuStreamSynchronize(cuda_stream stream) {
@@ -574,7 +581,6 @@ cuda_result cuGraphLaunch(cuda_graph_exec exec, cuda_stream stream) {
   BEGIN_IN_CONTEXT();
   object *o = find_object(__func__, exec, GRAPH_EXEC), *on = find_stream(__func__, stream);
   if (!o) return 1;
-  if (on && on->context != current[depth - 1]) return 400;
   if (on && on->capturing) complain(__func__, "the stream is capturing");
   for (int i = 0; i < o->launch_count; i++) {
     object *event = o->launches[i].event;

@@ -45,6 +45,8 @@ typedef struct stand_in_machine {
    take no time at all). */
 #define STAND_IN_CLUSTERED "step"
 #define STAND_IN_SLOW "slow"
+/* CU_STREAM_PER_THREAD: the default stream of whatever context is current. */
+#define STAND_IN_THREADS_STREAM ((void *)2)
 /* A kernel of this name, in a graph, leaves another number in its first result than the one named copy. */
 #define STAND_IN_WRONG "wrong"
 
