@@ -52,7 +52,7 @@ static void check_packing(int64_t n, int64_t k, pinion_dtype dtype, bool transpo
 
 static void packing_is_swizzled_atoms_padded_with_zeros(void **state) {
   (void)state;
-  const int64_t sizes[][2] = {{64, 64}, {1, 1}, {65, 63}, {64, 65}, {130, 200}, {7, 33}, {128, 32}};
+  const int64_t sizes[][2] = {{64, 64}, {1, 1}, {65, 63}, {64, 65}, {130, 200}, {7, 33}, {128, 32}, {1100, 70}};
   const pinion_dtype dtypes[] = {PINION_DTYPE_bf16, PINION_DTYPE_f16, PINION_DTYPE_f32, PINION_DTYPE_f64};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
