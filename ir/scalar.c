@@ -208,28 +208,6 @@ double real_round(pinion_dtype dtype, double value) {
   }
 }
 
-static uint32_t float_bits(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-static float float_of_bits(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-uint16_t bf16_from_float(float value) {
-  uint32_t bits = float_bits(value);
-  if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40); /* a quiet NaN stays one */
-  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-float bf16_to_float(uint16_t bits) {
-  return float_of_bits((uint32_t)bits << 16);
-}
-
 uint16_t f16_from_float(float value) {
   uint32_t bits = float_bits(value), magnitude = bits & 0x7fffffff;
   uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "../runtime/abi.h"
 
@@ -43,9 +44,30 @@ void integer_range(pinion_dtype dtype, int64_t *out_least, int64_t *out_greatest
 
 /* Rounded to nearest even to a float type (bf16 and f16 by way of f32); other types unchanged. */
 double real_round(pinion_dtype dtype, double value);
-uint16_t bf16_from_float(float value);
-float bf16_to_float(uint16_t bits);
 uint16_t f16_from_float(float value);
 float f16_to_float(uint16_t bits);
+
+static inline uint32_t float_bits(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+static inline float float_of_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* Here, so that loops over weights inline them. */
+static inline uint16_t bf16_from_float(float value) {
+  const uint32_t bits = float_bits(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40); /* a quiet NaN stays one */
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float bf16_to_float(uint16_t bits) {
+  return float_of_bits((uint32_t)bits << 16);
+}
 
 #endif

@@ -201,6 +201,68 @@ static void two_casts_and_arithmetic_are_evaluated(void **state) {
   check(f);
 }
 
+/* A norm's weight folded into the rows of q, k and v, whose columns are interleaved: how projections are prepared. */
+static void a_norms_weight_is_the_factor_of_pieces_below_it(void **state) {
+  fixture *f = *state;
+  static const char *const products[] = {"(%d, %g)", "(%g, %d)"};
+  static const char *const types[] = {"(tensor<4x6xf32>, tensor<4x1xf32>)", "(tensor<4x1xf32>, tensor<4x6xf32>)"};
+  for (int i = 0; i < 2; i++) {
+    if (!mlirModuleIsNull(f->module)) mlirModuleDestroy(f->module);
+    parse(f,
+          arena_format(
+              f->c.arena,
+              "%s%%a = \"pinion.reshape\"(%%h) : (tensor<2x8xbf16>) -> tensor<4x4xbf16>\n"
+              "%%e = \"pinion.slice\"(%%a) {starts = array<i64: 0, 1>, steps = array<i64: 1, 1>} : (tensor<4x4xbf16>) "
+              "-> tensor<4x2xbf16>\n"
+              "%%b = \"pinion.concat\"(%%a, %%e) {axis = 1 : i64} : (tensor<4x4xbf16>, tensor<4x2xbf16>) -> "
+              "tensor<4x6xbf16>\n"
+              "%%i = \"pinion.reshape\"(%%b) : (tensor<4x6xbf16>) -> tensor<4x3x2xbf16>\n"
+              "%%j = \"pinion.transpose\"(%%i) {permutation = array<i64: 0, 2, 1>} : (tensor<4x3x2xbf16>) -> "
+              "tensor<4x2x3xbf16>\n"
+              "%%k = \"pinion.reshape\"(%%j) : (tensor<4x2x3xbf16>) -> tensor<4x6xbf16>\n"
+              "%%d = \"pinion.cast\"(%%k) : (tensor<4x6xbf16>) -> tensor<4x6xf32>\n"
+              "%%s = \"pinion.slice\"(%%w) {starts = array<i64: 1, 0, 2>, steps = array<i64: 1, 1, 1>} : "
+              "(tensor<3x4x5xf32>) -> tensor<1x4x1xf32>\n"
+              "%%g = \"pinion.reshape\"(%%s) : (tensor<1x4x1xf32>) -> tensor<4x1xf32>\n"
+              "%%m = \"pinion.binary\"%s {kind = \"mul\"} : %s -> tensor<4x6xf32>\n"
+              "%%r = \"pinion.cast\"(%%m) : (tensor<4x6xf32>) -> tensor<4x6xbf16>",
+              HALF FULL, products[i], types[i]),
+          "tensor<4x6xbf16>", "tensor<1xf32>", COPY "(tensor<4x6xbf16>) -> tensor<4x6xbf16>", "tensor<4x6xbf16>");
+    assert_direct(f, true, 2);
+    check(f);
+  }
+}
+
+/* A cast below a product that rounds, a second product, another kind, a part that ends within a head. */
+static void more_rounding_than_a_copy_does_is_evaluated(void **state) {
+  fixture *f = *state;
+  static const char *const ops[] = {
+      "%a = \"pinion.cast\"(%w) : (tensor<3x4x5xf32>) -> tensor<3x4x5xbf16>\n"
+      "%b = \"pinion.cast\"(%a) : (tensor<3x4x5xbf16>) -> tensor<3x4x5xf32>\n"
+      "%r = \"pinion.binary\"(%b, %v) {kind = \"mul\"} : (tensor<3x4x5xf32>, tensor<3x4x5xf32>) -> tensor<3x4x5xf32>",
+      "%a = \"pinion.binary\"(%w, %v) {kind = \"mul\"} : (tensor<3x4x5xf32>, tensor<3x4x5xf32>) -> tensor<3x4x5xf32>\n"
+      "%r = \"pinion.binary\"(%a, %v) {kind = \"mul\"} : (tensor<3x4x5xf32>, tensor<3x4x5xf32>) -> tensor<3x4x5xf32>",
+      "%r = \"pinion.binary\"(%w, %v) {kind = \"div\"} : (tensor<3x4x5xf32>, tensor<3x4x5xf32>) -> tensor<3x4x5xf32>",
+      "%x = \"pinion.reshape\"(%w) : (tensor<3x4x5xf32>) -> tensor<10x6xf32>\n"
+      "%a = \"pinion.slice\"(%x) {starts = array<i64: 0, 2>, steps = array<i64: 1, 1>} : (tensor<10x6xf32>) -> "
+      "tensor<10x1xf32>\n"
+      "%b = \"pinion.slice\"(%x) {starts = array<i64: 0, 1>, steps = array<i64: 1, 1>} : (tensor<10x6xf32>) -> "
+      "tensor<10x5xf32>\n"
+      "%c = \"pinion.concat\"(%a, %b) {axis = 1 : i64} : (tensor<10x1xf32>, tensor<10x5xf32>) -> tensor<10x6xf32>\n"
+      "%d = \"pinion.reshape\"(%c) : (tensor<10x6xf32>) -> tensor<10x3x2xf32>\n"
+      "%e = \"pinion.transpose\"(%d) {permutation = array<i64: 0, 2, 1>} : (tensor<10x3x2xf32>) -> "
+      "tensor<10x2x3xf32>\n"
+      "%r = \"pinion.reshape\"(%e) : (tensor<10x2x3xf32>) -> tensor<3x4x5xf32>",
+  };
+  for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+    if (!mlirModuleIsNull(f->module)) mlirModuleDestroy(f->module);
+    parse(f, arena_format(f->c.arena, "%s%s", FULL SAME, ops[i]), "tensor<3x4x5xf32>", "tensor<1xf32>",
+          COPY "(tensor<3x4x5xf32>) -> tensor<3x4x5xf32>", "tensor<3x4x5xf32>");
+    assert_direct(f, false, 0);
+    check(f);
+  }
+}
+
 #define PRODUCT(a, r, y) "%y = \"pinion.matmul\"(%x, %r) : (" a ", " r ") -> " y
 
 static void matrices_are_packed_from_views_from_pieces_and_from_results(void **state) {
@@ -299,6 +361,8 @@ int main(void) {
       TEST(transposes_slices_reshapes_and_broadcasts_are_one_piece),
       TEST(a_concat_of_casts_is_a_piece_each_and_rounds_once),
       TEST(two_casts_and_arithmetic_are_evaluated),
+      TEST(a_norms_weight_is_the_factor_of_pieces_below_it),
+      TEST(more_rounding_than_a_copy_does_is_evaluated),
       TEST(matrices_are_packed_from_views_from_pieces_and_from_results),
       TEST(a_slice_of_a_result_is_packed_by_itself),
       TEST(equal_weights_share_a_place),
