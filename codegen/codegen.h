@@ -22,6 +22,7 @@ typedef struct artifact_options {
                        compiled too, for `pinion tune` to measure; 0: none */
   const char *const *flags; /* borrowed; of the command line, as the manifest is to keep them; NULL if there are none */
   int flag_count;
+  int threads;                 /* that write weights; 0: one for each core, as far as memory stays bounded */
   artifact_progress *progress; /* NULL: nobody wants to know */
   void *progress_user;
 } artifact_options;

@@ -3,8 +3,11 @@
  * weights.bin: every weight buffer of the program, in the layout that the launches read.
  *
  * A buffer whose source is data movement over weights is written straight from the mapped model, several at a time, and
- * the pages of both files are let go behind it, so that gigabytes pass through little memory. What needs arithmetic is
+ * the pages of both files are let go behind it, so that gigabytes pass through little memory. Other arithmetic is
  * evaluated by the reference interpreter, one buffer at a time. Buffers of equal content share one place.
+ *
+ * Packed buffers go through memory that a thread keeps, and are written from there: a first touch of a mapped file's
+ * page, or of a large allocation's, costs more than filling it.
  */
 #define _GNU_SOURCE
 #include "artifact.h"
@@ -22,11 +25,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { THREADS_AT_MOST = 8 };
+
 typedef struct weight_job {
   int buffer;    /* of the program */
   uint64_t slot; /* where its bytes go before equal ones are merged */
   MlirValue value;
-  bool direct; /* pieces say it all; else the value is evaluated */
+  size_t dense_bytes; /* of the value, row-major */
+  bool direct;        /* pieces say it all; else the value is evaluated */
   weight_pieces pieces;
   uint64_t digest; /* of the bytes written; equal ones are then compared */
 } weight_job;
@@ -40,9 +46,22 @@ typedef struct weights_writer {
   uint64_t bytes;
   uint8_t *mapped; /* the output, of `bytes` */
   int descriptor;
+  const char *path;
   atomic_int next;
-  atomic_bool out_of_memory;
+  atomic_int error; /* errno of the first failure of a thread */
 } weights_writer;
+
+/* Memory that a thread keeps from one buffer to the next. */
+typedef struct scratch {
+  uint8_t *data;
+  size_t bytes;
+} scratch;
+
+typedef struct worker {
+  weights_writer *w;
+  pthread_t thread;
+  scratch dense, packed;
+} worker;
 
 static uint64_t align_up(uint64_t bytes) {
   return (bytes + PINION_BASE_ALIGN - 1) / PINION_BASE_ALIGN * PINION_BASE_ALIGN;
@@ -67,6 +86,7 @@ static status plan_job(weights_writer *w, weight_job *job) {
   if (!value_type(job->value, &type) || type_elements(&type) < (buffer->packed ? 0 : type_elements(&buffer->type)))
     return diagnose(&w->c->diagnostics, STATUS_FAILED, buffer->name, "pinion.buffer",
                     "is not of the size of its result of @weights");
+  job->dense_bytes = (size_t)type_bytes(&type);
   if (buffer->packed)
     to = dense_view(&type);
   else if (!dense_places(buffer, &type, &to))
@@ -120,37 +140,71 @@ static void copy_pieces(weights_writer *w, const weight_job *job, uint8_t *desti
   }
 }
 
+static void record_error(weights_writer *w, int error) {
+  int none = 0;
+  atomic_compare_exchange_strong(&w->error, &none, error);
+}
+
+/* What was in it is lost. NULL if there is no memory: recorded. */
+static uint8_t *scratch_reserve(weights_writer *w, scratch *s, size_t bytes) {
+  if (bytes > s->bytes || !s->data) {
+    free(s->data);
+    s->data = malloc(bytes + 1);
+    s->bytes = s->data ? bytes : 0;
+    if (!s->data) record_error(w, ENOMEM);
+  }
+  return s->data;
+}
+
+static void worker_end(worker *own) {
+  free(own->dense.data);
+  free(own->packed.data);
+}
+
+static void write_slot(weights_writer *w, const weight_job *job, const uint8_t *data, size_t bytes) {
+  for (size_t done = 0; done < bytes;) {
+    const ssize_t written = pwrite(w->descriptor, data + done, bytes - done, (off_t)(job->slot + done));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) {
+      record_error(w, written < 0 ? errno : EIO);
+      return;
+    }
+    done += (size_t)written;
+  }
+}
+
 /* `where`: offset and strides in `data`, in elements. */
-static void pack(weights_writer *w, const weight_job *job, const uint8_t *data, const int64_t where[5]) {
+static void write_packed(worker *own, weight_job *job, const uint8_t *data, const int64_t where[5]) {
+  weights_writer *w = own->w;
   const program_buffer *buffer = &w->p->buffers[job->buffer];
   const tensor_type *type = &buffer->type;
   pack_request request = {.data = data + where[0] * (int64_t)pinion_dtype_size(type->dtype), .dtype = type->dtype};
   memcpy(request.size, type->dims, sizeof request.size);
   memcpy(request.stride, &where[1], sizeof request.stride);
-  w->options->target->pack(&request, w->mapped + job->slot);
+  uint8_t *packed = scratch_reserve(w, &own->packed, (size_t)buffer->bytes);
+  if (!packed) return;
+  w->options->target->pack(&request, packed);
+  job->digest = quick_digest(packed, (size_t)buffer->bytes);
+  write_slot(w, job, packed, (size_t)buffer->bytes);
 }
 
-static bool pack_direct(weights_writer *w, const weight_job *job) {
-  const program_buffer *buffer = &w->p->buffers[job->buffer];
+static void write_packed_direct(worker *own, weight_job *job) {
+  const program_buffer *buffer = &own->w->p->buffers[job->buffer];
   const weight_piece *piece = &job->pieces.items[0];
   int64_t where[5];
   if (job->pieces.count == 1 && weight_piece_matrix(piece, buffer->source_view, buffer->type.dims, where)) {
-    pack(w, job, piece->data, where);
-    weight_store_release(w->c->weights, piece->data, piece->bytes);
-    return true;
+    write_packed(own, job, piece->data, where);
+    weight_store_release(own->w->c->weights, piece->data, piece->bytes);
+    return;
   }
-  tensor_type type;
-  if (!value_type(job->value, &type)) return false;
-  uint8_t *dense = malloc((size_t)type_bytes(&type) + 1);
-  if (!dense) return false;
-  copy_pieces(w, job, dense);
-  pack(w, job, dense, buffer->source_view);
-  free(dense);
-  return true;
+  uint8_t *dense = scratch_reserve(own->w, &own->dense, job->dense_bytes);
+  if (!dense) return;
+  copy_pieces(own->w, job, dense);
+  write_packed(own, job, dense, buffer->source_view);
 }
 
-/* Digests the slot, and lets its pages go: they are the file's. */
-static void finish_job(weights_writer *w, weight_job *job) {
+/* Digests a slot that was written through the mapping, and lets its pages go: they are the file's. */
+static void finish_mapped(weights_writer *w, weight_job *job) {
   const size_t bytes = (size_t)w->p->buffers[job->buffer].bytes;
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   job->digest = quick_digest(w->mapped + job->slot, bytes);
@@ -159,19 +213,21 @@ static void finish_job(weights_writer *w, weight_job *job) {
   if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
-static void write_direct(weights_writer *w, bool reports) {
+static void write_direct(worker *own, bool reports) {
+  weights_writer *w = own->w;
   for (;;) {
     const int i = atomic_fetch_add(&w->next, 1);
-    if (i >= w->job_count) return;
+    if (i >= w->job_count || atomic_load(&w->error)) return;
     weight_job *job = &w->jobs[i];
     if (reports && w->options->progress)
       w->options->progress(w->options->progress_user, "weights", (double)job->slot / (double)w->bytes);
     if (!job->direct) continue;
-    if (!w->p->buffers[job->buffer].packed)
+    if (w->p->buffers[job->buffer].packed) {
+      write_packed_direct(own, job);
+    } else {
       copy_pieces(w, job, w->mapped + job->slot);
-    else if (!pack_direct(w, job))
-      atomic_store(&w->out_of_memory, true);
-    finish_job(w, job);
+      finish_mapped(w, job);
+    }
   }
 }
 
@@ -181,46 +237,62 @@ static void *direct_worker(void *user) {
 }
 
 /* Through the reference interpreter. */
-static status write_evaluated(weights_writer *w, weight_job *job) {
+static status write_evaluated(worker *own, weight_job *job) {
+  weights_writer *w = own->w;
   const program_buffer *buffer = &w->p->buffers[job->buffer];
   eval_tensor tensor;
   if (!eval_constant(w->c, job->value, true, &tensor))
     return diagnose(&w->c->diagnostics, STATUS_FAILED, buffer->name, "pinion.buffer",
                     "its result of @weights cannot be evaluated");
-  const size_t bytes = (size_t)type_bytes(&tensor.type);
-  uint8_t *dense = malloc(bytes + 1);
+  uint8_t *dense = scratch_reserve(w, &own->dense, job->dense_bytes);
   if (dense) {
     const weight_piece piece = {.data = dense,
-                                .bytes = bytes,
+                                .bytes = job->dense_bytes,
                                 .from = dense_view(&buffer->type),
                                 .to = view_rows(0, &buffer->type, buffer->pitch)};
     eval_tensor_to_bytes(&tensor, dense);
-    if (buffer->packed)
-      pack(w, job, dense, buffer->source_view);
-    else
+    if (buffer->packed) {
+      write_packed(own, job, dense, buffer->source_view);
+    } else {
       weight_piece_copy(&piece, w->mapped + job->slot);
-    finish_job(w, job);
+      finish_mapped(w, job);
+    }
   }
   eval_free(&tensor);
-  free(dense);
-  return dense ? STATUS_OK : diagnose(&w->c->diagnostics, STATUS_FAILED, buffer->name, NULL, "no memory");
+  return STATUS_OK;
+}
+
+/* As many as there are cores, and as may keep the largest buffer twice. */
+static int worker_count(const weights_writer *w) {
+  const size_t scratch_at_most = (size_t)2 << 30;
+  size_t largest = 1;
+  for (int i = 0; i < w->job_count; i++) {
+    const program_buffer *buffer = &w->p->buffers[w->jobs[i].buffer];
+    const size_t bytes = w->jobs[i].dense_bytes + (size_t)buffer->bytes;
+    if (buffer->packed && bytes > largest) largest = bytes;
+  }
+  const size_t cores = (size_t)sysconf(_SC_NPROCESSORS_ONLN), fitting = scratch_at_most / largest;
+  const size_t wanted = w->options->threads ? (size_t)w->options->threads : cores;
+  const size_t count = wanted < fitting ? wanted : fitting;
+  return count < 1 ? 1 : count > THREADS_AT_MOST ? THREADS_AT_MOST : (int)count;
 }
 
 static status write_jobs(weights_writer *w) {
-  enum { THREADS_AT_MOST = 8 };
-  for (int i = 0; i < w->job_count; i++) {
-    const status result = w->jobs[i].direct ? STATUS_OK : write_evaluated(w, &w->jobs[i]);
-    if (result != STATUS_OK) return result;
+  worker workers[THREADS_AT_MOST] = {{.w = w}};
+  status result = STATUS_OK;
+  int started = 1; /* this thread is the first */
+  for (int i = 0; i < w->job_count && result == STATUS_OK; i++)
+    if (!w->jobs[i].direct) result = write_evaluated(&workers[0], &w->jobs[i]);
+  for (const int wanted = worker_count(w); started < wanted && result == STATUS_OK; started++) {
+    workers[started].w = w;
+    if (pthread_create(&workers[started].thread, NULL, direct_worker, &workers[started])) break;
   }
-  const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-  const int wanted = cores > THREADS_AT_MOST ? THREADS_AT_MOST : (int)cores - 1;
-  pthread_t threads[THREADS_AT_MOST];
-  int started = 0;
-  while (started < wanted && !pthread_create(&threads[started], NULL, direct_worker, w)) started++;
-  write_direct(w, true);
-  for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
-  return atomic_load(&w->out_of_memory) ? diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "no memory")
-                                        : STATUS_OK;
+  if (result == STATUS_OK) write_direct(&workers[0], true);
+  for (int i = 1; i < started; i++) pthread_join(workers[i].thread, NULL);
+  for (int i = 0; i < started; i++) worker_end(&workers[i]);
+  const int error = atomic_load(&w->error);
+  if (result != STATUS_OK || !error) return result;
+  return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", w->path, strerror(error));
 }
 
 /* ---- Merging equal ones ---- */
@@ -298,35 +370,35 @@ static void digest_file(weights_writer *w, uint8_t out_digest[32]) {
   sha256_end(&hash, out_digest);
 }
 
-static status open_output(weights_writer *w, const char *path) {
-  w->descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+static status open_output(weights_writer *w) {
+  w->descriptor = open(w->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (w->descriptor < 0 || ftruncate(w->descriptor, (off_t)w->bytes))
-    return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", path, strerror(errno));
+    return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", w->path, strerror(errno));
   /* Room on the disk now: running out of it under a mapping would be a signal. */
   const int refused = posix_fallocate(w->descriptor, 0, (off_t)w->bytes);
   if (refused && refused != EOPNOTSUPP && refused != EINVAL)
-    return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", path, strerror(refused));
+    return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", w->path, strerror(refused));
   w->mapped = mmap(NULL, (size_t)w->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->descriptor, 0);
   if (w->mapped != MAP_FAILED) return STATUS_OK;
   w->mapped = NULL;
-  return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot map '%s': %s", path, strerror(errno));
+  return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot map '%s': %s", w->path, strerror(errno));
 }
 
-static status close_output(weights_writer *w, const char *path, uint64_t mapped_bytes) {
+static status close_output(weights_writer *w, uint64_t mapped_bytes) {
   if (w->mapped) munmap(w->mapped, (size_t)mapped_bytes);
   if (w->descriptor < 0) return STATUS_OK;
   const bool cut = ftruncate(w->descriptor, (off_t)w->bytes) == 0;
   if (close(w->descriptor) || !cut)
-    return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", path, strerror(errno));
+    return diagnose(&w->c->diagnostics, STATUS_FAILED, NULL, NULL, "cannot write '%s': %s", w->path, strerror(errno));
   return STATUS_OK;
 }
 
 status weights_write(compilation *c, MlirModule module, const artifact_options *options, program *p, const char *path,
                      weights_file *out_file) {
-  weights_writer w = {.c = c, .options = options, .p = p, .descriptor = -1};
+  weights_writer w = {.c = c, .options = options, .p = p, .path = path, .descriptor = -1};
   status result = plan_jobs(&w, module);
   const uint64_t mapped_bytes = w.bytes;
-  if (result == STATUS_OK) result = open_output(&w, path);
+  if (result == STATUS_OK) result = open_output(&w);
   if (result == STATUS_OK) result = write_jobs(&w);
   if (result == STATUS_OK) {
     merge_equal(&w);
@@ -334,6 +406,6 @@ status weights_write(compilation *c, MlirModule module, const artifact_options *
     digest_file(&w, out_file->digest);
     out_file->bytes = w.bytes;
   }
-  const status closed = close_output(&w, path, mapped_bytes);
+  const status closed = close_output(&w, mapped_bytes);
   return result == STATUS_OK ? closed : result;
 }

@@ -82,20 +82,28 @@ static void parse(fixture *f, const char *ops, const char *type, const char *x, 
   assert_int_equal(module_parse(&f->c, path, &f->module), STATUS_OK);
 }
 
-/* Lowers, writes weights.bin, and hands back its bytes and the program with offsets. */
-static uint8_t *write_weights(fixture *f, program *out_program, weights_file *out_file) {
-  const artifact_options options = {.target = target_find("cpu")};
-  pass_context context = {.compilation = &f->c, .target = options.target};
-  mapped_file file;
+static void lower(fixture *f, program *out_program) {
+  pass_context context = {.compilation = &f->c, .target = target_find("cpu")};
   assert_int_equal(pass_lower_to_launches(&context, f->module), STATUS_OK);
   assert_int_equal(program_read(&f->c, f->module, out_program), STATUS_OK);
+}
+
+/* Writes weights.bin, hands back its bytes, and sets the program's offsets. */
+static uint8_t *write_program(fixture *f, program *p, int threads, weights_file *out_file) {
+  const artifact_options options = {.target = target_find("cpu"), .threads = threads};
+  mapped_file file;
   const char *path = below(f, "weights.bin");
-  assert_int_equal(weights_write(&f->c, f->module, &options, out_program, path, out_file), STATUS_OK);
+  assert_int_equal(weights_write(&f->c, f->module, &options, p, path, out_file), STATUS_OK);
   assert_int_equal(file_map(&f->c.diagnostics, path, &file), STATUS_OK);
   assert_int_equal(file.size, out_file->bytes);
   uint8_t *bytes = arena_copy(f->c.arena, file.bytes, file.size);
   file_unmap(&file);
   return bytes;
+}
+
+static uint8_t *write_weights(fixture *f, program *out_program, weights_file *out_file) {
+  lower(f, out_program);
+  return write_program(f, out_program, 0, out_file);
 }
 
 static const uint8_t *evaluated_bytes(fixture *f) {
@@ -333,6 +341,53 @@ static void equal_weights_share_a_place(void **state) {
   assert_memory_equal(written + offsets[0], &first, sizeof first);
 }
 
+/* Eight products with packed weights, half of them evaluated. */
+static void any_number_of_threads_writes_the_same_file(void **state) {
+  fixture *f = *state;
+  text source = {0};
+  text_append(&source,
+              "module {\nfunc.func @main(%%x: tensor<2x5xf32>) -> tensor<2x12xf32> "
+              "attributes {pinion.inputs = [\"x\"], pinion.outputs = [\"y\"]} {\n"
+              "%%y0 = \"pinion.constant\"() {value = dense<0.0> : tensor<2x12xf32>} : () -> tensor<2x12xf32>\n");
+  for (int i = 0; i < 8; i++)
+    text_append(&source,
+                "%%r%d = \"pinion.weight\"() {name = \"r%d\", file = \"@weights\", offset = %d : i64} : () -> "
+                "tensor<5x12xf32>\n"
+                "%%p%d = \"pinion.matmul\"(%%x, %%r%d) : (tensor<2x5xf32>, tensor<5x12xf32>) -> tensor<2x12xf32>\n"
+                "%%y%d = \"pinion.binary\"(%%y%d, %%p%d) {kind = \"add\"} : (tensor<2x12xf32>, tensor<2x12xf32>) -> "
+                "tensor<2x12xf32>\n",
+                i, i, i, i, i, i + 1, i, i);
+  text_append(&source, "return %%y8 : tensor<2x12xf32>\n}\nfunc.func private @weights() -> (tensor<5x12xf32>");
+  for (int i = 1; i < 8; i++) text_append(&source, ", tensor<5x12xf32>");
+  text_append(&source, ") {\n%s%%r = \"pinion.reshape\"(%%w) : (tensor<3x4x5xf32>) -> tensor<5x12xf32>\n", FULL);
+  for (int i = 0; i < 8; i++)
+    text_append(&source,
+                "%%c%d = \"pinion.constant\"() {value = dense<%d.5> : tensor<f32>} : () -> tensor<f32>\n"
+                "%%r%d = \"pinion.binary\"(%%r, %%c%d) {kind = \"%s\"} : (tensor<5x12xf32>, tensor<f32>) -> "
+                "tensor<5x12xf32>\n",
+                i, i, i, i, i % 2 ? "add" : "mul");
+  text_append(&source, "return %%r0");
+  for (int i = 1; i < 8; i++) text_append(&source, ", %%r%d", i);
+  text_append(&source, " : tensor<5x12xf32>");
+  for (int i = 1; i < 8; i++) text_append(&source, ", tensor<5x12xf32>");
+  text_append(&source, "\n}\n}\n");
+  const char *path = below(f, "module.mlir");
+  program p;
+  weights_file one, many;
+  assert_int_equal(file_write(&f->c.diagnostics, path, source.data, source.length), STATUS_OK);
+  text_free(&source);
+  assert_int_equal(module_parse(&f->c, path, &f->module), STATUS_OK);
+  lower(f, &p);
+  const uint8_t *expected = write_program(f, &p, 1, &one);
+  assert_true(one.bytes > 8 * 256); /* none is merged with another */
+  for (int threads = 2; threads <= 8; threads++) {
+    const uint8_t *written = write_program(f, &p, threads, &many);
+    assert_int_equal(one.bytes, many.bytes);
+    assert_memory_equal(written, expected, one.bytes);
+    assert_memory_equal(one.digest, many.digest, sizeof one.digest);
+  }
+}
+
 static void the_header_names_target_version_and_size(void **state) {
   fixture *f = *state;
   parse(f, FULL "%r = \"pinion.reshape\"(%w) : (tensor<3x4x5xf32>) -> tensor<5x12xf32>", "tensor<5x12xf32>",
@@ -366,6 +421,7 @@ int main(void) {
       TEST(matrices_are_packed_from_views_from_pieces_and_from_results),
       TEST(a_slice_of_a_result_is_packed_by_itself),
       TEST(equal_weights_share_a_place),
+      TEST(any_number_of_threads_writes_the_same_file),
       TEST(the_header_names_target_version_and_size),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
