@@ -170,8 +170,16 @@ const char *cpu_tile_refusal(const cpu_tile *tile, const kernel_problem *problem
 }
 
 int64_t cpu_tile_scratch(const cpu_tile *tile) {
+  enum {
+    STRIP = CPU_PANELS * CPU_ATOM, /* rows and columns that the matrix unit takes together */
+    FLOATS = STRIP * MATRIX_DEPTH + MATRIX_ROWS * MATRIX_COLUMNS + CPU_ATOM * MATRIX_DEPTH,
+    SLICES = MATRIX_SLICES * (MATRIX_ROWS + STRIP) * MATRIX_DEPTH,
+    MATRIX_UNIT = 4 * FLOATS + 2 * SLICES
+  };
   if (!tile->rows) return 0;
-  return 4 * ((int64_t)CPU_PANELS * CPU_ATOM * tile->depth + (int64_t)tile->rows * (tile->columns + tile->depth));
+  const int64_t vectors =
+      4 * ((int64_t)CPU_PANELS * CPU_ATOM * tile->depth + (int64_t)tile->rows * (tile->columns + tile->depth));
+  return vectors > MATRIX_UNIT ? vectors : MATRIX_UNIT;
 }
 
 /* Whether the kernel brings A's rows together, whatever the tile says: they are read in place only if float32 and
@@ -247,6 +255,10 @@ static bool choose_gemm(arena *a, const kernel_problem *problem, const char *nam
         &out_choice->defines,
         "#define PN_BLOCK_ROWS %d\n#define PN_BLOCK_COLUMNS %d\n#define PN_BLOCK_DEPTH %d\n#define PN_PACKS_A %d\n",
         tile->rows, tile->columns, tile->depth, tile->packs_a);
+  if (tile->rows)
+    text_append(&out_choice->defines,
+                "#define PN_MATRIX_ROWS %d\n#define PN_MATRIX_COLUMNS %d\n#define PN_MATRIX_DEPTH %d\n", MATRIX_ROWS,
+                MATRIX_COLUMNS, MATRIX_DEPTH);
   const int64_t strip = problem->params.integer[4] ? PINION_COLUMN_BLOCK : CPU_ATOM; /* columns, at least */
   const int64_t blocks = split_evenly(size[PINION_GEMM_M], tile->rows ? tile->rows : 1) *
                          (tile->rows ? split_evenly(size[PINION_GEMM_H] * size[PINION_GEMM_N], strip) : 1);

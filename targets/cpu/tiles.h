@@ -15,6 +15,16 @@
 #define ATTENTION_PANELS 4  /* of 16 rows that do, in the other */
 #define ATTENTION_KEYS 84   /* looked at together: whole slivers of 6 and of 14 rows */
 
+/*
+ * Where the kernel's machine has a matrix unit, blocks are of one size, whatever the tile: such machines are alike.
+ * Three bf16 for each of A's numbers and C in float32 are 1.2 MB of a level-2 cache of two; those of a strip of B lie
+ * in the level-1 cache.
+ */
+#define MATRIX_ROWS 416 /* 13 strips of 32 */
+#define MATRIX_COLUMNS 512
+#define MATRIX_DEPTH 96
+#define MATRIX_SLICES 3
+
 typedef struct cpu_tile {
   const char *name;
   int rows;     /* of A (and C) in a block: with `depth` they fill half of a level-2 cache; 0: the plain form */

@@ -22,8 +22,18 @@ static void rows_fit_the_caches_that_they_are_cut_for(void **state) {
     assert_int_equal(tile->columns % CPU_ATOM, 0);
     assert_true(tile->depth * CPU_ATOM * 4 <= 32 << 10);    /* a panel of B: a level-1 cache */
     assert_true(tile->rows * tile->depth * 4 <= 256 << 10); /* rows of A: half of a level-2 cache */
-    assert_true(cpu_tile_scratch(tile) <= 1 << 20);
+    assert_true(cpu_tile_scratch(tile) <= 3 << 19);
   }
+}
+
+static void blocks_of_the_matrix_unit_fit_the_caches_of_processors_that_have_it(void **state) {
+  (void)state;
+  const int strip = CPU_PANELS * CPU_ATOM, slices = 2 * MATRIX_SLICES * MATRIX_DEPTH; /* bytes of a row */
+  assert_int_equal(MATRIX_ROWS % 32, 0);
+  assert_int_equal(MATRIX_COLUMNS % strip, 0);
+  assert_int_equal(MATRIX_DEPTH % 32, 0);
+  assert_true(2 * strip * slices <= 40 << 10);                         /* strips of A and of B: a level-1 cache of 48 */
+  assert_true(MATRIX_ROWS * (4 * MATRIX_COLUMNS + slices) <= 5 << 18); /* A and C: of a level-2 cache of 2 MiB */
 }
 
 static void candidates_are_legal_and_best_first(void **state) {
@@ -123,6 +133,7 @@ static void a_packed_panel_of_a_second_half_follows_that_of_the_first(void **sta
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rows_fit_the_caches_that_they_are_cut_for),
+      cmocka_unit_test(blocks_of_the_matrix_unit_fit_the_caches_of_processors_that_have_it),
       cmocka_unit_test(candidates_are_legal_and_best_first),
       cmocka_unit_test(a_tile_that_cannot_work_is_refused_with_a_reason),
       cmocka_unit_test(grids_follow_the_work),
