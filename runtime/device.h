@@ -38,7 +38,8 @@ typedef struct pinion_device_ops {
   pinion_status (*allocate_host)(pinion_device *device, uint64_t bytes, void **out_address, pinion_error *error);
   void (*free_host)(pinion_device *device, void *address);
 
-  /* The mapped weights file as device memory: the mapping itself on cpu, a copy on a GPU. Borrowed until close. */
+  /* The mapped weights file as device memory: on cpu the mapping itself or a copy in huge pages, a copy on a GPU.
+     Borrowed until close. */
   pinion_status (*load_weights)(pinion_device *device, const void *mapped, uint64_t bytes, void **out_address,
                                 pinion_error *error);
 

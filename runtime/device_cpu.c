@@ -20,7 +20,9 @@
 
 #define CACHE_LINE 64
 #define MAX_PHASE_BLOCKS (1u << 30)
-#define HUGE_PAGE (2u << 20) /* bytes; allocations from this size on ask for them: fewer TLB misses in the arena */
+/* Bytes; allocations from half of this on ask for them, and weights are copied: what a kernel streams is as much
+   waiting for page tables as for memory, more so where those of a virtual machine lie behind them. */
+#define HUGE_PAGE (2u << 20)
 
 /* In front of every allocation, one PINION_BASE_ALIGN long. */
 typedef struct cpu_memory {
@@ -104,6 +106,7 @@ static size_t scratch_bytes(const pinion_model_desc *desc) {
 }
 
 static void cpu_close(pinion_device *device);
+static void *allocate(pinion_device *device, uint64_t bytes);
 
 static pinion_status cpu_open(const pinion_model_desc *desc, const char *directory, const pinion_options *options,
                               pinion_device **out_device, pinion_error *error) {
@@ -119,7 +122,7 @@ static pinion_status cpu_open(const pinion_model_desc *desc, const char *directo
   device->memory = (cpu_memory){&device->memory, &device->memory};
   device->pool = pinion_thread_pool_create(threads);
   device->scratch_stride = scratch_bytes(desc);
-  if (device->scratch_stride) device->scratch = aligned_alloc(CACHE_LINE, device->scratch_stride * threads);
+  if (device->scratch_stride) device->scratch = allocate(device, device->scratch_stride * threads);
   if (!device->pool || (device->scratch_stride && !device->scratch)) {
     cpu_close(device);
     return pinion_fail(error, PINION_OUT_OF_MEMORY, "cannot start %u threads with %zu bytes of scratch each", threads,
@@ -139,10 +142,9 @@ static void unlink_memory(cpu_memory *memory) {
 
 static void cpu_close(pinion_device *device) {
   if (!device) return;
-  while (device->memory.next != &device->memory) unlink_memory(device->memory.next);
   pinion_thread_pool_destroy(device->pool);
+  while (device->memory.next != &device->memory) unlink_memory(device->memory.next);
   pthread_mutex_destroy(&device->mutex);
-  free(device->scratch);
   free(device);
 }
 
@@ -163,24 +165,28 @@ static pinion_status cpu_describe(pinion_device *device, pinion_device_facts *ou
   return PINION_OK;
 }
 
-/* Zeroed, so that padding holds no stray NaN and every page is there before the first run. */
-static pinion_status cpu_allocate(pinion_device *device, uint64_t bytes, void **out_address, pinion_error *error) {
-  size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : PINION_BASE_ALIGN;
-  *out_address = NULL;
-  cpu_memory *memory = NULL;
-  if (bytes <= SIZE_MAX - 2 * (uint64_t)HUGE_PAGE) {
-    size_t total = ((size_t)bytes + PINION_BASE_ALIGN + alignment - 1) / alignment * alignment;
-    memory = aligned_alloc(alignment, total);
-    if (memory && alignment == HUGE_PAGE) madvise(memory, total, MADV_HUGEPAGE);
-    if (memory) memset(memory, 0, total);
-  }
-  if (!memory) return pinion_fail(error, PINION_OUT_OF_MEMORY, "no memory for %llu bytes", (unsigned long long)bytes);
+/* NULL if there is none. */
+static void *allocate(pinion_device *device, uint64_t bytes) {
+  size_t alignment = bytes >= HUGE_PAGE / 2 ? HUGE_PAGE : PINION_BASE_ALIGN;
+  if (bytes > SIZE_MAX - 2 * (uint64_t)HUGE_PAGE) return NULL;
+  size_t total = ((size_t)bytes + PINION_BASE_ALIGN + alignment - 1) / alignment * alignment;
+  cpu_memory *memory = aligned_alloc(alignment, total);
+  if (!memory) return NULL;
+  if (alignment == HUGE_PAGE) madvise(memory, total, MADV_HUGEPAGE);
   pthread_mutex_lock(&device->mutex);
   *memory = (cpu_memory){device->memory.next, &device->memory};
   memory->next->previous = memory;
   device->memory.next = memory;
   pthread_mutex_unlock(&device->mutex);
-  *out_address = (uint8_t *)memory + PINION_BASE_ALIGN;
+  return (uint8_t *)memory + PINION_BASE_ALIGN;
+}
+
+/* Zeroed, so that padding holds no stray NaN and every page is there before the first run. */
+static pinion_status cpu_allocate(pinion_device *device, uint64_t bytes, void **out_address, pinion_error *error) {
+  *out_address = allocate(device, bytes);
+  if (!*out_address)
+    return pinion_fail(error, PINION_OUT_OF_MEMORY, "no memory for %llu bytes", (unsigned long long)bytes);
+  memset(*out_address, 0, (size_t)bytes);
   return PINION_OK;
 }
 
@@ -191,10 +197,39 @@ static void cpu_free_memory(pinion_device *device, void *address) {
   pthread_mutex_unlock(&device->mutex);
 }
 
+/* Whether memory that asks for huge pages gets them, as far as the system says so. */
+static bool has_huge_pages(void) {
+  char line[64] = "";
+  FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+  if (!file) return false;
+  bool read = fgets(line, sizeof line, file) != NULL;
+  fclose(file);
+  return read && !strstr(line, "[never]");
+}
+
+/* Bytes that may be had without taking others' memory away; what files keep in memory counts. 0: not known. */
+static uint64_t available_memory(void) {
+  char line[128];
+  unsigned long long kibibytes = 0;
+  FILE *file = fopen("/proc/meminfo", "re");
+  while (file && fgets(line, sizeof line, file) && sscanf(line, "MemAvailable: %llu kB", &kibibytes) != 1) {
+  }
+  if (file) fclose(file);
+  return kibibytes << 10;
+}
+
+/* Kernels do not write weights, so they may stay mapped: if they are few, or so many that a copy would leave less
+   memory than it takes. */
 static pinion_status cpu_load_weights(pinion_device *device, const void *mapped, uint64_t bytes, void **out_address,
                                       pinion_error *error) {
-  (void)device, (void)bytes, (void)error;
-  *out_address = (void *)(uintptr_t)mapped; /* kernels do not write weights */
+  (void)error;
+  void *file = (void *)(uintptr_t)mapped, *copy = NULL;
+  if (bytes >= HUGE_PAGE && bytes <= available_memory() / 2 && has_huge_pages()) copy = allocate(device, bytes);
+  if (copy) {
+    memcpy(copy, file, (size_t)bytes);
+    madvise(file, (size_t)bytes, MADV_DONTNEED); /* the system's again, where it lacks memory */
+  }
+  *out_address = copy ? copy : file;
   return PINION_OK;
 }
 
