@@ -186,7 +186,8 @@ typedef struct pinion_cpu_block {
   const pinion_params *params;
   uint32_t block; /* 0 <= block < grid */
   uint32_t grid;
-  void *scratch; /* the worker's own, `scratch_bytes` of the launch, 64-byte aligned; undefined content */
+  uint32_t workers; /* that share the launch: a kernel may leave blocks empty that they do not need */
+  void *scratch;    /* the worker's own, `scratch_bytes` of the launch, 64-byte aligned; undefined content */
 } pinion_cpu_block;
 
 typedef void pinion_cpu_kernel(const pinion_cpu_block *block);

@@ -337,7 +337,7 @@ static void cpu_describe_capture(const pinion_program *program, pinion_capture_f
 
 static void run_blocks(const pinion_device *device, const cpu_call *call, uint32_t first, uint32_t count,
                        uint32_t worker) {
-  pinion_cpu_block block = {call->args, call->params, first, call->grid, NULL};
+  pinion_cpu_block block = {call->args, call->params, first, call->grid, pinion_thread_pool_size(device->pool), NULL};
   if (device->scratch) block.scratch = device->scratch + worker * device->scratch_stride;
   for (uint32_t end = first + count; block.block < end; block.block++) call->entry(&block);
 }

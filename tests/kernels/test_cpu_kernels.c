@@ -195,8 +195,9 @@ static bool run_blocks(pinion_cpu_kernel *kernel, const pinion_params *params, v
   const size_t bytes = (scratch_bytes + 63) / 64 * 64 + GUARD;
   unsigned char *scratch = aligned_alloc(64, bytes);
   memset(scratch, 0xff, bytes);
+  const uint32_t workers = (uint32_t)random_between(1, 3);
   for (uint32_t index = 0; index < grid; index++) {
-    const pinion_cpu_block block = {args, params, index, grid, scratch};
+    const pinion_cpu_block block = {args, params, index, grid, workers, scratch};
     kernel(&block);
   }
   bool intact = true;

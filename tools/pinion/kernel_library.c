@@ -100,14 +100,15 @@ typedef struct team_work {
   const kernel_launch *launch;
   char *scratch;
   size_t scratch_stride; /* bytes from one worker's to the next's */
+  uint32_t workers;
 } team_work;
 
 static void run_blocks(void *user, uint32_t first, uint32_t count, uint32_t worker) {
   const team_work *work = user;
   const kernel_launch *launch = work->launch;
   for (uint32_t index = first; index < first + count; index++) {
-    const pinion_cpu_block block = {launch->args, launch->params, index, launch->grid,
-                                    work->scratch + worker * work->scratch_stride};
+    const pinion_cpu_block block = {launch->args, launch->params, index,
+                                    launch->grid, work->workers,  work->scratch + worker * work->scratch_stride};
     launch->kernel(&block);
   }
 }
@@ -126,7 +127,9 @@ static int by_value(const void *a, const void *b) {
 bool kernel_measure(pinion_thread_pool *pool, const kernel_launch *launch, double milliseconds,
                     kernel_timing *out_timing) {
   enum { TIMES_AT_MOST = 4096 };
-  team_work work = {.launch = launch, .scratch_stride = (launch->scratch_bytes + 4095) / 4096 * 4096};
+  team_work work = {.launch = launch,
+                    .scratch_stride = (launch->scratch_bytes + 4095) / 4096 * 4096,
+                    .workers = pinion_thread_pool_size(pool)};
   double *times = malloc(TIMES_AT_MOST * sizeof *times);
   work.scratch = aligned_alloc(4096, work.scratch_stride * pinion_thread_pool_size(pool) + 4096);
   *out_timing = (kernel_timing){0};
