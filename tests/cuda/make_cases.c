@@ -499,11 +499,12 @@ static bool close_folder(maker *m) {
 int main(int argc, char **argv) {
   static maker m;
   const char *why;
-  if (argc < 2) {
-    fprintf(stderr,
-            "usage: make_cases FOLDER [--target=NAME] [--kernels=N] [--problems=N] [--timing] [--tiles=N] [--seed=N] "
-            "[--only=PREFIX]\n");
-    return 2;
+  if (argc < 2 || argv[1][0] == '-') {
+    const bool asked = argc > 1 && !strcmp(argv[1], "--help");
+    fprintf(asked ? stdout : stderr,
+            "usage: make_cuda_cases FOLDER [--target=NAME] [--kernels=N] [--problems=N] [--timing] [--tiles=N] "
+            "[--seed=N] [--only=PREFIX]\n");
+    return asked ? 0 : 2;
   }
   if (!nvrtc_available(&why)) {
     printf("skipped: %s\n", why);

@@ -23,6 +23,8 @@ target_include_directories(run_cuda_cases PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(run_cuda_cases PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
 add_test(NAME cuda.kernels_compile COMMAND make_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(cuda.kernels_compile PROPERTIES SKIP_RETURN_CODE 77 FIXTURES_SETUP cuda_cases)
+add_test(NAME cuda.cases_help COMMAND make_cuda_cases --help)
+set_tests_properties(cuda.cases_help PROPERTIES PASS_REGULAR_EXPRESSION "usage: make_cuda_cases FOLDER")
 add_test(NAME cuda.conformance COMMAND run_cuda_cases ${CMAKE_BINARY_DIR}/cuda_cases WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 set_tests_properties(cuda.conformance PROPERTIES SKIP_RETURN_CODE 77 LABELS gpu FIXTURES_REQUIRED cuda_cases RUN_SERIAL TRUE)
 
