@@ -27,7 +27,9 @@ typedef struct tuning {
   tuning_entry *entries; /* sorted by key */
   int count;
 } tuning;
-/* Reads `path`, or the target's committed file if NULL (none: an empty table). */
+/* Reads `path`, or the target's committed file if NULL (none: an empty table). Where `path` is missing it becomes a
+   copy of the committed file, so that a first compile needs no other command than later ones, and uses the same tiles.
+ */
 status tuning_read(compilation *c, const struct target *target, const char *path, tuning *out_tuning);
 const char *tuning_find(const tuning *t, const char *key); /* tile or NULL */
 

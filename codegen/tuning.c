@@ -45,14 +45,17 @@ static status parse(compilation *c, const char *path, const char *data, size_t b
 
 status tuning_read(compilation *c, const struct target *target, const char *path, tuning *out_tuning) {
   *out_tuning = (tuning){0};
-  if (!path) {
-    size_t bytes = 0;
-    const char *committed = arena_format(c->arena, "targets/%s/%s.tuning", target->name, target->name);
-    const char *data = embedded_file(committed, &bytes);
-    return data ? parse(c, committed, data, bytes, out_tuning) : STATUS_OK;
-  }
+  size_t bytes = 0;
+  const char *committed = arena_format(c->arena, "targets/%s/%s.tuning", target->name, target->name);
+  const char *data = embedded_file(committed, &bytes);
+  if (!path) return data ? parse(c, committed, data, bytes, out_tuning) : STATUS_OK;
   mapped_file file;
-  status result = file_map(&c->diagnostics, path, &file);
+  status result = STATUS_OK;
+  if (!file_exists(path)) {
+    fprintf(stderr, "pinion: '%s' is new, with the tiles of target %s's own file\n", path, target->name);
+    result = file_write(&c->diagnostics, path, data ? data : "", bytes);
+  }
+  if (result == STATUS_OK) result = file_map(&c->diagnostics, path, &file);
   if (result != STATUS_OK) return result;
   result = parse(c, path, (const char *)file.bytes, file.size, out_tuning);
   file_unmap(&file);

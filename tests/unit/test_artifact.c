@@ -290,6 +290,27 @@ static void tuned_tiles_are_taken_and_unknown_ones_passed_over(void **state) {
   text_free(&key);
 }
 
+static void a_missing_tuning_file_becomes_the_targets_own(void **state) {
+  fixture *f = *state;
+  static const char *const targets[] = {"sm_90", "cpu"}; /* with a committed file, and without */
+  for (int i = 0; i < 2; i++) {
+    const struct target *its = target_find(targets[i]);
+    const char *path = below(f, arena_format(f->c.arena, "%s.tuning", targets[i]));
+    tuning own, made;
+    assert_int_equal(tuning_read(&f->c, its, NULL, &own), STATUS_OK);
+    assert_int_equal(tuning_read(&f->c, its, path, &made), STATUS_OK);
+    assert_true(file_exists(path));
+    assert_int_equal(own.count > 0, i == 0);
+    assert_int_equal(made.count, own.count);
+    for (int k = 0; k < own.count; k++)
+      assert_string_equal(tuning_find(&made, own.entries[k].key), own.entries[k].tile);
+    assert_int_equal(tuning_read(&f->c, its, path, &made), STATUS_OK); /* now it is there */
+    assert_int_equal(made.count, own.count);
+  }
+  tuning none;
+  assert_int_equal(tuning_read(&f->c, target_find("cpu"), below(f, "no/such/folder.tuning"), &none), STATUS_FAILED);
+}
+
 /* ---- Names ---- */
 
 static void names_of_models_become_identifiers_strings_and_comments(void **state) {
@@ -317,6 +338,7 @@ int main(void) {
       TEST(what_no_kernel_computes_is_refused_and_leaves_nothing),
       TEST(an_unplanned_module_is_refused),
       TEST(tuned_tiles_are_taken_and_unknown_ones_passed_over),
+      TEST(a_missing_tuning_file_becomes_the_targets_own),
       TEST(names_of_models_become_identifiers_strings_and_comments),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -141,7 +141,8 @@ bool compile_parse(int argc, char **argv, compile_arguments *out_arguments, int 
            "the robot lacks the camera of this image input: its tower and tokens are left out"),
       FLAG("batch", FLAG_INTEGER, &a->batch, "N", "samples in a call, of a model that takes one (1)"),
       FLAG("timing-cache", FLAG_STRING, &a->tuning_file, "FILE",
-           "tiles by measurement, as pinion tune writes them (the target's own file)",
+           "tiles by measurement, as pinion tune writes them; made of the target's own file if it is missing (that "
+           "file)",
            .environment = "PINION_TIMING_CACHE"),
       FLAG("candidates", FLAG_INTEGER, &a->candidates, "N",
            "compiles so many other tiles of each problem too, for pinion tune to measure (0)"),
