@@ -39,7 +39,7 @@ static status parse(compilation *c, const char *path, const char *data, size_t b
     }
     line = newline ? newline + 1 : end;
   }
-  qsort(out->entries, (size_t)out->count, sizeof *out->entries, by_key);
+  if (out->count) qsort(out->entries, (size_t)out->count, sizeof *out->entries, by_key);
   return STATUS_OK;
 }
 

@@ -40,6 +40,13 @@ def replace_device(artifact, cxx):
         file.write(f'#define PINION_EMULATOR_CXX "{cxx}"\n#define PINION_SOURCE_FOLDER "{ROOT}"\n{source}')
 
 
+def has_settled_keys(artifact):
+    """Whether an attention brings, before its inputs are there, keys that the launch in front of it does not write."""
+    folder = os.path.join(artifact, "kernels")
+    sources = (open(os.path.join(folder, name), encoding="utf-8").read() for name in os.listdir(folder) if name.endswith(".cu"))
+    return any(re.search(r"#define PN_SETTLED [1-9]", source) for source in sources)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("fixture")
@@ -53,6 +60,9 @@ def main():
     artifact = os.path.join(options.work, "artifact")
     run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), "--target=sm_110", "-o", artifact,
          f"--nvrtc={options.nvrtc}"])
+    reduced = fixture["dtype"] == "bf16"
+    if reduced and not has_settled_keys(artifact):
+        sys.exit("no attention of the steps knows that the prefix's keys are settled")
     replace_device(artifact, options.cxx)
     case = fixture["cases"][0]
     folder = os.path.join(options.work, "cases", str(case["seed"]))
@@ -60,7 +70,6 @@ def main():
     found = re.search(r"minus 'noise'\s+\S+\s+\S+\s+(\S+)", printed)
     if not found:
         sys.exit(f"no error of actions minus noise in:\n{printed}")
-    reduced = fixture["dtype"] == "bf16"
     own = case["pytorch_bf16_error" if reduced else "pytorch_float32_error"]
     error, limit = float(found[1]), (1.5 if reduced else 2) * own
     print(f"relative L2 of actions minus noise {error:.3g}, PyTorch's own {own:.3g}, limit {limit:.3g}")

@@ -29,7 +29,7 @@ from random_graphs import Graph
 EXACT = {"f32": 1e-5, "f16": 5e-3, "bf16": 3e-2}  # constants are folded, and named, in the graph's type
 # A fused op rounds once where its parts rounded several times, or the other way round; an own error of a few ulps may be luck.
 TYPED_RATIO, TYPED_FLOOR = 4.0, {"f32": 1e-6, "f16": 1e-3, "bf16": 4e-2}
-ON_REQUEST = {"drop-masked-tokens"}  # acts on --absent-camera alone
+ON_REQUEST = {"batch-samples", "drop-masked-tokens"}  # they act on --batch and --absent-camera alone
 BY_POLICY = {"narrow-operands"}  # rounds operands to bf16 under that policy
 
 
