@@ -29,6 +29,12 @@ add_test(NAME models.each_pass_off
           --work=${CMAKE_BINARY_DIR}/tests/each_pass_off --cases=1 --run-flag=--threads=1 pi0_opset23 pi05_torchscript
           pi0_bf16_opset23 pi05_bf16:bf16)
 set_tests_properties(models.each_pass_off PROPERTIES LABELS models ENVIRONMENT CFLAGS=-O0)
+# The benchmarks of models run, whatever they measure.
+add_test(NAME models.benchmarks
+  COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_benchmarks.py
+          ${CMAKE_SOURCE_DIR}/tests/fixtures/pi0_small_2_steps --pinion=$<TARGET_FILE:pinion>
+          --work=${CMAKE_BINARY_DIR}/tests/benchmarks)
+set_tests_properties(models.benchmarks PROPERTIES LABELS models)
 # Each ONNX node's end, and the launches that only move data.
 add_test(NAME models.account
   COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/models/check_account.py --pinion=$<TARGET_FILE:pinion>
