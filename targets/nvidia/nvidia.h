@@ -48,6 +48,25 @@ void nvidia_pack(const pack_request *request, void *out_packed);
   .prelude = "prelude.cuh", .empty_kernel = "empty.cu", .packed_bytes = nvidia_packed_bytes, .pack = nvidia_pack,      \
   .toolchain = nvrtc_version
 
+/* ---- Tiles: rows of a family's table, by their place in it ---- */
+
+enum { NVIDIA_MOST_TILES = 64 };
+typedef struct nvidia_tile_table {
+  const char *family; /* for messages */
+  int count;          /* NVIDIA_MOST_TILES at most */
+  const char *(*name)(int tile);
+  /* Why the chip cannot do the problem in this tile, or NULL. */
+  const char *(*refusal)(const nvidia_chip *chip, const kernel_problem *problem, int tile);
+  double (*cost)(const nvidia_chip *chip, const kernel_problem *problem, int tile); /* microseconds */
+} nvidia_tile_table;
+
+/* Names of the legal tiles, cheapest first; returns how many. */
+int nvidia_tile_candidates(const nvidia_tile_table *table, const nvidia_chip *chip, const kernel_problem *problem,
+                           const char **out_names, int capacity);
+/* The tile of that name, or the cheapest (NULL); -1 with a reason. */
+int nvidia_pick_tile(const nvidia_tile_table *table, const nvidia_chip *chip, arena *a, const kernel_problem *problem,
+                     const char *name, const char **out_why);
+
 /* ---- What the forms are made with ---- */
 
 int64_t round_up_division(int64_t x, int64_t y);

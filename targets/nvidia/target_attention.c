@@ -22,6 +22,7 @@ static const attention_tile attention_tiles[] = {
     {"plain", &attention_plain, 0, 0, 1},
 };
 enum { ATTENTION_TILES = sizeof attention_tiles / sizeof *attention_tiles };
+_Static_assert((int)ATTENTION_TILES <= (int)NVIDIA_MOST_TILES, "a table of tiles holds too many");
 
 /* ---- What both kernels for tensor cores need ---- */
 
@@ -254,54 +255,29 @@ const attention_form attention_plain = {.refusal = plain_refusal, .cost = plain_
 
 /* ---- Choosing ---- */
 
-/* Legal tiles, cheapest first; ties in the table's order. */
-static int rank_tiles(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile **out_tiles) {
-  double costs[ATTENTION_TILES];
-  int count = 0;
-  for (int i = 0; i < ATTENTION_TILES; i++) {
-    const attention_tile *tile = &attention_tiles[i];
-    if (tile->form->refusal(chip, problem, tile)) continue;
-    const double cost = tile->form->cost(chip, problem, tile);
-    int at = count++;
-    for (; at > 0 && costs[at - 1] > cost; at--) {
-      costs[at] = costs[at - 1];
-      out_tiles[at] = out_tiles[at - 1];
-    }
-    costs[at] = cost;
-    out_tiles[at] = tile;
-  }
-  return count;
+static const char *name_of(int tile) {
+  return attention_tiles[tile].name;
 }
+
+static const char *refusal_of(const nvidia_chip *chip, const kernel_problem *problem, int tile) {
+  return attention_tiles[tile].form->refusal(chip, problem, &attention_tiles[tile]);
+}
+
+static double cost_of(const nvidia_chip *chip, const kernel_problem *problem, int tile) {
+  return attention_tiles[tile].form->cost(chip, problem, &attention_tiles[tile]);
+}
+
+static const nvidia_tile_table table = {"attention", ATTENTION_TILES, name_of, refusal_of, cost_of};
 
 int attention_candidates(const nvidia_chip *chip, const kernel_problem *problem, const char **out_tiles, int capacity) {
-  const attention_tile *ranked[ATTENTION_TILES];
-  const int count = rank_tiles(chip, problem, ranked);
-  for (int i = 0; i < count && i < capacity; i++) out_tiles[i] = ranked[i]->name;
-  return count < capacity ? count : capacity;
-}
-
-/* The tile of that name, or the best; NULL with a reason. */
-static const attention_tile *pick_tile(const nvidia_chip *chip, arena *a, const kernel_problem *problem,
-                                       const char *name, const char **out_why) {
-  const attention_tile *ranked[ATTENTION_TILES];
-  if (!name) {
-    *out_why = "a grid has at most 2147483647 blocks";
-    return rank_tiles(chip, problem, ranked) ? ranked[0] : NULL;
-  }
-  for (int i = 0; i < ATTENTION_TILES; i++) {
-    const attention_tile *tile = &attention_tiles[i];
-    if (strcmp(tile->name, name)) continue;
-    *out_why = tile->form->refusal(chip, problem, tile);
-    return *out_why ? NULL : tile;
-  }
-  *out_why = arena_format(a, "%s has no attention tile '%s'", chip->name, name);
-  return NULL;
+  return nvidia_tile_candidates(&table, chip, problem, out_tiles, capacity);
 }
 
 bool choose_attention(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const char *tile_name,
                       kernel_choice *choice, const char **out_why) {
-  const attention_tile *tile = pick_tile(chip, a, problem, tile_name, out_why);
-  if (!tile) return false;
+  const int place = nvidia_pick_tile(&table, chip, a, problem, tile_name, out_why);
+  if (place < 0) return false;
+  const attention_tile *tile = &attention_tiles[place];
   choice->tile = tile->name;
   choice->cost = tile->form->cost(chip, problem, tile);
   tile->form->choose(problem, tile, choice);

@@ -2,8 +2,6 @@
 /* Gemm: the table of tiles, the forms that every chip has, and which tile does a problem soonest. */
 #include "gemm.h"
 
-#include <string.h>
-
 /* Names of wgmma's rows are rows of b x tokens, as in the instruction. */
 static const gemm_tile gemm_tiles[] = {
     {"mma_128x128", &gemm_mma, 128, 128, 2, 4, 1},
@@ -42,6 +40,7 @@ static const gemm_tile gemm_tiles[] = {
     {"wgmma_64x64_split4", &gemm_wgmma, 64, 64, 0, 0, 4},
 };
 enum { GEMM_TILES = sizeof gemm_tiles / sizeof *gemm_tiles };
+_Static_assert((int)GEMM_TILES <= (int)NVIDIA_MOST_TILES, "a table of tiles holds too many");
 
 /* ---- What gemm_fma and gemm_mma share ---- */
 
@@ -168,54 +167,29 @@ const gemm_form gemm_mma = {.refusal = mma_refusal, .cost = mma_cost, .choose = 
 
 /* ---- Choosing ---- */
 
-/* Legal tiles, cheapest first; ties in the table's order. */
-static int rank_tiles(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile **out_tiles) {
-  double costs[GEMM_TILES];
-  int count = 0;
-  for (int i = 0; i < GEMM_TILES; i++) {
-    const gemm_tile *tile = &gemm_tiles[i];
-    if (tile->form->refusal(chip, problem, tile)) continue;
-    const double cost = tile->form->cost(chip, problem, tile);
-    int at = count++;
-    for (; at > 0 && costs[at - 1] > cost; at--) {
-      costs[at] = costs[at - 1];
-      out_tiles[at] = out_tiles[at - 1];
-    }
-    costs[at] = cost;
-    out_tiles[at] = tile;
-  }
-  return count;
+static const char *name_of(int tile) {
+  return gemm_tiles[tile].name;
 }
+
+static const char *refusal_of(const nvidia_chip *chip, const kernel_problem *problem, int tile) {
+  return gemm_tiles[tile].form->refusal(chip, problem, &gemm_tiles[tile]);
+}
+
+static double cost_of(const nvidia_chip *chip, const kernel_problem *problem, int tile) {
+  return gemm_tiles[tile].form->cost(chip, problem, &gemm_tiles[tile]);
+}
+
+static const nvidia_tile_table table = {"gemm", GEMM_TILES, name_of, refusal_of, cost_of};
 
 int gemm_candidates(const nvidia_chip *chip, const kernel_problem *problem, const char **out_tiles, int capacity) {
-  const gemm_tile *ranked[GEMM_TILES];
-  const int count = rank_tiles(chip, problem, ranked);
-  for (int i = 0; i < count && i < capacity; i++) out_tiles[i] = ranked[i]->name;
-  return count < capacity ? count : capacity;
-}
-
-/* The tile of that name, or the best; NULL with a reason. */
-static const gemm_tile *pick_tile(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const char *name,
-                                  const char **out_why) {
-  const gemm_tile *ranked[GEMM_TILES];
-  if (!name) {
-    *out_why = "a grid has at most 2147483647 blocks";
-    return rank_tiles(chip, problem, ranked) ? ranked[0] : NULL;
-  }
-  for (int i = 0; i < GEMM_TILES; i++) {
-    const gemm_tile *tile = &gemm_tiles[i];
-    if (strcmp(tile->name, name)) continue;
-    *out_why = tile->form->refusal(chip, problem, tile);
-    return *out_why ? NULL : tile;
-  }
-  *out_why = arena_format(a, "%s has no gemm tile '%s'", chip->name, name);
-  return NULL;
+  return nvidia_tile_candidates(&table, chip, problem, out_tiles, capacity);
 }
 
 bool choose_gemm(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const char *tile_name,
                  kernel_choice *choice, const char **out_why) {
-  const gemm_tile *tile = pick_tile(chip, a, problem, tile_name, out_why);
-  if (!tile) return false;
+  const int place = nvidia_pick_tile(&table, chip, a, problem, tile_name, out_why);
+  if (place < 0) return false;
+  const gemm_tile *tile = &gemm_tiles[place];
   choice->tile = tile->name;
   choice->cost = tile->form->cost(chip, problem, tile);
   tile->form->choose(chip, a, problem, tile, choice);
