@@ -11,16 +11,13 @@ And `pinion verify` finds the artifact to be what its model says.
 """
 import argparse
 import filecmp
-import json
 import os
-import shutil
 import sys
 
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from check_fixture import FLOAT32_CEILING, FLOAT32_RATIO, BF16_COSINE, BF16_RATIO, error_and_cosine, is_reduced, run  # noqa: E402
-from unpack_fixture import unpack  # noqa: E402
+from check_fixture import FLOAT32_CEILING, FLOAT32_RATIO, BF16_COSINE, BF16_RATIO, error_and_cosine, is_reduced, run, unpack_into_work  # noqa: E402
 
 
 def compile_model(options, batch):
@@ -75,11 +72,7 @@ def main():
     parser.add_argument("--run-flag", action="append", default=[], help="passed to pinion run and verify")
     options = parser.parse_args()
 
-    options.work = os.path.abspath(options.work)
-    shutil.rmtree(options.work, ignore_errors=True)
-    unpack(options.fixture, options.work)
-    with open(os.path.join(options.work, "fixture.json")) as file:
-        fixture = json.load(file)
+    fixture = unpack_into_work(options)
     artifact, single = compile_model(options, options.batch), compile_model(options, 1)
     good = check_samples(options, fixture, artifact)
     shared = filecmp.cmp(os.path.join(artifact, "weights.bin"), os.path.join(single, "weights.bin"), shallow=False)

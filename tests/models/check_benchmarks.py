@@ -7,20 +7,11 @@
 import argparse
 import os
 import re
-import shutil
-import subprocess
 import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-sys.path.insert(0, os.path.join(ROOT, "tools", "export"))
-from unpack_fixture import unpack  # noqa: E402
-
-
-def run(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\nexited with {done.returncode}:\n{done.stdout}")
-    return done.stdout
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from check_fixture import output_of, unpack_into_work  # noqa: E402
 
 
 def check(what, holds, printed):
@@ -29,16 +20,16 @@ def check(what, holds, printed):
 
 
 def check_beside_ort(model, artifact, inputs, pinion, flags):
-    printed = run(sys.executable, os.path.join(ROOT, "tools", "bench_model_ort.py"), model, artifact, f"--inputs={inputs}",
-                  f"--pinion={pinion}", "--threads=1", "--rounds=1", *flags)
+    printed = output_of([sys.executable, os.path.join(ROOT, "tools", "bench_model_ort.py"), model, artifact,
+                         f"--inputs={inputs}", f"--pinion={pinion}", "--threads=1", "--rounds=1", *flags])
     difference, ratio = re.search(r"'actions': ([\d.e-]+)", printed), re.search(r"([\d.]+) times as fast", printed)
     check("no ratio", ratio and float(ratio[1]) > 0, printed)
     check("the outputs differ", difference and float(difference[1]) < 1e-4, printed)
 
 
 def check_fusions(model, pinion):
-    printed = run(sys.executable, os.path.join(ROOT, "tools", "bench_fusions.py"), model, f"--pinion={pinion}", "--threads=1",
-                  "--rounds=1", "--calls=2")
+    printed = output_of([sys.executable, os.path.join(ROOT, "tools", "bench_fusions.py"), model, f"--pinion={pinion}",
+                         "--threads=1", "--rounds=1", "--calls=2"])
     launches = {words[0]: int(words[1]) for words in re.findall(r"^(all passes|without fusions) +all +(\d+)", printed, re.M)}
     check("not both rows", len(launches) == 2, printed)
     check("fusing leaves as many launches", launches["all passes"] < launches["without fusions"], printed)
@@ -51,10 +42,9 @@ def main():
     parser.add_argument("--pinion", required=True)
     parser.add_argument("--work", required=True)
     options = parser.parse_args()
-    shutil.rmtree(options.work, ignore_errors=True)
-    unpack(options.fixture, options.work)
+    unpack_into_work(options)
     model, artifact = os.path.join(options.work, "model.onnx"), os.path.join(options.work, "artifact")
-    run(options.pinion, "compile", model, "--target=cpu", "-o", artifact)
+    output_of([options.pinion, "compile", model, "--target=cpu", "-o", artifact])
     inputs = os.path.join(options.work, "cases", os.listdir(os.path.join(options.work, "cases"))[0], "inputs")
     for flags in ([], ["--processor-time"]):
         check_beside_ort(model, artifact, inputs, options.pinion, flags)

@@ -27,12 +27,27 @@ FLOAT32_RATIO, FLOAT32_CEILING = 2.0, 1e-5
 BF16_RATIO, BF16_MEAN_RATIO, BF16_COSINE = 1.5, 1.25, 0.999
 
 
-def run(command):
-    started = time.perf_counter()
+def output_of(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\nexited with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def run(command):
+    """-> seconds"""
+    started = time.perf_counter()
+    output_of(command)
     return time.perf_counter() - started
+
+
+def unpack_into_work(options):
+    """-> fixture.json's content; options.work is then absolute"""
+    options.work = os.path.abspath(options.work)
+    shutil.rmtree(options.work, ignore_errors=True)
+    unpack(options.fixture, options.work)
+    with open(os.path.join(options.work, "fixture.json")) as file:
+        return json.load(file)
 
 
 def error_and_cosine(actions, reference, noise):
@@ -123,11 +138,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=0, help="only the first N cases")
     options = parser.parse_args()
 
-    options.work = os.path.abspath(options.work)
-    shutil.rmtree(options.work, ignore_errors=True)
-    unpack(options.fixture, options.work)
-    with open(os.path.join(options.work, "fixture.json")) as file:
-        fixture = json.load(file)
+    fixture = unpack_into_work(options)
     artifact = options.artifact
     if artifact is None:
         artifact = os.path.join(options.work, "artifact")
