@@ -5,8 +5,12 @@
     check_benchmarks.py FIXTURE --pinion=build/pinion --work=DIR
 """
 import argparse
+import importlib.util
+import json
+import math
 import os
 import re
+import subprocess
 import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -36,6 +40,28 @@ def check_fusions(model, pinion):
     check("no stages", all(re.search(rf"^all passes +{stage} ", printed, re.M) for stage in ("vision", "prefix", "step")), printed)
 
 
+def check_beside_torch(artifact, pinion):
+    """On the cpu, where PyTorch's forms are two; a table of products that are all the work the manifest counts."""
+    if importlib.util.find_spec("torch") is None:
+        return print("skipped: bench_model_torch.py, as torch is not installed")
+    tool = [sys.executable, os.path.join(ROOT, "tools", "bench_model_torch.py"), artifact, f"--pinion={pinion}", "--device=cpu",
+            "--dimensions=small", "--rounds=1", "--seconds=0.01", "--beside=another=echo 1.5 3.0"]
+    printed = output_of(tool)
+    rows = ("Pinion", "PyTorch eager", "cuBLAS' products alone, summed", "another")
+    check("not every row", all(re.search(rf"^{row} +[\d.]+ +[\d.-]+  [\d.]+ times", printed, re.M) for row in rows), printed)
+    error = re.search(r"^actions of PyTorch eager.*: ([\d.e+-]+)$", printed, re.M)
+    check("other actions than the exported form's", error and float(error[1]) < 0.05, printed)  # bf16 gives 0.01 to 0.02
+    products = re.findall(r"^ *(\d+) x +(\d+) x (\d+) +(\d+) ", printed, re.M)
+    work = sum(2 * math.prod(map(int, product)) for product in products)
+    with open(os.path.join(artifact, "manifest.json")) as file:
+        manifest = json.load(file)
+    counted = sum(launch["flops"] * manifest["stages"][launch["stage"]]["repeat"]
+                  for launch in manifest["launches"] if launch["family"] == "gemm")
+    check(f"products of {work} operations for {counted}", 0.9 < work / counted <= 1, printed)  # the manifest counts epilogues
+    refused = subprocess.run([*tool, "--policy=pi05"], capture_output=True, text=True)
+    check("a Pi0 passes for a Pi0.5", refused.returncode != 0 and "see --policy" in refused.stderr, refused.stderr)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("fixture")
@@ -49,6 +75,7 @@ def main():
     for flags in ([], ["--processor-time"]):
         check_beside_ort(model, artifact, inputs, options.pinion, flags)
     check_fusions(model, options.pinion)
+    check_beside_torch(artifact, options.pinion)
 
 
 if __name__ == "__main__":
