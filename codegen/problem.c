@@ -78,11 +78,13 @@ static void append_gemm_form(const pinion_params *params, text *out) {
   if (integer[4]) text_append(out, " column_sums=%lld", (long long)integer[4]);
 }
 
+/* Without a row mask: the same tile does the rows best, if they are fewer. */
 void kernel_problem_key(const kernel_problem *problem, text *out) {
+  const int masks = problem->family == PINION_FAMILY_GEMM ? (int)problem->params.integer[6] : 0;
   text_append(out, "%s", family_name(problem->family));
   if (problem->kind[0]) text_append(out, " %s", problem->kind);
   if (problem->packed_b) text_append(out, " packed");
-  for (int i = 0; i < problem->params.arg_count; i++) text_append(out, " %s", dtype_name(problem->dtypes[i]));
+  for (int i = 0; i < problem->params.arg_count - masks; i++) text_append(out, " %s", dtype_name(problem->dtypes[i]));
   if (problem->has_body) text_append(out, " body");
   if (problem->family == PINION_FAMILY_GEMM) append_gemm_form(&problem->params, out);
   for (int d = 0; d < problem->params.rank; d++)

@@ -185,9 +185,9 @@ static void add_up(eval_precision precision, const eval_tensor *values, int64_t 
 
 static bool add_operands(epilogue *p) {
   const evaluation *e = p->e;
-  const int first_sum = e->operand_count - p->form.row_sums;
+  const int end = gemm_operands_end(&p->form, e->operand_count), first_sum = end - p->form.row_sums;
   for (int i = 2; i < first_sum; i++) p->inputs[p->count++] = e->operands[i];
-  for (int i = first_sum; i < e->operand_count; i++) {
+  for (int i = first_sum; i < end; i++) {
     tensor_type type = e->operands[i]->type; /* [..,m,1], or [..,m,1,1] */
     const int64_t length = type.dims[type.rank - 1];
     type.dims[type.rank - 1] = 1;

@@ -5,12 +5,17 @@ gemm_form gemm_form_of(MlirOperation op) {
   gemm_form form = {.accumulators = (int)attr_i64(op, "accumulators", 1),
                     .groups = attr_i64(op, "groups", 0),
                     .row_sums = (int)attr_i64(op, "row_sums", 0),
-                    .column_sums = (int)attr_i64(op, "column_sums", 0)};
+                    .column_sums = (int)attr_i64(op, "column_sums", 0),
+                    .row_mask = attr_bool(op, "row_mask", false)};
   form.grouped = form.groups > 0;
   if (!form.grouped) form.groups = 1;
   form.parts = 1 + attr_i64s(op, "parts", &form.part_start[1], GEMM_MAX_PARTS - 1);
   form.part_start[form.parts] = form.groups;
   return form;
+}
+
+int gemm_operands_end(const gemm_form *form, int operand_count) {
+  return operand_count - form->row_mask;
 }
 
 int gemm_body_inputs(pinion_dtype a, int64_t accumulators, int parts, int operand_count, const pinion_dtype *operands,

@@ -29,15 +29,17 @@ static bool read_parts(const shape_query *q, gemm_form *form, const char **out_w
 
 static bool read_form(const shape_query *q, gemm_form *out_form, const char **out_why) {
   int64_t accumulators = 1, groups = 1, row_sums = 0, column_sums = 0;
+  bool row_mask = false;
   *out_form = (gemm_form){.grouped = !mlirAttributeIsNull(shape_attribute(q, "groups"))};
   if (!optional_i64(q, "accumulators", &accumulators, out_why) || !optional_i64(q, "groups", &groups, out_why) ||
-      !optional_i64(q, "row_sums", &row_sums, out_why) || !optional_i64(q, "column_sums", &column_sums, out_why))
+      !optional_i64(q, "row_sums", &row_sums, out_why) || !optional_i64(q, "column_sums", &column_sums, out_why) ||
+      (!mlirAttributeIsNull(shape_attribute(q, "row_mask")) && !shape_bool(q, "row_mask", &row_mask, out_why)))
     return false;
   if (accumulators != 1 && accumulators != 2)
     return shape_refuse(q, out_why, "has one accumulator or two, not %lld", (long long)accumulators);
   if (groups < 1) return shape_refuse(q, out_why, "has %lld groups", (long long)groups);
-  if (row_sums < 0 || row_sums > q->operand_count - 2)
-    return shape_refuse(q, out_why, "sums %lld of %d operands", (long long)row_sums, q->operand_count - 2);
+  if (row_sums < 0 || row_sums > q->operand_count - 2 - row_mask)
+    return shape_refuse(q, out_why, "sums %lld of %d operands", (long long)row_sums, q->operand_count - 2 - row_mask);
   if (column_sums < 0 || column_sums > q->declared_count || (column_sums && out_form->grouped))
     return shape_refuse(q, out_why, "has %lld column sums among %d results%s", (long long)column_sums,
                         q->declared_count, out_form->grouped ? ", and groups" : "");
@@ -45,6 +47,7 @@ static bool read_form(const shape_query *q, gemm_form *out_form, const char **ou
   out_form->groups = groups;
   out_form->row_sums = (int)row_sums;
   out_form->column_sums = (int)column_sums;
+  out_form->row_mask = row_mask;
   return read_parts(q, out_form, out_why);
 }
 
@@ -66,7 +69,7 @@ static bool split_columns(const shape_query *q, const gemm_form *form, tensor_ty
 static bool check_row_sum(const shape_query *q, const gemm_form *form, const tensor_type *shape, int index,
                           const char **out_why) {
   tensor_type rows = *shape, own = q->operands[index];
-  const tensor_type *last = &q->operands[q->operand_count - 1];
+  const tensor_type *last = &q->operands[gemm_operands_end(form, q->operand_count) - 1];
   rows.rank -= 1 + form->grouped;
   own.rank--;
   return (own.rank >= 0 && own.dtype == PINION_DTYPE_f32 && own.dims[own.rank] > 0 && last->rank > 0 &&
@@ -75,16 +78,28 @@ static bool check_row_sum(const shape_query *q, const gemm_form *form, const ten
                       shape_text(q->arena, &q->operands[index]), shape_text(q->arena, &rows));
 }
 
+/* [..,m,1], i1. */
+static bool check_row_mask(const shape_query *q, const gemm_form *form, const tensor_type *shape,
+                           const char **out_why) {
+  const tensor_type *mask = &q->operands[q->operand_count - 1];
+  tensor_type rows = *shape;
+  rows.rank -= form->grouped;
+  rows.dims[rows.rank - 1] = 1;
+  return (mask->dtype == PINION_DTYPE_bool && shape_broadcasts_to(mask, &rows)) ||
+         shape_refuse(q, out_why, "row mask %s is not i1 that broadcasts to the rows %s", shape_text(q->arena, mask),
+                      shape_text(q->arena, &rows));
+}
+
 static bool check_operands(const shape_query *q, const gemm_form *form, const tensor_type *shape,
                            const char **out_why) {
-  const int first_sum = q->operand_count - form->row_sums;
+  const int end = gemm_operands_end(form, q->operand_count), first_sum = end - form->row_sums;
   for (int i = 2; i < first_sum; i++)
     if (!shape_broadcasts_to(&q->operands[i], shape))
       return shape_refuse(q, out_why, "operand %s does not broadcast to the product %s",
                           shape_text(q->arena, &q->operands[i]), shape_text(q->arena, shape));
-  for (int i = first_sum; i < q->operand_count; i++)
+  for (int i = first_sum; i < end; i++)
     if (!check_row_sum(q, form, shape, i, out_why)) return false;
-  return true;
+  return !form->row_mask || check_row_mask(q, form, shape, out_why);
 }
 
 /* What result `index` of `shape` is: of one part's groups, or the sums of blocks of columns. */
@@ -132,9 +147,10 @@ bool shape_of_gemm(const shape_query *q, tensor_type *out_results, const char **
   if (!read_form(q, &form, out_why) || !split_columns(q, &form, &shape, out_why) ||
       !check_operands(q, &form, &shape, out_why) || !take_results(q, &form, &shape, out_results, out_why))
     return false;
-  for (int i = 2; i < q->operand_count; i++) operands[i - 2] = q->operands[i].dtype;
+  const int end = gemm_operands_end(&form, q->operand_count);
+  for (int i = 2; i < end; i++) operands[i - 2] = q->operands[i].dtype;
   for (int i = 0; i < q->declared_count; i++) results[i] = q->declared[i].dtype;
-  const int count = gemm_body_inputs(a->dtype, form.accumulators, form.parts, q->operand_count - 2, operands, inputs);
+  const int count = gemm_body_inputs(a->dtype, form.accumulators, form.parts, end - 2, operands, inputs);
   return shape_check_body(q, count, inputs, q->declared_count / form.parts, results, out_why);
 }
 
@@ -155,13 +171,16 @@ static bool launch_params(const shape_query *q, int64_t result_count, pinion_par
                       (long long)out_params->integer[5], (long long)result_count);
 }
 
-/* Sums are of f32; the parts' results are of the same types. */
+/* Sums are of f32, a row mask is of bool; the parts' results are of the same types. */
 static bool check_launch_types(const shape_query *q, const pinion_params *params, int result_count,
                                const char **out_why) {
   const int per_part = result_count / pinion_gemm_parts(params);
   for (int i = 0; i < q->operand_count; i++) {
-    const bool is_sum =
-        i >= q->operand_count - params->integer[2] || (i < result_count && i >= result_count - params->integer[4]);
+    const bool is_mask = i >= q->operand_count - params->integer[6];
+    const bool is_sum = (i >= pinion_gemm_first_row_sum(params) && !is_mask) ||
+                        (i < result_count && i >= result_count - params->integer[4]);
+    if (is_mask && q->operands[i].dtype != PINION_DTYPE_bool)
+      return shape_refuse(q, out_why, "the row mask of a gemm is of %s, not of bool", dtype_name(q->operands[i].dtype));
     if (is_sum && q->operands[i].dtype != PINION_DTYPE_f32)
       return shape_refuse(q, out_why, "argument %d of a gemm is a sum of %s, not of f32", i,
                           dtype_name(q->operands[i].dtype));
@@ -181,9 +200,10 @@ bool shape_check_gemm_launch(const shape_query *q, int64_t result_count, const c
   if (mlirAttributeIsNull(shape_attribute(q, "body"))) /* the accumulator is the result */
     return (result_count == 1 && q->operand_count == 3 && params.size[PINION_GEMM_P] == 1 && parts == 1) ||
            shape_refuse(q, out_why, "a gemm without a body has one accumulator and stores it");
-  for (int i = first; i < q->operand_count; i++) operands[i - first] = q->operands[i].dtype;
+  const int end = q->operand_count - (int)params.integer[6];
+  for (int i = first; i < end; i++) operands[i - first] = q->operands[i].dtype;
   for (int i = 0; i < result_count; i++) results[i] = q->operands[i].dtype;
-  const int count = gemm_body_inputs(q->operands[result_count].dtype, params.size[PINION_GEMM_P], parts,
-                                     q->operand_count - first, operands, inputs);
+  const int count = gemm_body_inputs(q->operands[result_count].dtype, params.size[PINION_GEMM_P], parts, end - first,
+                                     operands, inputs);
   return shape_check_body(q, count, inputs, (int)result_count / parts, results, out_why);
 }

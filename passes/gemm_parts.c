@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-enum { MATRICES = 2, ATTRIBUTES = 7 };
+enum { MATRICES = 2, ATTRIBUTES = 8 };
 
 static bool is_product(MlirOperation op) {
   tensor_type a, b;
   if (mlirOperationIsNull(op)) return false;
-  if (op_kind_of(op) == OP_gemm) return true;
+  if (op_kind_of(op) == OP_gemm) return !gemm_form_of(op).row_mask;
   return op_kind_of(op) == OP_matmul && value_type(mlirOperationGetOperand(op, 0), &a) &&
          value_type(mlirOperationGetOperand(op, 1), &b) && a.rank >= 2 && b.rank >= 2 && dtype_is_float(a.dtype);
 }
@@ -92,13 +92,14 @@ bool gemm_body_inputs_with(pointwise_body *built, const gemm_parts *parts, const
 
 bool gemm_fits(const gemm_parts *parts, const pointwise_body *built) {
   const int extra = built->body.input_count - gemm_leading_inputs(&parts->form);
-  return parts->result_count + MATRICES + extra <= PINION_MAX_ARGS;
+  return parts->result_count + MATRICES + extra + !mlirValueIsNull(parts->row_mask) <= PINION_MAX_ARGS;
 }
 
 MlirOperation gemm_build(builder *b, const gemm_parts *parts, const pointwise_body *built) {
   MlirContext context = b->compilation->context;
   const gemm_form *form = &parts->form;
-  const int leading = gemm_leading_inputs(form), extra = built->body.input_count - leading;
+  const int leading = gemm_leading_inputs(form);
+  int extra = built->body.input_count - leading;
   MlirValue operands[PINION_MAX_ARGS] = {parts->a, parts->b};
   MlirType results[PINION_MAX_ARGS];
   memcpy(operands + MATRICES, built->inputs + leading, (size_t)extra * sizeof *operands);
@@ -114,5 +115,9 @@ MlirOperation gemm_build(builder *b, const gemm_parts *parts, const pointwise_bo
     attributes[count++] = make_named(context, "parts", make_i64s(context, form->parts - 1, &form->part_start[1]));
   if (form->row_sums) attributes[count++] = make_named(context, "row_sums", make_i64(context, form->row_sums));
   if (form->column_sums) attributes[count++] = make_named(context, "column_sums", make_i64(context, form->column_sums));
+  if (!mlirValueIsNull(parts->row_mask)) {
+    operands[MATRICES + extra++] = parts->row_mask;
+    attributes[count++] = make_named(context, "row_mask", make_bool(context, true));
+  }
   return build_op(b, OP_gemm, MATRICES + extra, operands, count, attributes, parts->result_count, results);
 }

@@ -14,12 +14,13 @@ typedef struct gemm_parts {
   gemm_form form;
   int operand_count; /* x... */
   MlirValue operands[PINION_MAX_ARGS];
+  MlirValue row_mask; /* [..,m,1], or null: none */
   int result_count;
   tensor_type results[PINION_MAX_ARGS];
   body *body; /* the arena's; a matmul's yields the accumulator */
 } gemm_parts;
 
-/* Reads a gemm, or a matmul of float matrices; false for any other op. */
+/* Reads a gemm without a row mask, or a matmul of float matrices; false for any other op. */
 bool gemm_read(compilation *c, MlirOperation op, gemm_parts *out_parts);
 /* As fuse-epilogue makes it: one accumulator, one result, no groups and no sums. */
 bool gemm_is_plain(const gemm_parts *parts);

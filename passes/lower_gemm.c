@@ -131,6 +131,7 @@ typedef struct product {
   view results[PINION_MAX_ARGS]; /* [batch.. m n], [batch.. m h n] if grouped; column sums: n is their blocks */
   view a, b;                     /* [.. m k], [.. k n] */
   view extra[PINION_MAX_ARGS];   /* the same, with all groups and columns; row sums: [batch.. m any] */
+  view row_mask;                 /* [batch.. m 1], if the form has one */
   int64_t batch[PINION_MAX_RANK];
   int batch_rank;
 } product;
@@ -195,7 +196,8 @@ static void set_integers(const product *p, lowered_launch *launch) {
   }
   integers[4] = form->column_sums;
   integers[5] = p->result_count;
-  launch->integer_count = 6;
+  integers[6] = form->row_mask;
+  launch->integer_count = 6 + form->row_mask;
 }
 
 static bool product_launch(lowering *l, MlirOperation op, const product *p) {
@@ -216,6 +218,7 @@ static bool product_launch(lowering *l, MlirOperation op, const product *p) {
   const int first_sum = p->extra_count - p->form.row_sums;
   for (int x = 0; x < first_sum; x++) add_operand(&g, &p->extra[x], own_dimensions(p), columns);
   for (int x = first_sum; x < p->extra_count; x++) add_operand(&g, &p->extra[x], 2, depth);
+  if (p->form.row_mask) add_operand(&g, &p->row_mask, 2, depth);
   return gemm_launch(l, &g);
 }
 
@@ -238,6 +241,7 @@ static status product_over_copies(lowering *l, MlirOperation op, const product *
   for (int x = 0; x < p->extra_count; x++)
     dense.extra[x] =
         spread_copy(l, location, p, &p->extra[x], x < p->extra_count - p->form.row_sums ? own_dimensions(p) : 2);
+  if (p->form.row_mask) dense.row_mask = spread_copy(l, location, p, &p->row_mask, 2);
   for (int r = 0; r < p->result_count; r++)
     dense.results[r] = arena_view(l, value_name(l, location), &p->results[r].type);
   if (!product_launch(l, op, &dense)) return lower_error(l, op, "has more batch dimensions than a gemm takes");
@@ -297,7 +301,7 @@ static void transpose_last(view *v) {
   view_transpose(v, permutation, v);
 }
 
-/* Operands in the shape of a result, with all groups and columns; row sums in the shape of its rows. */
+/* Operands in the shape of a result, with all groups and columns; row sums and the mask in the shape of its rows. */
 static bool broadcast_operands(MlirOperation op, product *p) {
   tensor_type y;
   value_type(mlirOperationGetResult(op, 0), &y);
@@ -310,18 +314,21 @@ static bool broadcast_operands(MlirOperation op, product *p) {
     if (x >= first_sum) to.rank = rows + 1, to.dims[rows] = v->type.dims[v->type.rank - 1];
     if (!view_broadcast(v, to.rank, to.dims, v)) return false;
   }
-  return true;
+  y.rank = rows + 1;
+  y.dims[rows] = 1;
+  return !p->form.row_mask || view_broadcast(&p->row_mask, y.rank, y.dims, &p->row_mask);
 }
 
 status lower_gemm(lowering *l, MlirOperation op) {
   product p = {.body = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("body")),
                .form = gemm_form_of(op),
-               .result_count = (int)mlirOperationGetNumResults(op),
-               .extra_count = (int)mlirOperationGetNumOperands(op) - 2};
-  p.is_full = p.form.grouped || p.form.accumulators > 1 || p.form.row_sums || p.form.column_sums;
+               .result_count = (int)mlirOperationGetNumResults(op)};
+  p.is_full = p.form.grouped || p.form.accumulators > 1 || p.form.row_sums || p.form.column_sums || p.form.row_mask;
+  p.extra_count = gemm_operands_end(&p.form, (int)mlirOperationGetNumOperands(op)) - 2;
   status result = operand_view(l, op, 0, &p.a);
   if (result == STATUS_OK) result = operand_view(l, op, 1, &p.b);
   for (int x = 0; x < p.extra_count && result == STATUS_OK; x++) result = operand_view(l, op, x + 2, &p.extra[x]);
+  if (p.form.row_mask && result == STATUS_OK) result = operand_view(l, op, p.extra_count + 2, &p.row_mask);
   if (result != STATUS_OK) return result;
   if (attr_bool(op, "transpose_b", false)) transpose_last(&p.b);
   if (!broadcast_operands(op, &p)) return lower_error(l, op, "has an operand that does not broadcast to its result");

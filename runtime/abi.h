@@ -103,6 +103,9 @@ typedef enum pinion_dtype {
  *                 from the part's first group
  *   row sums      the last integer[2] operands x are f32, and have no strides along h and n: the body gets the sum of
  *                 the integer[3] elements that lie along k
+ *   row mask      with integer[6] = 1 one more argument follows, bool, with strides along b0, b1 and m alone; the body
+ *                 does not get it. Where it is false all results' rows are 0, whether they are computed, or a kernel
+ *                 stores zeros and computes nothing: who makes such a launch has seen to that
  *   column sums   the last integer[4] results are f32: what the body yields for them is summed over every
  *                 PINION_COLUMN_BLOCK columns n (the last block may be short), and their stride along n is from one
  *                 block to the next. Only with one part and h = 1
@@ -324,11 +327,17 @@ static inline int pinion_gemm_part(const pinion_params *params, int64_t group) {
          (params->integer[1] > 0 && group >= params->integer[1]);
 }
 
+/* The first of a gemm's row sums; where there are none, the argument behind the operands x. */
+static inline int pinion_gemm_first_row_sum(const pinion_params *params) {
+  return (int)(params->arg_count - params->integer[6] - params->integer[2]);
+}
+
 /* How many elements of argument `arg` of a gemm lie along dimension `dim` of its space. */
 static inline int64_t pinion_gemm_extent(const pinion_params *params, int arg, int dim) {
   const int64_t *integer = params->integer, size = params->size[dim];
   const int parts = pinion_gemm_parts(params);
-  if (arg >= params->arg_count - integer[2] && dim == PINION_GEMM_K) return integer[3];
+  if (arg >= params->arg_count - integer[6]) return size;
+  if (arg >= pinion_gemm_first_row_sum(params) && dim == PINION_GEMM_K) return integer[3];
   if (arg >= integer[5]) return size;
   if (arg >= integer[5] - integer[4] && dim == PINION_GEMM_N)
     return (size + PINION_COLUMN_BLOCK - 1) / PINION_COLUMN_BLOCK;
@@ -347,9 +356,10 @@ static inline const char *pinion_gemm_fault(const pinion_params *params) {
   if (integer[5] < 0 || integer[5] > params->arg_count - 2 || (integer[0] && integer[5] == 0) ||
       integer[5] % pinion_gemm_parts(params))
     return "the results of a gemm do not divide among its parts";
-  if (integer[2] < 0 || integer[2] > params->arg_count - 2 - (integer[5] ? integer[5] : 1) ||
+  if (integer[6] != 0 && integer[6] != 1) return "a gemm has one row mask or none";
+  if (integer[2] < 0 || integer[2] + integer[6] > params->arg_count - 2 - (integer[5] ? integer[5] : 1) ||
       (integer[2] && integer[3] < 1))
-    return "a gemm has fewer operands than row sums, or sums of nothing";
+    return "a gemm has fewer operands than row sums and a mask, or sums of nothing";
   if (integer[4] < 0 || integer[4] > integer[5] || (integer[4] && (integer[0] || size[PINION_GEMM_H] != 1)))
     return "column sums are results of a gemm of one group";
   return NULL;

@@ -49,6 +49,7 @@
  *   PN_ROW_SUMS(X)           like PN_BODY_OPERANDS, inputs that are sums over rows: they are not in that list, and
  *   pn_row_<j>(sum, &x<j>)   makes x<j> of the sum: what the body computes of it alone, once a row
  *   PN_COLUMN_SUMS(X)        like PN_BODY_RESULTS, results that are summed over columns: they are not in that list
+ *   PN_ROW_MASK              the argument that is the row mask, if there is one: it is in no list
  */
 
 /* One launch as code generation sees it: what to compute, on which types; no tile chosen yet. */

@@ -45,11 +45,16 @@ bool kernel_problem_body(arena *a, MlirAttribute lines, kernel_problem *problem,
   pinion_dtype inputs[PINION_MAX_ARGS];
   if (is_gemm) {
     const int64_t accumulators = problem->params.size[PINION_GEMM_P];
-    count = gemm_body_inputs(operands[0], accumulators, parts_of(problem), count - 2, operands + 2, inputs);
+    count -= 2 + (int)problem->params.integer[6];
+    count = gemm_body_inputs(operands[0], accumulators, parts_of(problem), count, operands + 2, inputs);
     operands = inputs;
   }
   problem->has_body = body_parse(a, lines, count, operands, &problem->body, out_why);
   return problem->has_body;
+}
+
+static int row_masks_of(const kernel_problem *problem) {
+  return problem->family == PINION_FAMILY_GEMM ? (int)problem->params.integer[6] : 0;
 }
 
 static int row_sums_of(const kernel_problem *problem) {
@@ -63,7 +68,7 @@ static int column_sums_of(const kernel_problem *problem) {
 static void define_body(const kernel_problem *problem, text *out) {
   const bool is_gemm = problem->family == PINION_FAMILY_GEMM;
   const int results = problem->result_count / parts_of(problem), inputs = problem->body.input_count;
-  const int first = problem->result_count + 2 * is_gemm, end = problem->params.arg_count;
+  const int first = problem->result_count + 2 * is_gemm, end = problem->params.arg_count - row_masks_of(problem);
   text_append(out, "#define PN_HAS_BODY 1\n");
   define_body_list(problem, "PN_BODY_OPERANDS", inputs - (end - first), first, end - row_sums_of(problem), out);
   define_body_list(problem, "PN_BODY_RESULTS", 0, 0, results - column_sums_of(problem), out);
@@ -75,13 +80,14 @@ static void define_body(const kernel_problem *problem, text *out) {
 static void define_gemm(const kernel_problem *problem, text *out) {
   const int accumulators = (int)problem->params.size[PINION_GEMM_P], parts = parts_of(problem);
   const int row_sums = row_sums_of(problem), column_sums = column_sums_of(problem);
-  const int results = problem->result_count / parts, arguments = problem->params.arg_count;
+  const int results = problem->result_count / parts, end = problem->params.arg_count - row_masks_of(problem);
   text_append(out, "#define PN_ACCUMULATORS %d\n#define PN_PARTS %d\n", accumulators, parts);
   if (parts > 1) text_append(out, "#define PN_PART x%d\n", accumulators);
   if (problem->params.size[PINION_GEMM_H] > 1) text_append(out, "#define PN_GROUPED 1\n");
   if (problem->packed_b) text_append(out, "#define PN_PACKED_B 1\n");
-  define_body_list(problem, "PN_ROW_SUMS", problem->body.input_count - row_sums, arguments - row_sums, arguments, out);
+  define_body_list(problem, "PN_ROW_SUMS", problem->body.input_count - row_sums, end - row_sums, end, out);
   define_body_list(problem, "PN_COLUMN_SUMS", results - column_sums, results - column_sums, results, out);
+  if (end < problem->params.arg_count) text_append(out, "#define PN_ROW_MASK %d\n", end);
 }
 
 void kernel_problem_defines(const kernel_problem *problem, const char *name, text *out) {

@@ -83,6 +83,12 @@ PN_ENTRY(256) {
   const int64_t m0 = in_batch % m_tiles * PN_TILE_M, column0 = in_batch / m_tiles * COLUMNS;
   pn_index at[PINION_GEMM_P] = {(pn_index)(batch / params.size[PINION_GEMM_B1]),
                                 (pn_index)(batch % params.size[PINION_GEMM_B1])};
+#ifdef PN_ROW_MASK
+  if (pn_skips_rows(arguments, params, at, m0, PN_TILE_M, 256)) {
+    pn_clear_tile(arguments, params, at, m0, PN_TILE_M, column0, COLUMNS, 256);
+    return;
+  }
+#endif
   const int64_t *a_stride = params.stride[PN_RESULTS], *b_stride = params.stride[PN_RESULTS + 1];
   const int64_t a_base = pn_offset(&params, PN_RESULTS, 0, 2, at) + m0 * a_stride[PINION_GEMM_M];
   const int64_t b_base = pn_offset(&params, PN_RESULTS + 1, 0, 2, at);

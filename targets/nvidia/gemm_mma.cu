@@ -195,6 +195,14 @@ PN_ENTRY_EARLY(THREADS, PN_RESIDENT) {
   for (int slice = 0; early_b && slice < PN_STAGES - 1 && slice < slices; slice++) LOAD_B(slice);
   pn_wait_for_inputs();
   pn_let_next_start();
+#ifdef PN_ROW_MASK
+  if (pn_skips_rows(arguments, params, at, m0, PN_TILE_M, THREADS)) {
+    pn_clear_tile(arguments, params, at, m0, PN_TILE_M, row0 / PN_ACCUMULATORS, COLUMNS, THREADS);
+    pn_commit_copies();
+    pn_wait_copies_but<0>(); /* the early ones */
+    return;
+  }
+#endif
 #pragma unroll 1
   for (int slice = 0; slice < PN_STAGES - 1; slice++) { /* a group each; the first has the early weights, too */
     if (slice < slices) LOAD_A(slice);

@@ -507,6 +507,42 @@ PN_INLINE int pn_part(const pinion_params *params, int64_t group) {
 #define PN_FINISH_ELEMENT PN_STORE(0, PN_GEMM_PLACE(0), accumulators[0]);
 #endif
 
+#ifdef PN_ROW_MASK
+/* Whether the mask lets a kernel leave out rows m0 .. m0 + rows, of the batch that `at` is of: it is false for all that
+   exist. All `threads` of the block ask together. */
+PN_INLINE bool pn_skips_rows(const pinion_pointers &arguments, const pinion_params &params, const pn_index *at,
+                             int64_t m0, int64_t rows, int threads) {
+  const uint8_t *mask = (const uint8_t *)arguments.pointer[PN_ROW_MASK] + pn_offset(&params, PN_ROW_MASK, 0, 2, at);
+  const int64_t left = params.size[PINION_GEMM_M] - m0;
+  bool needed = false;
+  for (int64_t row = threadIdx.x; row < (left < rows ? left : rows); row += threads)
+    needed |= mask[(m0 + row) * params.stride[PN_ROW_MASK][PINION_GEMM_M]] != 0;
+  return !__syncthreads_or(needed);
+}
+
+/* Stores 0 to all results at rows m0 .. m0 + rows and columns column0 .. column0 + columns, as far as they exist. */
+#define PN_GEMM_CLEAR(j, i, type) pn_store_##type(arguments.pointer[PN_GEMM_ARGUMENT(i)], PN_GEMM_PLACE(i), 0);
+#define PN_GEMM_CLEAR_SUM(j, i, type)                                                                                  \
+  pn_store_##type(arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at), 0);
+PN_INLINE void pn_clear_tile(const pinion_pointers &arguments, const pinion_params &params, pn_index *at, int64_t m0,
+                             int64_t rows, int64_t column0, int64_t columns, int threads) {
+  const int64_t all = params.size[PINION_GEMM_H] * params.size[PINION_GEMM_N];
+  for (int64_t i = threadIdx.x; i < rows * columns; i += threads) {
+    const int64_t m = m0 + i / columns, column = column0 + i % columns;
+    if (m >= params.size[PINION_GEMM_M] || column >= all) continue;
+    at[PINION_GEMM_M] = (pn_index)m;
+    pn_column(&params, column, at);
+    {
+      PN_GEMM_PART
+      PN_BODY_RESULTS(PN_GEMM_CLEAR)
+    }
+    if (column % PINION_COLUMN_BLOCK) continue;
+    at[PINION_GEMM_N] = (pn_index)(column / PINION_COLUMN_BLOCK);
+    PN_COLUMN_SUMS(PN_GEMM_CLEAR_SUM)
+  }
+}
+#endif
+
 /* ---- Packed weights, [row/64][k/P] atoms of 64 rows x 128 bytes, P = 128 / element bytes; target_packing.c has the
  * picture ---- */
 PN_INLINE int64_t pn_packed_row(int64_t column, int half) {

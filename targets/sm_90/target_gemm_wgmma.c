@@ -61,7 +61,7 @@ static int64_t wgmma_stride(const kernel_problem *problem, const gemm_shape *sha
 }
 
 static bool is_row_sum(const pinion_params *params, int i) {
-  return i >= params->arg_count - params->integer[2];
+  return i >= pinion_gemm_first_row_sum(params) && i < params->arg_count - params->integer[6];
 }
 
 /* Whether eight columns of argument i (of a row sum: four terms) always exist, side by side, at a multiple of 16 bytes.
@@ -90,7 +90,7 @@ static bool wgmma_fragments(const kernel_problem *problem, const gemm_tile *tile
   const gemm_shape shape = shape_of(problem);
   bool alone = tile->split == 1 && problem->result_count == 1 && problem->dtypes[0] == PINION_DTYPE_bf16 &&
                params->size[PINION_GEMM_H] == 1 && !params->integer[4] && lies_whole(problem, &shape, 0);
-  for (int i = problem->result_count + 2; i < params->arg_count && !is_row_sum(params, i); i++)
+  for (int i = problem->result_count + 2; i < pinion_gemm_first_row_sum(params); i++)
     for (int d = PINION_GEMM_B0; d <= PINION_GEMM_M; d++) alone &= wgmma_stride(problem, &shape, i, d) == 0;
   return alone;
 }
@@ -309,10 +309,11 @@ static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem
   text_append(defines, "#define PN_PART_STARTS 0, %lld, %lld\n", (long long)params->integer[0],
               (long long)params->integer[1]);
   text_append(defines, "#define PN_ROW_SUM_STRIDES {");
-  for (int i = params->arg_count - (int)params->integer[2]; i < params->arg_count; i++)
+  const int first_sum = pinion_gemm_first_row_sum(params);
+  for (int i = first_sum; i < params->arg_count - params->integer[6]; i++)
     text_append(defines, "%lld, ", (long long)params->stride[i][PINION_GEMM_K]);
   text_append(defines, "}\n#define PN_ROW_SUM_FIRST %d\n#define PN_ROW_SUM_COUNT %d\n#define PN_ROW_SUM_LENGTH %lld\n",
-              params->arg_count - (int)params->integer[2], (int)params->integer[2], (long long)params->integer[3]);
+              first_sum, (int)params->integer[2], (long long)params->integer[3]);
   text_append(defines, "#define PN_B0 %lld\n#define PN_B1 %lld\n", (long long)shape.b0, (long long)shape.b1);
   define_wgmma(defines, "PN_WGMMA", tile->m, false, false);
 }

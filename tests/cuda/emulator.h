@@ -80,6 +80,17 @@ static void emulated_wait(emulated_state state) {
 static inline void __syncthreads() {
   emulated_wait(EMULATED_AT_BLOCK);
 }
+/* Whether it holds in any thread of the block: for blocks of one dimension, outside clusters. */
+static int __syncthreads_or(int condition) {
+  static int any[2];
+  static unsigned turn;
+  if (threadIdx.x == 0) any[turn ^= 1] = 0;
+  emulated_wait(EMULATED_AT_BLOCK);
+  const unsigned own = turn;
+  any[own] |= condition;
+  emulated_wait(EMULATED_AT_BLOCK);
+  return any[own];
+}
 static inline void __syncwarp() {
   emulated_wait(EMULATED_AT_WARP);
 }

@@ -239,8 +239,8 @@ static void gemm_inputs(walker *w, int part, double *inputs) {
   do inputs[count++] = product(w, a, b);
   while (next(w, PINION_GEMM_P, PINION_GEMM_K));
   if (params->integer[0] > 0) inputs[count++] = part;
-  for (int i = b + 1; i < params->arg_count; i++)
-    inputs[count++] = i < params->arg_count - params->integer[2] ? load(w, i) : row_sum(w, i);
+  const int end = params->arg_count - (int)params->integer[6], first_sum = end - (int)params->integer[2];
+  for (int i = b + 1; i < end; i++) inputs[count++] = i < first_sum ? load(w, i) : row_sum(w, i);
 }
 
 static bool run_gemm(walker *w) {
@@ -251,11 +251,12 @@ static bool run_gemm(walker *w) {
   do {
     const int64_t h = w->at[PINION_GEMM_H], n = w->at[PINION_GEMM_N];
     const int part = parts == 1 ? 0 : (h >= params->integer[0]) + (parts == 3 && h >= params->integer[1]);
-    double inputs[PINION_MAX_ARGS], values[PINION_MAX_ARGS];
-    gemm_inputs(w, part, inputs);
-    if (w->problem->has_body)
+    double inputs[PINION_MAX_ARGS], values[PINION_MAX_ARGS] = {0};
+    const bool is_masked = params->integer[6] && load(w, params->arg_count - 1) == 0;
+    if (!is_masked) gemm_inputs(w, part, inputs);
+    if (w->problem->has_body && !is_masked)
       run_body(&w->problem->body, inputs, values);
-    else
+    else if (!is_masked)
       values[0] = inputs[0];
     for (int r = 0; r < results / parts; r++) {
       const int place = r + part * (results / parts);

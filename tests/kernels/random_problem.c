@@ -55,6 +55,7 @@ static void set_form(const problem_case *k, pinion_params *params) {
   params->integer[2] = k->row_sums;
   params->integer[4] = k->column_sums;
   params->integer[5] = k->results;
+  params->integer[6] = k->row_mask;
 }
 
 bool problem_from_case(compilation *c, const problem_case *k, kernel_problem *out_problem) {
@@ -114,6 +115,9 @@ static void shape_form(const problem_case *k, pinion_params *params, int64_t *si
   params->integer[3] = k->row_sums ? random_between(1, 40) : 0;
 }
 
+/* No kernel's tile has more rows of a gemm: a block of the cpu's matrix unit. */
+enum { MOST_ROWS_OF_A_TILE = 416 };
+
 /* Beyond the tile along one dimension at a time. */
 static void shape_gemm(const problem_case *k, pinion_params *params, dimension_use *use) {
   enum { M = PINION_GEMM_M, N = PINION_GEMM_N, K = PINION_GEMM_K };
@@ -136,15 +140,21 @@ static void shape_gemm(const problem_case *k, pinion_params *params, dimension_u
     break;
   default: break;
   }
+  if (k->row_mask && one_in(2)) {
+    sizes[M] = random_between(2 * MOST_ROWS_OF_A_TILE, 3 * MOST_ROWS_OF_A_TILE);
+    sizes[N] = random_between(1, 80);
+    sizes[K] = random_between(1, 80);
+  }
   shape_form(k, params, sizes);
   set_sizes(params, PINION_GEMM_RANK, sizes);
   for (int a = k->results + 2; a < params->arg_count; a++) {
-    const bool is_sum = a >= params->arg_count - k->row_sums;
+    const bool is_mask = k->row_mask && a == params->arg_count - 1;
+    const bool is_sum = !is_mask && a >= params->arg_count - k->row_mask - k->row_sums;
     for (int d = 0; d < PINION_GEMM_RANK; d++)
-      use->used[a][d] = is_sum ? d == K || (d <= M && !one_in(3)) : d < PINION_GEMM_P && !one_in(3);
+      use->used[a][d] = is_mask ? d <= M : is_sum ? d == K || (d <= M && !one_in(3)) : d < PINION_GEMM_P && !one_in(3);
   }
   for (int d = 0; d < PINION_GEMM_RANK; d++) {
-    use->used[k->results][d] = d == M || d == K || (d < M && one_in(2));
+    use->used[k->results][d] = d == M || d == K || (d < M && (k->row_mask || one_in(2)));
     use->used[k->results + 1][d] = d > M || (d < M && one_in(2) && !k->packed_b);
   }
 }
@@ -340,6 +350,44 @@ static void fill_argument(const kernel_problem *problem, int a, problem_argument
     reference_store(problem->dtypes[a], argument->memory, i, random_value(problem, a));
 }
 
+/* Where element (b0, b1, m) of an argument lies, by the number of the row. */
+static int64_t row_place(const pinion_params *params, int a, int64_t row) {
+  int64_t place = 0;
+  for (int d = PINION_GEMM_M; d >= PINION_GEMM_B0; d--) {
+    place += row % params->size[d] * params->stride[a][d];
+    row /= params->size[d];
+  }
+  return place;
+}
+
+/* Whether all rows are masked that a tile might hold beside this one. */
+static bool is_far_from_shown(const bool *shown, int64_t rows, int64_t row) {
+  for (int64_t other = row - MOST_ROWS_OF_A_TILE + 1; other < row + MOST_ROWS_OF_A_TILE; other++)
+    if (other >= 0 && other < rows && shown[other]) return false;
+  return true;
+}
+
+/* Draws the mask, in runs of rows, and gives the masked rows of a what lets them be 0 in the results, or, where no
+   kernel has a reason to look at them, NaN. */
+static void mask_rows(const kernel_problem *problem, problem_argument *arguments) {
+  const pinion_params *params = &problem->params;
+  const int a = problem->result_count, mask = params->arg_count - 1;
+  const int64_t rows = params->size[PINION_GEMM_B0] * params->size[PINION_GEMM_B1] * params->size[PINION_GEMM_M];
+  bool *shown = malloc((size_t)rows + 1), is_shown = one_in(2);
+  for (int64_t row = 0, end; row < rows; row = end, is_shown = !is_shown) {
+    end = row + (one_in(2) ? random_between(1, 40) : random_between(2, 4) * MOST_ROWS_OF_A_TILE);
+    for (int64_t i = row; i < end && i < rows; i++) shown[i] = is_shown;
+  }
+  for (int64_t row = 0; row < rows; row++) {
+    const double value = is_far_from_shown(shown, rows, row) ? NAN : 0;
+    const int64_t place = arguments[a].origin + row_place(params, a, row);
+    arguments[mask].memory[arguments[mask].origin + row_place(params, mask, row)] = shown[row];
+    for (int64_t k = 0; k < params->size[PINION_GEMM_K] && !shown[row]; k++)
+      reference_store(problem->dtypes[a], arguments[a].memory, place + k * params->stride[a][PINION_GEMM_K], value);
+  }
+  free(shown);
+}
+
 /* b as weights lie in weights.bin; its place in the launch has no strides. */
 static void pack_b(kernel_problem *problem, const struct target *target, problem_argument *argument) {
   int b = problem->result_count + 1;
@@ -410,6 +458,7 @@ bool random_problem_make(const problem_case *k, const kernel_problem *fixed, con
     args[a] = arguments[a].memory + arguments[a].origin * (int64_t)pinion_dtype_size(problem->dtypes[a]);
     if (arguments[a].values) results[a] = arguments[a].values + arguments[a].origin;
   }
+  if (k->row_mask) mask_rows(problem, arguments);
   problem->packed_b = false;
   bool done = reference_run(problem, args, results);
   problem->packed_b = k->packed_b;

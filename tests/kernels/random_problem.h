@@ -29,13 +29,14 @@ typedef struct problem_case {
   bool grouped;     /* the shape has groups; always where there are parts */
   int parts;        /* 0 means 1 */
   int row_sums, column_sums;
+  bool row_mask; /* the last type; the body yields 0 where the accumulators are 0 */
 } problem_case;
 
 /*
  * What a gemm can have beside one accumulator, as cases of one tile; operands and stored results are of one type.
  * A gated pair; heads that share a bias; queries, keys and values, rotated but for the values; a row scaled by a sum,
- * with a residual; the sums of the squares of what is stored. A product of two accumulators is off by as much as one
- * is, times the other: up to 20 here.
+ * with a residual; the sums of the squares of what is stored; rows that are masked, and nothing but NaN where all
+ * around are. A product of two accumulators is off by as much as one is, times the other: up to 20 here.
  */
 /* clang-format off */
 #define GEMM_FORM(name, results, types, forced_tile, packed, units, ...) {name, PINION_FAMILY_GEMM, "", results, types, {__VA_ARGS__}, forced_tile, packed, .tolerance = units
@@ -50,7 +51,13 @@ typedef struct problem_case {
             "mul x3 0.125", "sigmoid v0", "cast.f32 x1", "add v1 v2", "mul x0 v3", "add v4 x2", "yield v5"),           \
             .parts = 2, .row_sums = 1},                                                                                \
   GEMM_FORM(prefix "_column_sum", 2, T " f32 " T " " T " " T " f32", tile, packed, 20,                                 \
-            "mul x0 x2", "add v0 x1", "mul v1 v1", "yield v1 v2"), .row_sums = 1, .column_sums = 1}
+            "mul x0 x2", "add v0 x1", "mul v1 v1", "yield v1 v2"), .row_sums = 1, .column_sums = 1},                   \
+  GEMM_FORM(prefix "_masked", 2, T " f32 " T " " T " " T " f32 bool", tile, packed, 20,                                \
+            "mul x0 x2", "mul v0 x1", "mul v1 v1", "yield v1 v2"), .row_sums = 1, .column_sums = 1, .row_mask = true}, \
+  GEMM_FORM(prefix "_masked_parts", 6,                                                                                 \
+            T " " T " " T " " T " " T " " T " " T " " T " f32 f32 bool", tile, packed, 4,                              \
+            "mul x0 x3", "mul x1 x4", "sub v0 v1", "mul x1 x3", "mul x0 x4", "add v3 v4", "eq x2 2",                   \
+            "select v6 x0 v2", "select v6 x1 v5", "yield v7 v8"), .accumulators = 2, .parts = 3, .row_mask = true}
 /* clang-format on */
 
 /* One argument in memory. */

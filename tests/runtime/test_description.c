@@ -229,7 +229,9 @@ static void strides_and_sizes_that_reach_outside_a_buffer_are_refused(void **sta
   DAMAGED(t.params[PROJECT].integer[2] = 1);          /* a sum of an operand that is not there */
   DAMAGED(t.params[PROJECT].integer[4] = 1);          /* a sum of a result that is not there */
   DAMAGED(t.params[PROJECT].integer[5] = 2);          /* no operands are left */
-  DAMAGED(t.params[GATHER].integer[0] = 7);           /* rows of the table */
+  DAMAGED(t.params[PROJECT].integer[6] = 1);          /* a mask that is not there */
+  DAMAGED(t.params[PROJECT].integer[6] = -1);
+  DAMAGED(t.params[GATHER].integer[0] = 7); /* rows of the table */
   DAMAGED(t.params[GATHER].integer[0] = 0);
   DAMAGED(t.params[GATHER].integer[1] = 2); /* a dimension that is not there */
   DAMAGED(t.params[GATHER].integer[1] = -1);

@@ -293,6 +293,7 @@ static void buffers_have_a_place_and_a_pitch(void **state) {
 #define PAIR BODY("\"mul x0 x1\", \"yield v0\"") ", accumulators = 2 : i64"
 #define HEADS BODY("\"yield x0\"") ", groups = 3 : i64"
 #define ROW_SUM BODY("\"mul x0 x1\", \"yield v0\"") ", row_sums = 1 : i64"
+#define ROW_MASK ", row_mask = true"
 #define COLUMN_SUM BODY("\"yield x0 x0\"") ", column_sums = 1 : i64"
 
 static void forms_of_a_gemm_have_the_shapes_that_they_say(void **state) {
@@ -327,6 +328,11 @@ static void forms_of_a_gemm_have_the_shapes_that_they_say(void **state) {
       {GEMM(ROW_SUM, ", $2", ", tensor<4x5xbf16>", "tensor<2x4x24xf32>"), "row sum bf16[4,5] is not f32"},
       {GEMM(ROW_SUM, ", $2", ", tensor<3x5xf32>", "tensor<2x4x24xf32>"), "rows that broadcast to f32[2,4]"},
       {GEMM(BODY("\"yield x0\"") ", row_sums = 1 : i64", "", "", "tensor<2x4x24xf32>"), "sums 1 of 0 operands"},
+      {GEMM(HEADS ROW_MASK, ", $2", ", tensor<4x1xi1>", "tensor<2x4x3x8xf32>"), NULL},
+      {GEMM(ROW_SUM ROW_MASK, ", $2, $3", ", tensor<4x5xf32>, tensor<2x4x1xi1>", "tensor<2x4x24xf32>"), NULL},
+      {GEMM(ROW_SUM ROW_MASK, ", $2", ", tensor<4x5xf32>", "tensor<2x4x24xf32>"), "sums 1 of 0 operands"},
+      {GEMM(HEADS ROW_MASK, ", $2", ", tensor<4x1xf32>", "tensor<2x4x3x8xf32>"), "row mask f32[4,1] is not i1"},
+      {GEMM(HEADS ROW_MASK, ", $2", ", tensor<4x8xi1>", "tensor<2x4x3x8xf32>"), "broadcasts to the rows f32[2,4,1]"},
       {GEMM(COLUMN_SUM, "", "", "(tensor<2x4x24xbf16>, tensor<2x4x1xf32>)"), NULL},
       {GEMM(COLUMN_SUM, "", "", "(tensor<2x4x24xbf16>, tensor<2x4x24xf32>)"), "result 1 is f32[2,4,1]"},
       {GEMM(COLUMN_SUM, "", "", "(tensor<2x4x24xbf16>, tensor<2x4x1xbf16>)"), "result 1 is f32[2,4,1]"},
@@ -397,6 +403,13 @@ static void launches_of_a_gemm_fit_its_contract(void **state) {
       {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 1, 5", ADD,
                    "memref<9xf32>, memref<9xf32>, memref<9xf32>, memref<9xbf16>"),
        "argument 3 of a gemm is a sum of bf16"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 0, 0, 0, 1, 1", "body = [\"yield x0\"], ",
+                   "memref<9xf32>, memref<9xf32>, memref<9xf32>, memref<9xi1>"),
+       NULL},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 0, 0, 0, 1, 1", "body = [\"yield x0\"], ", FLOATS),
+       "the row mask of a gemm is of f32"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 0, 0, 0, 1, 2", ADD, FLOATS), "one row mask or none"},
+      {GEMM_LAUNCH("1", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 1, 5, 0, 1, 1", ADD, FLOATS), "fewer operands than row sums"},
       {GEMM_LAUNCH("2", "1, 1, 2, 1, 3, 1, 4", ": 0, 0, 0, 0, 1, 2", "body = [\"yield x0 x0\"], ", FLOATS), NULL},
       {GEMM_LAUNCH("2", "1, 1, 2, 4, 3, 1, 4", ": 0, 0, 0, 0, 1, 2", "body = [\"yield x0 x0\"], ", FLOATS),
        "of one group"},

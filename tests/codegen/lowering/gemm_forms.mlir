@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The extended gemm: two accumulators, groups in parts whose results go to several places, sums of rows and of columns.
-func.func @main(%x: tensor<2x3x4xf32>, %r: tensor<2x3x6xf32>, %table: tensor<3x1x2xf32>, %squares: tensor<2x3x5xf32>, %past: tensor<2x1x2x4xf32>, %b: tensor<2x10x4xf32>, %wide: tensor<1x2x70xf32>) -> (tensor<2x3x5xf32>, tensor<2x3x6xf32>, tensor<2x3x1xf32>, tensor<2x2x3x4xf32>, tensor<2x1x5x4xf32>, tensor<2x3x1x2xf32>, tensor<2x3x5xf32>, tensor<1x2x70xf32>, tensor<1x2x2xf32>)
-    attributes {pinion.inputs = ["x", "r", "table", "squares", "past", "b", "wide"], pinion.outputs = ["gated", "residual", "sum", "q", "k", "v", "plain", "copy", "sums"]} {
+func.func @main(%x: tensor<2x3x4xf32>, %r: tensor<2x3x6xf32>, %table: tensor<3x1x2xf32>, %squares: tensor<2x3x5xf32>, %past: tensor<2x1x2x4xf32>, %b: tensor<2x10x4xf32>, %wide: tensor<1x2x70xf32>, %shown: tensor<2x3xi1>) -> (tensor<2x3x5xf32>, tensor<2x3x6xf32>, tensor<2x3x1xf32>, tensor<2x2x3x4xf32>, tensor<2x1x5x4xf32>, tensor<2x3x1x2xf32>, tensor<2x3x5xf32>, tensor<1x2x70xf32>, tensor<1x2x2xf32>, tensor<2x3x6xf32>)
+    attributes {pinion.inputs = ["x", "r", "table", "squares", "past", "b", "wide", "shown"], pinion.outputs = ["gated", "residual", "sum", "q", "k", "v", "plain", "copy", "sums", "rows"]} {
   %gate_up = "pinion.constant"() {value = dense<[[-0.5, 3.0, 2.0, -1.0, 0.5, 3.0, 1.5, 3.0, -1.5, 3.0], [-2.0, 1.5, 0.25, 2.0, -0.5, -0.5, 1.5, 2.0, 2.0, 1.5], [1.0, -1.0, -0.5, -1.0, 2.0, 1.0, -2.0, -1.5, -1.0, 3.0], [-2.0, 0.25, -2.0, 0.25, 1.5, 3.0, 1.0, 1.0, 1.0, 3.0]]> : tensor<4x10xf32>} : () -> tensor<4x10xf32>
   %down = "pinion.constant"() {value = dense<[[1.5, -1.0, 0.5, -1.5, -2.0], [-1.0, 1.5, -0.5, 0.25, 1.0], [0.25, 1.0, 2.0, 1.0, 3.0], [0.5, 2.0, 3.0, 1.0, 3.0], [-0.5, 0.5, -2.0, 0.25, 3.0], [-1.0, 0.5, 2.0, 3.0, 3.0]]> : tensor<6x5xf32>} : () -> tensor<6x5xf32>
   %qkv = "pinion.constant"() {value = dense<[[-1.5, -0.5, 3.0, 0.25, 0.25, -1.5, -1.5, 1.5, 1.5, -1.5, 0.5, -1.5, 1.0, -1.0, -2.0, 0.25], [1.0, 1.0, -1.5, -2.0, 3.0, 3.0, -2.0, 1.0, 3.0, 0.5, 2.0, 0.25, 2.0, -0.5, -2.0, 0.25], [-2.0, -1.5, -1.5, 3.0, 2.0, -2.0, -0.5, 1.0, 0.25, 3.0, 0.25, -1.0, -2.0, 0.5, 0.5, 0.5], [-1.0, 1.0, 1.0, 1.5, 2.0, 1.0, 3.0, 2.0, -1.5, 3.0, 2.0, 0.25, 1.0, -0.5, 0.25, 1.0]]> : tensor<4x16xf32>} : () -> tensor<4x16xf32>
@@ -22,5 +22,10 @@ func.func @main(%x: tensor<2x3x4xf32>, %r: tensor<2x3x6xf32>, %table: tensor<3x1
   // More columns than a block that is summed, and no other result.
   %eye = "pinion.constant"() {value = dense<0.5> : tensor<70x70xf32>} : () -> tensor<70x70xf32>
   %copy, %sums = "pinion.gemm"(%wide, %eye, %wide) {column_sums = 1 : i64, body = ["sub x1 x0", "yield v0 v0"], transpose_b = false} : (tensor<1x2x70xf32>, tensor<70x70xf32>, tensor<1x2x70xf32>) -> (tensor<1x2x70xf32>, tensor<1x2x2xf32>)
-  return %gated, %residual, %sum, %q, %k, %v, %plain, %copy, %sums : tensor<2x3x5xf32>, tensor<2x3x6xf32>, tensor<2x3x1xf32>, tensor<2x2x3x4xf32>, tensor<2x1x5x4xf32>, tensor<2x3x1x2xf32>, tensor<2x3x5xf32>, tensor<1x2x70xf32>, tensor<1x2x2xf32>
+  // Rows that are 0 need not be computed.
+  %mask = "pinion.reshape"(%shown) : (tensor<2x3xi1>) -> tensor<2x3x1xi1>
+  %zero = "pinion.constant"() {value = dense<0.0> : tensor<f32>} : () -> tensor<f32>
+  %left = "pinion.select"(%mask, %gated, %zero) : (tensor<2x3x1xi1>, tensor<2x3x5xf32>, tensor<f32>) -> tensor<2x3x5xf32>
+  %rows = "pinion.gemm"(%left, %down, %r, %squares, %mask) {row_sums = 1 : i64, row_mask = true, body = ["mul x0 x1", "mul v0 x2", "yield v1"], transpose_b = true} : (tensor<2x3x5xf32>, tensor<6x5xf32>, tensor<2x3x6xf32>, tensor<2x3x5xf32>, tensor<2x3x1xi1>) -> tensor<2x3x6xf32>
+  return %gated, %residual, %sum, %q, %k, %v, %plain, %copy, %sums, %rows : tensor<2x3x5xf32>, tensor<2x3x6xf32>, tensor<2x3x1xf32>, tensor<2x2x3x4xf32>, tensor<2x1x5x4xf32>, tensor<2x3x1x2xf32>, tensor<2x3x5xf32>, tensor<1x2x70xf32>, tensor<1x2x2xf32>, tensor<2x3x6xf32>
 }
