@@ -380,7 +380,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artifact", nargs="?")
     parser.add_argument("--policy", choices=("pi0", "pi05"), default="pi0")
-    parser.add_argument("--only", help=f"some of {','.join(FORMS)} (all; with --device=cpu {','.join(Cpu.forms)})")
+    parser.add_argument("--only", help=f"some of {','.join(FORMS)}, or none (all; with --device=cpu {','.join(Cpu.forms)})")
     parser.add_argument("--beside", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--pinion", default="build/pinion")
     parser.add_argument("--rounds", type=at_least_one, default=3)
@@ -395,7 +395,7 @@ def parse_arguments():
 
 
 def forms_of(parser, options, device):
-    forms = options.only.split(",") if options.only is not None else list(device.forms)
+    forms = list(device.forms) if options.only is None else [form for form in options.only.split(",") if form]
     unknown = [form for form in forms if form not in device.forms]
     if unknown:
         parser.error(f"--only: '{unknown[0]}' is none of {', '.join(device.forms)}, which --device={device.name} has")
@@ -403,6 +403,8 @@ def forms_of(parser, options, device):
         if options.only is not None:
             parser.error("gemms are those of an artifact: give one")
         forms.remove("gemms")
+    if not (forms or options.artifact or options.beside):
+        parser.error("nothing to measure")
     return forms
 
 
