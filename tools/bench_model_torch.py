@@ -278,7 +278,10 @@ class Peers:
 
 
 class Gemm:
-    """One product's graph, over weights enough to come from memory as they do in a model; the activations stay in the cache."""
+    """One product's graph, over weights enough to come from memory as they do in a model; the activations stay in the cache.
+
+    Weights under half a megabyte do fit there, as MOST_WEIGHTS bounds their number: the smallest products come out a little fast.
+    """
 
     def __init__(self, device, rows, columns, depth):
         self.device, self.shape = device, (rows, columns, depth)
