@@ -66,11 +66,12 @@ bool body_can_store(pinion_dtype from, pinion_dtype to);
    an operation that does not exist. */
 double body_scalar(const char *operation, pinion_dtype dtype, const double *operands);
 
-/* Moves what depends on one input alone, and on literals, out of `b`, where the rest takes a single value of it and
-   that can be stored as the input can: `out_ahead` computes it from the input, its x0, and in `b` it takes the input's
-   place. So a gemm computes once a row what depends on the row's sum. False, and nothing changed, where there is no
-   such thing. */
-bool body_split(body *b, int input, body *out_ahead);
+/* Moves what depends on the inputs from `first` on alone, and on literals, out of `b`: `out_ahead`, whose x0 is input
+   `first`, has as many results as inputs, and in `b` they take the inputs' places. So a gemm computes once a row what
+   depends on the row's sums. Each result is a value that the rest takes, or the input as it is. False, and nothing
+   changed, where there is no such value, or more of them than places, or one cannot be stored as an input can;
+   `out_ahead` is then the inputs as they are. */
+bool body_split(body *b, int first, body *out_ahead);
 
 /* C text of the body as a static inline function of the name given:
      static inline PN_DEVICE void NAME(T0 x0, T1 x1, .., R0 *r0, ..)

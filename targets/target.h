@@ -47,7 +47,8 @@
  *                            name (x1 or x2) of the input that is the part's index
  *   PN_GROUPED               1: there is more than one group
  *   PN_ROW_SUMS(X)           like PN_BODY_OPERANDS, inputs that are sums over rows: they are not in that list, and
- *   pn_row_<j>(sum, &x<j>)   makes x<j> of the sum: what the body computes of it alone, once a row
+ *   PN_ROW_VALUES            assigns to floats x<j> what the body computes of the sums alone, once a row, from floats
+ *                            sum<j>; where there are no such sums it is empty
  *   PN_COLUMN_SUMS(X)        like PN_BODY_RESULTS, results that are summed over columns: they are not in that list
  *   PN_ROW_MASK              the argument that is the row mask, if there is one: it is in no list
  */

@@ -77,6 +77,14 @@ static void define_body(const kernel_problem *problem, text *out) {
   for (int i = 0; i < results; i++) text_append(out, "&r%d%s", i, i + 1 < results ? ", " : "\n");
 }
 
+/* A statement, empty where there are no sums of rows. */
+static void define_row_values(const kernel_problem *problem, text *out) {
+  const int count = row_sums_of(problem), first = problem->body.input_count - count;
+  text_append(out, "#define PN_ROW_VALUES%s", count ? " pn_row_values(" : "\n");
+  for (int j = first; j < first + count; j++) text_append(out, "sum%d, ", j);
+  for (int j = first; j < first + count; j++) text_append(out, "&x%d%s", j, j + 1 < first + count ? ", " : ");\n");
+}
+
 static void define_gemm(const kernel_problem *problem, text *out) {
   const int accumulators = (int)problem->params.size[PINION_GEMM_P], parts = parts_of(problem);
   const int row_sums = row_sums_of(problem), column_sums = column_sums_of(problem);
@@ -86,6 +94,7 @@ static void define_gemm(const kernel_problem *problem, text *out) {
   if (problem->params.size[PINION_GEMM_H] > 1) text_append(out, "#define PN_GROUPED 1\n");
   if (problem->packed_b) text_append(out, "#define PN_PACKED_B 1\n");
   define_body_list(problem, "PN_ROW_SUMS", problem->body.input_count - row_sums, end - row_sums, end, out);
+  define_row_values(problem, out);
   define_body_list(problem, "PN_COLUMN_SUMS", results - column_sums, results - column_sums, results, out);
   if (end < problem->params.arg_count) text_append(out, "#define PN_ROW_MASK %d\n", end);
 }
@@ -136,20 +145,12 @@ static void append_header(const struct target *target, text *out) {
               target->prelude);
 }
 
-/* pn_row_<j> of each row sum, and pn_body of what these make of the sums. */
+/* pn_row_values of the row sums, and pn_body of what it makes of them. */
 static void emit_body(const kernel_problem *problem, text *out) {
   body rest = problem->body, ahead;
-  for (int j = rest.input_count - row_sums_of(problem); j < rest.input_count; j++) {
-    const pinion_dtype dtype = rest.input_dtypes[j];
-    char name[24];
-    snprintf(name, sizeof name, "pn_row_%d", j);
-    if (!body_split(&rest, j, &ahead))
-      ahead = (body){.input_count = 1,
-                     .input_dtypes = {dtype},
-                     .result_count = 1,
-                     .results = {{BODY_INPUT, 0, 0}},
-                     .result_dtypes = {dtype}};
-    body_emit_c(&ahead, name, out);
+  if (row_sums_of(problem)) {
+    body_split(&rest, rest.input_count - row_sums_of(problem), &ahead);
+    body_emit_c(&ahead, "pn_row_values", out);
   }
   body_emit_c(&rest, "pn_body", out);
 }

@@ -487,8 +487,8 @@ PN_INLINE int pn_part(const pinion_params *params, int64_t group) {
 #define PN_GEMM_LOAD(j, i, type)                                                                                       \
   const PN_C##i x##j = pn_load_##type(arguments.pointer[i], pn_offset(&params, i, 0, PINION_GEMM_P, at));
 #define PN_GEMM_TAKE(j, i, type)                                                                                       \
-  float x##j;                                                                                                          \
-  pn_row_##j(row_sums[i], &x##j);
+  const float sum##j = row_sums[i];                                                                                    \
+  float x##j;
 #define PN_GEMM_STORE(j, i, type)                                                                                      \
   pn_store_##type(arguments.pointer[PN_GEMM_ARGUMENT(i)], PN_GEMM_PLACE(i), r##j);
 #define PN_GEMM_ADD(j, i, type) column_sums[i] += r##j;
@@ -498,6 +498,7 @@ PN_INLINE int pn_part(const pinion_params *params, int64_t group) {
   PN_GEMM_PART                                                                                                         \
   PN_BODY_OPERANDS(PN_GEMM_LOAD)                                                                                       \
   PN_ROW_SUMS(PN_GEMM_TAKE)                                                                                            \
+  PN_ROW_VALUES                                                                                                        \
   PN_BODY_RESULTS(PN_BODY_DECLARE)                                                                                     \
   PN_COLUMN_SUMS(PN_BODY_DECLARE)                                                                                      \
   pn_body(PN_BODY_ARGUMENTS);                                                                                          \

@@ -426,9 +426,12 @@ PN_INLINE void sum_rows(const pinion_pointers &arguments, const unit_place &unit
   for (int token = threadIdx.x % 128; token < PN_TOKENS && unit.m0 + token < PN_M; token += 128) {
     const eight_place place = {{(pn_index)unit.b0, (pn_index)unit.b1, (pn_index)(unit.m0 + token)}};
 #define SUM_ROW(j, i, type)                                                                                            \
-  pn_row_##j(sum_row<i>((const float *)arguments.pointer[i] + operand_offset<i>(place)),                               \
-             &out_values[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token]);
+  const float sum##j = sum_row<i>((const float *)arguments.pointer[i] + operand_offset<i>(place));                     \
+  float x##j;
+#define KEEP_ROW_VALUE(j, i, type) out_values[(i - PN_ROW_SUM_FIRST) * PN_TOKENS + token] = x##j;
     PN_ROW_SUMS(SUM_ROW)
+    PN_ROW_VALUES
+    PN_ROW_SUMS(KEEP_ROW_VALUE)
   }
 #endif
 }

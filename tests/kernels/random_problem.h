@@ -35,8 +35,9 @@ typedef struct problem_case {
 /*
  * What a gemm can have beside one accumulator, as cases of one tile; operands and stored results are of one type.
  * A gated pair; heads that share a bias; queries, keys and values, rotated but for the values; a row scaled by a sum,
- * with a residual; the sums of the squares of what is stored; rows that are masked, and nothing but NaN where all
- * around are. A product of two accumulators is off by as much as one is, times the other: up to 20 here.
+ * with a residual; the sums of the squares of what is stored; a row scaled by what two sums come to, and two sums; rows
+ * that are masked, and nothing but NaN where all around are. A product of two accumulators is off by as much as one is,
+ * times the other: up to 20 here.
  */
 /* clang-format off */
 #define GEMM_FORM(name, results, types, forced_tile, packed, units, ...) {name, PINION_FAMILY_GEMM, "", results, types, {__VA_ARGS__}, forced_tile, packed, .tolerance = units
@@ -52,6 +53,9 @@ typedef struct problem_case {
             .parts = 2, .row_sums = 1},                                                                                \
   GEMM_FORM(prefix "_column_sum", 2, T " f32 " T " " T " " T " f32", tile, packed, 20,                                 \
             "mul x0 x2", "add v0 x1", "mul v1 v1", "yield v1 v2"), .row_sums = 1, .column_sums = 1},                   \
+  GEMM_FORM(prefix "_two_sums", 3, T " f32 f32 " T " " T " f32 f32", tile, packed, 20,                                 \
+            "mul x1 0.125", "sub v0 x2", "sigmoid v1", "mul x0 v2", "mul v3 v3", "yield v3 v3 v4"),                    \
+            .row_sums = 2, .column_sums = 2},                                                                          \
   GEMM_FORM(prefix "_masked", 2, T " f32 " T " " T " " T " f32 bool", tile, packed, 20,                                \
             "mul x0 x2", "mul v0 x1", "mul v1 v1", "yield v1 v2"), .row_sums = 1, .column_sums = 1, .row_mask = true}, \
   GEMM_FORM(prefix "_masked_parts", 6,                                                                                 \

@@ -98,37 +98,48 @@ static void a_body_that_makes_no_sense_is_refused_with_a_reason(void **state) {
   }
 }
 
-/* ---- What depends on one input alone ---- */
+/* ---- What depends on the last inputs alone ---- */
 
-static void what_a_row_s_sum_comes_to_leaves_the_body(void **state) {
+static void what_a_row_s_sums_come_to_leaves_the_body(void **state) {
   ir_test *t = *state;
-  const pinion_dtype inputs[] = {PINION_DTYPE_f32, PINION_DTYPE_bf16, PINION_DTYPE_f32};
+  const pinion_dtype inputs[] = {PINION_DTYPE_f32, PINION_DTYPE_bf16, PINION_DTYPE_f32, PINION_DTYPE_f32};
   static const struct {
+    int sums;                         /* x2, or x2 and x3 */
     const char *whole, *ahead, *rest; /* rest NULL: stays as it is */
   } cases[] = {
       /* An RMS norm's row scale, used twice. */
-      {"mul x2 0.5; add v0 1e-06; rsqrt v1; mul x0 v2; mul x1 v2; yield v3 v4",
+      {1, "mul x2 0.5; add v0 1e-06; rsqrt v1; mul x0 v2; mul x1 v2; yield v3 v4",
        "mul x0 0.5; add v0 1e-06; rsqrt v1; yield v2", "mul x0 x2; mul x1 x2; yield v0 v1"},
       /* A literal on both sides. */
-      {"const.f32 0.25; mul x2 v0; add x0 v1; mul v2 v0; yield v3", "const.f32 0.25; mul x0 v0; yield v1",
+      {1, "const.f32 0.25; mul x2 v0; add x0 v1; mul v2 v0; yield v3", "const.f32 0.25; mul x0 v0; yield v1",
        "const.f32 0.25; add x0 x2; mul v1 v0; yield v2"},
       /* It is a result, too; and it comes after what does not need it. */
-      {"add x0 x1; neg x2; mul v0 v1; yield v2 v1", "neg x0; yield v0", "add x0 x1; mul v0 x2; yield v1 x2"},
-      {"mul x0 x2; yield v0", NULL, NULL},                            /* nothing is computed of it alone */
-      {"neg x2; exp x2; mul v0 v1; yield x0", NULL, NULL},            /* nothing of it is wanted */
-      {"neg x2; exp x2; mul x0 v0; mul v2 v1; yield v3", NULL, NULL}, /* two values are */
-      {"neg x2; mul x0 v0; mul v1 x2; yield v2", NULL, NULL},         /* it is itself */
-      {"lt x2 0; select v0 x0 x1; yield v1", NULL, NULL},             /* a truth is not stored as a float */
+      {1, "add x0 x1; neg x2; mul v0 v1; yield v2 v1", "neg x0; yield v0", "add x0 x1; mul v0 x2; yield v1 x2"},
+      {1, "mul x0 x2; yield v0", NULL, NULL},                            /* nothing is computed of it alone */
+      {1, "neg x2; exp x2; mul v0 v1; yield x0", NULL, NULL},            /* nothing of it is wanted */
+      {1, "neg x2; exp x2; mul x0 v0; mul v2 v1; yield v3", NULL, NULL}, /* two values are */
+      {1, "neg x2; mul x0 v0; mul v1 x2; yield v2", NULL, NULL},         /* it is itself */
+      {1, "lt x2 0; select v0 x0 x1; yield v1", NULL, NULL},             /* a truth is not stored as a float */
+      /* A layer norm's row scale, of both sums: it takes the first one's place, and nothing the second's. */
+      {2, "mul x2 0.5; mul x3 0.5; mul v0 v0; sub v1 v2; rsqrt v3; mul x0 v4; yield v5",
+       "mul x0 0.5; mul x1 0.5; mul v0 v0; sub v1 v2; rsqrt v3; yield v4 x1", "mul x0 x2; yield v0"},
+      /* A value of each; a value of both beside a sum that the rest takes as it is. */
+      {2, "neg x3; exp x2; mul x0 v0; mul v2 v1; yield v3", "neg x1; exp x0; yield v0 v1",
+       "mul x0 x2; mul v0 x3; yield v1"},
+      {2, "add x2 x3; mul x0 v0; mul v1 x2; yield v2", "add x0 x1; yield x0 v0", "mul x0 x3; mul v0 x2; yield v1"},
+      /* Three values have no place. */
+      {2, "neg x2; exp x2; neg x3; mul x0 v0; mul v3 v1; mul v4 v2; yield v5", NULL, NULL},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const char *why;
-    body ahead, *b = parse(t, cases[i].whole, 3, inputs, &why);
+    body ahead, *b = parse(t, cases[i].whole, 2 + cases[i].sums, inputs, &why);
     if (!b) fail_msg("%s: %s", cases[i].whole, why);
     assert_int_equal(body_split(b, 2, &ahead), cases[i].ahead != NULL);
     const char *rest = cases[i].rest ? cases[i].rest : cases[i].whole;
     assert_true(mlirAttributeEqual(body_attribute(t->c.context, b), attribute_of(t->c.context, rest)));
-    if (cases[i].ahead)
-      assert_true(mlirAttributeEqual(body_attribute(t->c.context, &ahead), attribute_of(t->c.context, cases[i].ahead)));
+    const char *own = cases[i].sums == 1 ? "yield x0" : "yield x0 x1",
+               *expected = cases[i].ahead ? cases[i].ahead : own;
+    assert_true(mlirAttributeEqual(body_attribute(t->c.context, &ahead), attribute_of(t->c.context, expected)));
   }
 }
 
@@ -406,7 +417,7 @@ int main(void) {
       TEST(a_body_knows_the_types_of_its_values),
       TEST(a_body_prints_as_it_was_written),
       TEST(a_body_that_makes_no_sense_is_refused_with_a_reason),
-      TEST(what_a_row_s_sum_comes_to_leaves_the_body),
+      TEST(what_a_row_s_sums_come_to_leaves_the_body),
       TEST(a_body_of_too_many_instructions_is_refused),
       TEST(scalars_have_the_values_that_the_table_says),
       TEST(casts_round_to_even_and_saturate),
