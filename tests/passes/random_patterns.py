@@ -347,6 +347,12 @@ def attended(g, q, k, v):
     return g.reshape(g.transpose(y, [0, 2, 1, 3]), [q.dims[0], q.dims[2], heads * HEAD_DIM])
 
 
+def behind(g, prefix, own):
+    """Both in one tensor; maybe the prefix is cut out again and scaled, which is the same at every step, as canonicalising tells."""
+    both = g.concat([prefix, own], 2)
+    return both if g.often() else g.concat([g.mul(g.slice(both, 2, 0, prefix.dims[2]), 0.5), own], 2)
+
+
 def attention(g, h, tables, prefix=None):
     """h [B, S, D] normalised; `prefix`: keys and values [B, G, P, D] in front. Returns the branch, and its own k and v."""
     groups = prefix[0].dims[1] if prefix else g.choose(1, 2)
@@ -358,7 +364,7 @@ def attention(g, h, tables, prefix=None):
         q, k = heads_of(g, q, HEADS), heads_of(g, k, groups)
     own = k, v
     if prefix:
-        k, v = g.concat([prefix[0], k], 2), g.concat([prefix[1], v], 2)
+        k, v = behind(g, prefix[0], k), behind(g, prefix[1], v)
     return linear(g, attended(g, q, k, v), h.dims[-1], False), own
 
 
