@@ -18,39 +18,34 @@
 #include "norm_fold.h"
 
 /* Whether the value is a row of a table of the steps, through reshapes and casts. */
-static bool is_table_row(arena *a, MlirValue value) {
+static bool is_table_row(MlirValue value) {
   MlirOperation op;
   while (!mlirOperationIsNull(op = value_definition(value)) &&
          (op_kind_of(op) == OP_reshape || op_kind_of(op) == OP_cast))
     value = mlirOperationGetOperand(op, 0);
   if (!mlirOperationIsNull(op)) return false;
+  arena *a = arena_create();
   op_list callers = argument_callers(a, value);
   bool all = callers.count > 0;
   for (int i = 0; all && i < callers.count; i++)
     all = caller_passes_row(callers.ops[i], mlirBlockArgumentGetArgNumber(value));
+  arena_destroy(a);
   return all;
 }
 
+/* Others are fuse-rmsnorm's. */
+static bool is_own(const norm_fold *f) {
+  return !f->scale_is_constant || !norm_fold_is_constant(f, f->bias);
+}
+
+static const char *why_not(const norm_fold *f) {
+  const bool known = norm_fold_is_constant(f, f->bias) || is_table_row(f->bias);
+  return known ? NULL : "its shift is no row of a table of the steps";
+}
+
 static status fuse_block(pass_context *context, MlirBlock block) {
-  arena *a = arena_create();
-  op_list ops = block_ops(a, block);
-  pointer_map positions = op_positions(a, &ops);
-  norm_fold f = {.context = context, .positions = &positions, .from_weights = ops_from_weights(a, &ops, &positions)};
-  status code = STATUS_OK;
-  for (int i = 0; i < ops.count && code == STATUS_OK; i++) {
-    if (!norm_fold_read(&f, ops.ops[i])) continue;
-    if (f.scale_is_constant && norm_fold_is_constant(&f, f.bias)) continue; /* fuse-rmsnorm */
-    const char *why = norm_fold_why_not(&f);
-    if (!why && !norm_fold_is_constant(&f, f.bias) && !is_table_row(a, f.bias))
-      why = "its shift is no row of a table of the steps";
-    if (!why)
-      code = norm_fold_apply(&f);
-    else
-      pass_missed(context, mlirOperationGetLocation(f.norm), "%s", why);
-  }
-  if (code == STATUS_OK) block_erase_dead(block);
-  arena_destroy(a);
-  return code;
+  static const norm_rule rule = {.kind = "rms", .is_own = is_own, .why_not = why_not};
+  return norm_fold_block(context, block, &rule);
 }
 
 status pass_fuse_adarms(pass_context *context, MlirModule module) {

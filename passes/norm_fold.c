@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { MOST_SUMS = 2 };
+
 static tensor_type type_of(MlirValue value) {
   tensor_type type = {0};
   value_type(value, &type);
@@ -17,9 +19,11 @@ static int64_t last_dimension(MlirValue value) {
 
 /* ---- Reading ---- */
 
-bool norm_fold_read(norm_fold *out, MlirOperation norm) {
-  if (op_kind_of(norm) != OP_norm || !attr_str_is(norm, "kind", "rms")) return false;
+/* Reads a norm of this kind over its last dimension; false for any other op. */
+static bool read_norm(norm_fold *out, MlirOperation norm, const char *kind) {
+  if (op_kind_of(norm) != OP_norm || !attr_str_is(norm, "kind", kind)) return false;
   out->norm = norm;
+  out->subtracts_mean = strcmp(kind, "layer") == 0;
   out->x = op_operand(norm, "x");
   out->scale = op_operand(norm, "scale");
   out->bias = op_operand(norm, "bias");
@@ -49,6 +53,11 @@ static bool takes_whole_rows(MlirOperation slice) {
   attr_i64s(slice, "steps", steps, PINION_MAX_RANK);
   return last_dimension(part) == last_dimension(mlirOperationGetOperand(slice, 0)) &&
          steps[type_of(part).rank - 1] == 1;
+}
+
+/* Columns of sums: of x, where the mean is subtracted, and of x * x. */
+static int sum_count(const norm_fold *f) {
+  return f->subtracts_mean ? 2 : 1;
 }
 
 static const char *add_reader(norm_fold *f, MlirOperation op, MlirValue a, MlirOperation slice, MlirOperation cast) {
@@ -118,18 +127,19 @@ static bool has_room(const gemm_parts *parts, int arguments, int instructions) {
 }
 
 static bool all_have_room(const norm_fold *f) {
-  enum { MOST_INSTRUCTIONS = 8, PRODUCER_ARGUMENTS = 3 };
-  if (!has_room(&f->producer, PRODUCER_ARGUMENTS, MOST_INSTRUCTIONS)) return false;
+  enum { MOST_INSTRUCTIONS = 12, SCALE_AND_COPY = 2 };
+  if (!has_room(&f->producer, SCALE_AND_COPY + sum_count(f), MOST_INSTRUCTIONS)) return false;
   for (int i = 0; i < f->reader_count; i++) {
     gemm_parts reader;
     if (!gemm_read(f->context->compilation, f->readers[i].op, &reader)) return false;
     const int biases = mlirValueIsNull(f->bias) ? 0 : reader.form.accumulators;
-    if (!has_room(&reader, 1 + biases, MOST_INSTRUCTIONS)) return false;
+    if (!has_room(&reader, sum_count(f) + biases, MOST_INSTRUCTIONS)) return false;
   }
   return true;
 }
 
-const char *norm_fold_why_not(norm_fold *f) {
+/* NULL if the norm can go, the scale and bias apart; else why it stays. Finds the producer and the readers. */
+static const char *why_not(norm_fold *f) {
   const pinion_dtype dtype = type_of(f->x).dtype;
   if (dtype == PINION_DTYPE_f64) return "partial sums are in f32, its statistics in f64";
   const char *why = find_producer(f);
@@ -146,12 +156,22 @@ const char *norm_fold_why_not(norm_fold *f) {
   return NULL;
 }
 
-/* ---- The producer ---- */
+/* ---- Bodies ---- */
+
+static bool combine(pointwise_body *built, const char *operation, body_operand x, body_operand y, body_operand *out) {
+  const body_operand operands[] = {x, y};
+  return pointwise_body_instruction(built, operation, PINION_DTYPE_f32, 2, operands, out);
+}
 
 static bool multiply(pointwise_body *built, body_operand x, body_operand y, body_operand *out) {
-  const body_operand operands[] = {x, y};
-  return pointwise_body_instruction(built, "mul", PINION_DTYPE_f32, 2, operands, out);
+  return combine(built, "mul", x, y, out);
 }
+
+static body_operand literal(double value) {
+  return (body_operand){.kind = BODY_LITERAL, .literal = value};
+}
+
+/* ---- The producer ---- */
 
 /* x, or x * scale in the norm's type, as the readers' operand. */
 static bool yield_copy(const norm_fold *f, pointwise_body *built, body_operand x, pinion_dtype x_dtype,
@@ -164,7 +184,7 @@ static bool yield_copy(const norm_fold *f, pointwise_body *built, body_operand x
   return true;
 }
 
-/* What the gemm yields, the readers' operand, and x * x for the sums: of x as it is stored. False over a limit. */
+/* What the gemm yields, the readers' operand, and what is summed: of x as it is stored. False over a limit. */
 static bool producer_body(norm_fold *f, pointwise_body *built) {
   gemm_parts *p = &f->producer;
   body_operand leading[PINION_MAX_ARGS], inputs[2 * PINION_MAX_ARGS], results[PINION_MAX_ARGS], scale = {0}, square;
@@ -179,6 +199,7 @@ static bool producer_body(norm_fold *f, pointwise_body *built) {
   for (int i = 0; i < p->result_count; i++) pointwise_body_yield(built, results[i], p->results[i].dtype);
   if (f->has_copy && !yield_copy(f, built, *x, dtype, scale)) return false;
   if (!multiply(built, *x, *x, &square)) return false;
+  if (f->subtracts_mean) pointwise_body_yield(built, *x, PINION_DTYPE_f32);
   pointwise_body_yield(built, square, PINION_DTYPE_f32);
   return true;
 }
@@ -192,8 +213,8 @@ static void extend_results(norm_fold *f, gemm_parts *p) {
   }
   sums.dtype = PINION_DTYPE_f32;
   sums.dims[sums.rank - 1] = (f->width + PINION_COLUMN_BLOCK - 1) / PINION_COLUMN_BLOCK;
-  p->results[p->result_count++] = sums;
-  p->form.column_sums = 1;
+  p->form.column_sums = sum_count(f);
+  for (int i = 0; i < sum_count(f); i++) p->results[p->result_count++] = sums;
 }
 
 /* ---- A reader ---- */
@@ -202,22 +223,67 @@ static MlirValue cast_to(builder *b, MlirValue value, pinion_dtype dtype) {
   return mlirValueIsNull(value) || type_of(value).dtype == dtype ? value : build_cast(b, value, dtype);
 }
 
-/* W with each row times the scale: in f32, rounded once. */
-static MlirValue scaled_weight(const norm_fold *f, builder *b, const gemm_parts *reader) {
-  if (mlirValueIsNull(f->scale) || !f->scale_is_constant) return reader->b;
+/* Whether it was rounded from f32 for the product: each of the weights that it is made of. */
+static bool was_wide(MlirValue weight) {
+  MlirOperation op = value_definition(weight);
+  const op_kind kind = mlirOperationIsNull(op) ? OP_weight : op_kind_of(op);
+  if (kind == OP_cast) return type_of(mlirOperationGetOperand(op, 0)).dtype == PINION_DTYPE_f32;
+  bool all = kind == OP_transpose || kind == OP_concat;
+  for (intptr_t i = 0; all && i < mlirOperationGetNumOperands(op); i++) all = was_wide(mlirOperationGetOperand(op, i));
+  return all;
+}
+
+/* What it was before it was rounded, where was_wide; null on failure. */
+static MlirValue before_rounding(builder *b, MlirValue weight) {
+  MlirOperation op = value_definition(weight);
+  if (op_kind_of(op) == OP_cast) return mlirOperationGetOperand(op, 0);
+  const int count = (int)mlirOperationGetNumOperands(op);
+  MlirValue *operands = arena_alloc(b->compilation->arena, (size_t)count * sizeof *operands);
+  for (int i = 0; i < count; i++) {
+    operands[i] = before_rounding(b, mlirOperationGetOperand(op, i));
+    if (mlirValueIsNull(operands[i])) return operands[i];
+  }
+  if (op_kind_of(op) == OP_concat) return build_concat(b, count, operands, attr_i64(op, "axis", 0));
+  int64_t permutation[PINION_MAX_RANK];
+  attr_i64s(op, "permutation", permutation, PINION_MAX_RANK);
+  return build_transpose(b, operands[0], permutation);
+}
+
+/* W in f32, rounded by nothing that the exporter did not round. */
+static MlirValue wide_weight(builder *b, MlirValue weight) {
+  return was_wide(weight) ? before_rounding(b, weight) : cast_to(b, weight, PINION_DTYPE_f32);
+}
+
+/* Each row times the scale, where that is constant. */
+static MlirValue scaled(const norm_fold *f, builder *b, MlirValue weight, bool transposed) {
+  if (mlirValueIsNull(f->scale) || !f->scale_is_constant) return weight;
   const int64_t size = last_dimension(f->scale), column[] = {size, 1}, row[] = {1, size};
-  MlirValue scale = build_reshape(b, f->scale, 2, reader->transpose_b ? row : column);
-  MlirValue weight = cast_to(b, reader->b, PINION_DTYPE_f32);
+  MlirValue scale = build_reshape(b, f->scale, 2, transposed ? row : column);
   scale = cast_to(b, scale, PINION_DTYPE_f32);
-  if (mlirValueIsNull(scale) || mlirValueIsNull(weight)) return (MlirValue){0};
-  return cast_to(b, build_binary(b, "mul", weight, scale), type_of(reader->b).dtype);
+  return mlirValueIsNull(scale) ? scale : build_binary(b, "mul", weight, scale);
+}
+
+/* Each column less its mean. */
+static MlirValue centred(builder *b, MlirValue weight, bool transposed) {
+  const int64_t axis = transposed ? 1 : 0;
+  MlirValue mean = build_reduce(b, "mean", weight, 1, &axis, true);
+  return mlirValueIsNull(mean) ? mean : build_binary(b, "sub", weight, mean);
+}
+
+/* What the reader multiplies by now: in f32, rounded once. */
+static MlirValue folded_weight(const norm_fold *f, builder *b, const gemm_parts *reader) {
+  if (!f->subtracts_mean && (mlirValueIsNull(f->scale) || !f->scale_is_constant)) return reader->b;
+  MlirValue weight = wide_weight(b, reader->b);
+  if (!mlirValueIsNull(weight)) weight = scaled(f, b, weight, reader->transpose_b);
+  if (!mlirValueIsNull(weight) && f->subtracts_mean) weight = centred(b, weight, reader->transpose_b);
+  return mlirValueIsNull(weight) ? weight : cast_to(b, weight, type_of(reader->b).dtype);
 }
 
 /* bias W [.., columns] in f32. */
 static MlirValue bias_of_columns(const norm_fold *f, builder *b, const gemm_parts *reader) {
   static const int64_t swapped[] = {1, 0};
   tensor_type type = type_of(f->bias);
-  MlirValue bias = cast_to(b, f->bias, PINION_DTYPE_f32), weight = cast_to(b, reader->b, PINION_DTYPE_f32);
+  MlirValue bias = cast_to(b, f->bias, PINION_DTYPE_f32), weight = wide_weight(b, reader->b);
   if (last_dimension(f->bias) != f->width && !mlirValueIsNull(bias)) { /* one number */
     if (type.rank == 0) type.rank = 1;
     type.dims[type.rank - 1] = f->width;
@@ -242,19 +308,29 @@ static MlirValue columns_of_accumulator(builder *b, MlirValue columns, const gem
   return build_reshape(b, columns, type.rank + 1, type.dims);
 }
 
-/* rsqrt(sum / D + epsilon) */
-static bool inverse_root(const norm_fold *f, pointwise_body *built, body_operand sum, body_operand *out) {
-  const body_operand mean[] = {sum, {.kind = BODY_LITERAL, .literal = 1.0 / (double)f->width}};
-  body_operand shifted[] = {{0}, {.kind = BODY_LITERAL, .literal = f->epsilon}};
-  return pointwise_body_instruction(built, "mul", PINION_DTYPE_f32, 2, mean, &shifted[0]) &&
-         pointwise_body_instruction(built, "add", PINION_DTYPE_f32, 2, shifted, out) &&
+/* The mean of x * x, or of (x - mean)^2, which rounding must not leave below 0. */
+static bool row_variance(const norm_fold *f, pointwise_body *built, const body_operand *sums, body_operand *out) {
+  const body_operand share = literal(1.0 / (double)f->width);
+  body_operand mean, square;
+  if (!f->subtracts_mean) return multiply(built, sums[0], share, out);
+  return multiply(built, sums[0], share, &mean) && multiply(built, mean, mean, &square) &&
+         multiply(built, sums[1], share, out) && combine(built, "sub", *out, square, out) &&
+         combine(built, "max", *out, literal(0), out);
+}
+
+/* rsqrt(variance + epsilon) */
+static bool row_factor(const norm_fold *f, pointwise_body *built, const MlirValue *sums, body_operand *out) {
+  body_operand own[MOST_SUMS];
+  for (int i = 0; i < sum_count(f); i++)
+    if (!pointwise_body_operand(built, sums[i], &own[i])) return false;
+  return row_variance(f, built, own, out) && combine(built, "add", *out, literal(f->epsilon), out) &&
          pointwise_body_instruction(built, "rsqrt", PINION_DTYPE_f32, 1, out, out);
 }
 
-/* The reader's body on accumulators that have been normalised; `sums` is the last operand. */
-static bool reader_body(const norm_fold *f, builder *b, const gemm_parts *reader, MlirValue bias, MlirValue sums,
+/* The reader's body on accumulators that have been normalised; `sums` are the last operands. */
+static bool reader_body(const norm_fold *f, builder *b, const gemm_parts *reader, MlirValue bias, const MlirValue *sums,
                         pointwise_body *built) {
-  body_operand leading[PINION_MAX_ARGS], inputs[2 * PINION_MAX_ARGS], biases[2], sum, factor, results[PINION_MAX_ARGS];
+  body_operand leading[PINION_MAX_ARGS], inputs[2 * PINION_MAX_ARGS], biases[2], factor, results[PINION_MAX_ARGS];
   gemm_body_begin(built, f->context->compilation, &reader->form, reader->a);
   for (int i = 0; i < built->body.input_count; i++) leading[i] = (body_operand){.kind = BODY_INPUT, .index = i};
   if (!gemm_body_inputs_of(built, reader, leading, inputs)) return false;
@@ -262,7 +338,7 @@ static bool reader_body(const norm_fold *f, builder *b, const gemm_parts *reader
     MlirValue own = columns_of_accumulator(b, bias, &reader->form, i);
     if (mlirValueIsNull(own) || !pointwise_body_operand(built, own, &biases[i])) return false;
   }
-  if (!pointwise_body_operand(built, sums, &sum) || !inverse_root(f, built, sum, &factor)) return false;
+  if (!row_factor(f, built, sums, &factor)) return false;
   for (int i = 0; i < reader->form.accumulators; i++) {
     if (!multiply(built, inputs[i], factor, &inputs[i])) return false;
     const body_operand summands[] = {inputs[i], biases[i]};
@@ -309,7 +385,7 @@ static MlirOperation rewrite_producer(norm_fold *f, pointwise_body *built) {
   return gemm;
 }
 
-/* The rows that `slice` takes, of another tensor with such rows. */
+/* The rows that `slice` takes, of another tensor with such rows; null on failure. */
 static MlirValue same_rows(builder *b, MlirOperation slice, MlirValue value) {
   if (mlirOperationIsNull(slice)) return value;
   int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
@@ -320,8 +396,10 @@ static MlirValue same_rows(builder *b, MlirOperation slice, MlirValue value) {
   return build_slice(b, value, starts, type.dims, steps);
 }
 
-static status rewrite_reader(const norm_fold *f, const norm_reader *reader, MlirValue rows, MlirValue sums,
-                             pointwise_body *built) {
+/* `gemm` is the new producer. */
+static status rewrite_reader(const norm_fold *f, const norm_reader *reader, MlirOperation gemm, pointwise_body *built) {
+  const int first_sum = f->producer.result_count - sum_count(f);
+  MlirValue rows, sums[MOST_SUMS];
   gemm_parts parts;
   if (!gemm_read(f->context->compilation, reader->op, &parts)) return STATUS_FAILED;
   builder b = builder_before(f->context->compilation, reader->op);
@@ -331,33 +409,56 @@ static status rewrite_reader(const norm_fold *f, const norm_reader *reader, Mlir
     b.location = location_fuse(b.compilation->context, 2, locations);
   }
   MlirValue bias = mlirValueIsNull(f->bias) ? f->bias : bias_of_columns(f, &b, &parts);
-  rows = same_rows(&b, reader->slice, rows);
-  sums = same_rows(&b, reader->slice, sums);
-  if (mlirValueIsNull(rows) || mlirValueIsNull(sums) || mlirValueIsNull(bias) != mlirValueIsNull(f->bias) ||
+  rows = same_rows(&b, reader->slice, mlirOperationGetResult(gemm, f->has_copy ? first_sum - 1 : f->x_result));
+  for (int i = 0; i < sum_count(f); i++) {
+    sums[i] = same_rows(&b, reader->slice, mlirOperationGetResult(gemm, first_sum + i));
+    if (mlirValueIsNull(sums[i])) return STATUS_FAILED;
+  }
+  if (mlirValueIsNull(rows) || mlirValueIsNull(bias) != mlirValueIsNull(f->bias) ||
       !reader_body(f, &b, &parts, bias, sums, built))
     return STATUS_FAILED;
   parts.a = rows;
-  parts.b = scaled_weight(f, &b, &parts);
-  parts.form.row_sums = 1;
+  parts.b = folded_weight(f, &b, &parts);
+  parts.form.row_sums = sum_count(f);
   if (mlirValueIsNull(parts.b)) return STATUS_FAILED;
-  MlirOperation gemm = gemm_build(&b, &parts, built);
-  if (mlirOperationIsNull(gemm)) return STATUS_FAILED;
-  replace_op(reader->op, gemm);
+  MlirOperation normalising = gemm_build(&b, &parts, built);
+  if (mlirOperationIsNull(normalising)) return STATUS_FAILED;
+  replace_op(reader->op, normalising);
   return STATUS_OK;
 }
 
-status norm_fold_apply(norm_fold *f) {
+/* Rewrites, if the gate lets it. The norm is left without uses. */
+static status apply(norm_fold *f) {
   pass_context *context = f->context;
   if (!pass_may_rewrite(context, location_of_all(f))) return STATUS_OK;
   pointwise_body *built = arena_alloc(context->compilation->arena, sizeof *built);
   MlirOperation producer = rewrite_producer(f, built);
   if (mlirOperationIsNull(producer)) return STATUS_FAILED;
-  const int count = f->producer.result_count;
-  MlirValue rows = mlirOperationGetResult(producer, f->has_copy ? count - 2 : f->x_result);
-  MlirValue sums = mlirOperationGetResult(producer, count - 1);
   status code = STATUS_OK;
   for (int i = 0; i < f->reader_count && code == STATUS_OK; i++)
-    code = rewrite_reader(f, &f->readers[i], rows, sums, built);
+    code = rewrite_reader(f, &f->readers[i], producer, built);
   context->changes++;
+  return code;
+}
+
+/* ---- All norms of a block ---- */
+
+status norm_fold_block(pass_context *context, MlirBlock block, const norm_rule *rule) {
+  arena *a = arena_create();
+  op_list ops = block_ops(a, block);
+  pointer_map positions = op_positions(a, &ops);
+  norm_fold f = {.context = context, .positions = &positions, .from_weights = ops_from_weights(a, &ops, &positions)};
+  status code = STATUS_OK;
+  for (int i = 0; i < ops.count && code == STATUS_OK; i++) {
+    if (!read_norm(&f, ops.ops[i], rule->kind) || !rule->is_own(&f)) continue;
+    const char *why = why_not(&f);
+    if (!why && rule->why_not) why = rule->why_not(&f);
+    if (!why)
+      code = apply(&f);
+    else
+      pass_missed(context, mlirOperationGetLocation(f.norm), "%s", why);
+  }
+  if (code == STATUS_OK) block_erase_dead(block);
+  arena_destroy(a);
   return code;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * RMS norms between gemms, of which no launch is left: what fuse-rmsnorm and fuse-adarms share.
+ * Norms between gemms, of which no launch is left: what fuse-rmsnorm, fuse-adarms and fuse-layernorm share.
  *
  *   x = gemm(..);  y = norm(x, scale, bias);  z = gemm(y, W)
  *     becomes   x, s = gemm(..) {column_sums = 1}, s the sums of x * x;  z = gemm(x, scale * W, bias W, s) {row_sums =
@@ -8,6 +8,10 @@
  *
  * whose body begins with acc * rsqrt(sum(s) / D + epsilon) + (bias W). Where the scale is no constant, or W's type is
  * not x's, the first gemm also yields x * scale, and that is what the second one multiplies.
+ *
+ * Of a layer norm the scale is constant, and scale * W is centred: each column less its mean, so that it sums to 0 and
+ * the product of a row with it is that of the row less the row's mean. The first gemm yields sums of x and of x * x,
+ * and the factor is rsqrt(max(mean(x * x) - mean(x)^2, 0) + epsilon).
  */
 #ifndef PINION_PASSES_NORM_FOLD_H
 #define PINION_PASSES_NORM_FOLD_H
@@ -27,6 +31,7 @@ typedef struct norm_fold {
   pass_context *context;
   MlirOperation norm;
   MlirValue x, scale, bias; /* null if absent */
+  bool subtracts_mean;      /* a layer norm */
   double epsilon;
   int64_t width;                /* D */
   bool scale_is_constant;       /* or absent: it goes into the weights */
@@ -40,14 +45,17 @@ typedef struct norm_fold {
   bool has_copy;           /* which is not x itself: x * scale, or x in that type */
 } norm_fold;
 
-/* Reads a norm of kind rms over its last dimension into *out, whose context, positions and from_weights are set; false
-   for any other op. */
-bool norm_fold_read(norm_fold *out, MlirOperation norm);
+/* Which norms are a pass's. */
+typedef struct norm_rule {
+  const char *kind; /* "rms" or "layer" */
+  bool (*is_own)(const norm_fold *f);
+  const char *(*why_not)(const norm_fold *f); /* of its own, once the gemms are found: why one stays; or NULL */
+} norm_rule;
+
 /* Whether a value (or its absence) depends on weights alone. */
 bool norm_fold_is_constant(const norm_fold *f, MlirValue value);
-/* NULL if the norm can go, the scale and bias apart; else why it stays. Finds the producer and the readers. */
-const char *norm_fold_why_not(norm_fold *f);
-/* Rewrites, if the gate lets it. The norm is left without uses. */
-status norm_fold_apply(norm_fold *f);
+/* Rewrites the block's norms of that rule, where the gemms around them allow it and the gate lets it; a remark says why
+   one stays. */
+status norm_fold_block(pass_context *context, MlirBlock block, const norm_rule *rule);
 
 #endif

@@ -55,6 +55,7 @@ const char *const *pipeline_default(void) {
       "fuse-gate-up",         /* after fuse-epilogue: finds the one product in the other's epilogue */
       "fuse-rope-kv",         /* after fuse-epilogue: the biases go along */
       "fuse-rmsnorm",         /* after both of them: they take gemms without sums */
+      "fuse-layernorm",       /* the same */
       "fuse-adarms",          /* the same */
       "hoist-tables",         /* of what fuse-adarms left: the shifts times the weights */
       "outline-weights",      /* after all fusions: they join, permute and scale weights with ordinary ops */

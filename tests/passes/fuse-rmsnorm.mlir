@@ -12,8 +12,8 @@
 // CHECK-LABEL: func.func @main
 // CHECK-SAME: (%[[A:.*]]: tensor<2x3x4xbf16>{{.*}}, %[[R:.*]]: tensor<2x3x130xbf16>
 // CHECK: %[[X:.*]]:2 = "pinion.gemm"(%[[A]], %{{.*}}, %[[R]]) {body = ["cast.bf16 x0", "add x1 v0", "cast.bf16 v1", "mul v2 v2", "yield v2 v3"], column_sums = 1 : i64, onnx = "x", transpose_b = false} {{.*}} -> (tensor<2x3x130xbf16>, tensor<2x3x3xf32>)
-// CHECK: %[[S:.*]] = "pinion.reshape"(%{{.*}}) : (tensor<130xf32>) -> tensor<130x1xf32>
 // CHECK: %[[WIDE:.*]] = "pinion.cast"(%{{.*}}) : (tensor<130x8xbf16>) -> tensor<130x8xf32>
+// CHECK: %[[S:.*]] = "pinion.reshape"(%{{.*}}) : (tensor<130xf32>) -> tensor<130x1xf32>
 // CHECK: %[[SCALED:.*]] = "pinion.binary"(%[[WIDE]], %[[S]]) {kind = "mul"}
 // CHECK: %[[W:.*]] = "pinion.cast"(%[[SCALED]]) : (tensor<130x8xf32>) -> tensor<130x8xbf16>
 // CHECK: "pinion.gemm"(%[[X]]#0, %[[W]], %[[X]]#1) {body = ["mul x1 0.007692307692307693", "add v0 0.001", "rsqrt v1", "mul x0 v2", "cast.bf16 v3", "gelu_tanh v4", "yield v5"], onnx = "z", row_sums = 1 : i64, transpose_b = false}

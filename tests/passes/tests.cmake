@@ -31,6 +31,9 @@ add_test(NAME passes.bisect
 # Random graphs and random lists of passes; more with --graphs and other --seed.
 add_executable(eval_subsets ${CMAKE_CURRENT_LIST_DIR}/eval_subsets.c)
 target_link_libraries(eval_subsets PRIVATE pinion_compiler)
+add_test(NAME passes.layer_norm_rounding
+  COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_layer_norm_rounding.py
+          --eval-subsets=$<TARGET_FILE:eval_subsets> --work=${CMAKE_BINARY_DIR}/tests/layer-norm-rounding)
 add_test(NAME passes.random
   COMMAND ${PINION_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/check_random.py --eval-subsets=$<TARGET_FILE:eval_subsets>
           --work=${CMAKE_BINARY_DIR}/tests/passes-random)
