@@ -408,10 +408,12 @@ template <int i> PN_INLINE float sum_row(const float *from) {
   float sum = 0;
   if (lies_whole(i)) {
 #pragma unroll
-    for (int k = 0; k < PN_ROW_SUM_LENGTH; k += 4) {
+    for (int k = 0; k + 4 <= PN_ROW_SUM_LENGTH; k += 4) {
       const float4 x = *(const float4 *)(from + k);
       sum += x.x + x.y + (x.z + x.w);
     }
+#pragma unroll
+    for (int k = PN_ROW_SUM_LENGTH / 4 * 4; k < PN_ROW_SUM_LENGTH; k++) sum += from[k];
     return sum;
   }
 #pragma unroll 16

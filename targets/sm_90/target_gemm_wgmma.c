@@ -64,14 +64,14 @@ static bool is_row_sum(const pinion_params *params, int i) {
   return i >= pinion_gemm_first_row_sum(params) && i < params->arg_count - params->integer[6];
 }
 
-/* Whether eight columns of argument i (of a row sum: four terms) always exist, side by side, at a multiple of 16 bytes.
- */
+/* Whether eight columns of argument i always exist, side by side, at a multiple of 16 bytes; of a row sum: whether its
+   terms lie so. */
 static bool lies_whole(const kernel_problem *problem, const gemm_shape *shape, int i) {
   const pinion_params *params = &problem->params;
   const int64_t step = 16 / (int64_t)pinion_dtype_size(problem->dtypes[i]);
   bool whole = problem->aligned[i] && step <= 8;
   if (is_row_sum(params, i))
-    whole &= params->stride[i][PINION_GEMM_K] == 1 && params->integer[3] % 4 == 0;
+    whole &= params->stride[i][PINION_GEMM_K] == 1;
   else
     whole &= params->size[PINION_GEMM_N] % 8 == 0 && wgmma_stride(problem, shape, i, PINION_GEMM_N) == 1;
   for (int d = PINION_GEMM_B0; d < PINION_GEMM_N; d++) whole &= wgmma_stride(problem, shape, i, d) % step == 0;
