@@ -46,6 +46,8 @@ const char *const *pipeline_default(void) {
       "simplify-masks",       /* after recognise; before the passes that make single ops more */
       "narrow-operands",      /* after recognise: it looks for uncast products; before fusions, which take its casts */
       "eliminate-dead",       /* results of stages that nothing reads, before their weights are listed */
+      "zero-masked-tokens",   /* after eliminate-dead: what nothing needs would need a proof, too; before batch-samples
+                               */
       "batch-samples",        /* after what looks into masks: that takes time for every sample */
       "batch-vision",         /* after outline-stages made the calls; images of one camera stay together */
       "fuse-qkv",             /* after recognise-rope: what is rotated is joined in any case */
@@ -57,6 +59,7 @@ const char *const *pipeline_default(void) {
       "fuse-rmsnorm",         /* after both of them: they take gemms without sums */
       "fuse-layernorm",       /* the same */
       "fuse-adarms",          /* the same */
+      "skip-masked-rows",     /* after all fusions into gemms: it looks into their bodies */
       "hoist-tables",         /* of what fuse-adarms left: the shifts times the weights */
       "outline-weights",      /* after all fusions: they join, permute and scale weights with ordinary ops */
       "eliminate-dead",       /* nothing dead may become a launch */

@@ -304,14 +304,16 @@ def visible(g, batch, queries, keys):
     return g.either_order("and", shows, g.constant([[key < limit for key in range(keys)] for limit in limits], "i1"))
 
 
-def masked(g, scores):
+def masked(g, scores, valid=None):
+    """`valid`: which keys there are, [B, K], if that is what hides any."""
     batch, _, queries, keys = scores.dims
-    kind = g.choose("none", "additive", "select", "added select", "infinite")
+    kinds = ["select", "added select", "infinite"]
+    kind = g.choose(*kinds) if valid else g.choose("none", "additive", *kinds)
     if kind == "none":
         return scores
     if kind == "additive":
         return g.either_order("add", scores, g.argument([batch, 1, queries, keys], scores.dtype))
-    shows = visible(g, batch, queries, keys)
+    shows = g.reshape(valid, [batch, 1, 1, keys]) if valid else visible(g, batch, queries, keys)
     hidden = -math.inf if kind == "infinite" else LOW if scores.dtype != "f16" else -6e4
     hidden = g.constant(hidden, scores.dtype, ())
     if kind == "added select":
@@ -319,8 +321,8 @@ def masked(g, scores):
     return g.select(shows, scores, hidden) if g.often() else g.select(g.unary("not", shows), hidden, scores)
 
 
-def attended(g, q, k, v):
-    """q [B, H, Q, D], k and v [B, G, K, D] -> [B, Q, H * D]"""
+def attended(g, q, k, v, valid=None):
+    """q [B, H, Q, D], k and v [B, G, K, D], valid [B, K] -> [B, Q, H * D]"""
     heads, scale = q.dims[1], 1 / math.sqrt(HEAD_DIM)
     k, v = repeated(g, k, heads), repeated(g, v, heads)
     where = g.choose("scores", "quotient", "q", "both", "nowhere")
@@ -337,7 +339,7 @@ def attended(g, q, k, v):
     if g.twist("the scores have a second user"):
         g.keep(scores)
     wide = g.cast_if_other(scores, "f32") if g.often() else scores
-    weights = g.softmax(masked(g, wide), 3 if not g.twist("a softmax along the queries") else 2)
+    weights = g.softmax(masked(g, wide, valid), 3 if not g.twist("a softmax along the queries") else 2)
     if g.twist("the weights have a second user"):
         g.keep(weights)
     weights = g.cast_if_other(weights, g.dtype)
@@ -353,8 +355,9 @@ def behind(g, prefix, own):
     return both if g.often() else g.concat([g.mul(g.slice(both, 2, 0, prefix.dims[2]), 0.5), own], 2)
 
 
-def attention(g, h, tables, prefix=None):
-    """h [B, S, D] normalised; `prefix`: keys and values [B, G, P, D] in front. Returns the branch, and its own k and v."""
+def attention(g, h, tables, prefix=None, valid=None):
+    """h [B, S, D] normalised; `prefix`: keys and values [B, G, P, D] in front; `valid`: which keys there are, [B, K]. Returns the
+    branch, and its own k and v."""
     groups = prefix[0].dims[1] if prefix else g.choose(1, 2)
     q, k, v = (linear(g, h, n * HEAD_DIM, g.often(0.2)) for n in (HEADS, groups, groups))
     v = heads_of(g, v, groups)
@@ -365,7 +368,7 @@ def attention(g, h, tables, prefix=None):
     own = k, v
     if prefix:
         k, v = behind(g, prefix[0], k), behind(g, prefix[1], v)
-    return linear(g, attended(g, q, k, v), h.dims[-1], False), own
+    return linear(g, attended(g, q, k, v, valid), h.dims[-1], False), own
 
 
 @block
@@ -429,10 +432,10 @@ def tower(g, image):
         return layer(g, x, None)[0]
 
 
-def layer(g, x, tables, prefix=None, condition=None):
+def layer(g, x, tables, prefix=None, condition=None, valid=None):
     """A transformer's layer; returns its result, and its keys and values."""
     if condition is None:
-        branch, own = attention(g, any_norm(g, x), tables, prefix)
+        branch, own = attention(g, any_norm(g, x), tables, prefix, valid)
         x = residual(g, x, branch)
         return residual(g, x, g.choose(gated_mlp, plain_mlp)(g, x)), own
     scale, shift, gate = modulation(g, condition)
@@ -442,6 +445,22 @@ def layer(g, x, tables, prefix=None, condition=None):
     h = adaptive_norm(g, x, scale, shift)
     y = g.either_order("mul", activation(g, linear(g, h, HIDDEN, False)), linear(g, h, HIDDEN, False))
     return residual(g, x, g.mul(linear(g, y, WIDTH, False), gate)), own
+
+
+def padded(g):
+    """Layers over tokens of which some are not valid, and queries that attend to what comes out."""
+    batch, tokens = g.choose(1, 2), g.choose(3, 5)
+    x = g.argument([batch, tokens, WIDTH])
+    first = g.constant([token == 0 for token in range(tokens)], "i1")
+    valid = g.binary("or", g.argument([batch, tokens], "i1"), first)
+    tables = angle_tables(g, tokens) if g.often() else None
+    for number in range(g.choose(1, 2)):
+        with g.inside(f"layers.{number}"):
+            x, _ = layer(g, x, tables, valid=valid)
+    h = rms_norm(g, x)
+    q = heads_of(g, g.argument([batch, 3, HEADS * HEAD_DIM]), HEADS)
+    k, v = (heads_of(g, linear(g, h, HEAD_DIM, False), 1) for _ in range(2))
+    g.keep(attended(g, q, k, v, valid))
 
 
 def denoise(g, x, number, count, prefix, tables):
@@ -478,7 +497,7 @@ def policy(g):
     g.keep(noise)
 
 
-MODELS = [chain, chain, chain, policy, policy]
+MODELS = [chain, chain, chain, padded, policy, policy]
 
 
 def build(g):
