@@ -4,7 +4,7 @@
  *
  *   as-exported  (or no attribute) nothing changes: tensors keep the types that the exporter gave them
  *   float32      every bf16 and f16 tensor inside the graph becomes f32; weights are widened once, at compile time
- *   bf16         narrow-operands acts on it, where products and attention are single ops
+ *   bf16         narrow-operands acts on it, where products and attention are single ops; drop-roundings, on fused ops
  *
  * Inputs and outputs of the model keep their types under every policy.
  *

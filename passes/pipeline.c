@@ -62,6 +62,7 @@ const char *const *pipeline_default(void) {
       "skip-masked-rows",     /* after all fusions into gemms: it looks into their bodies */
       "hoist-tables",         /* of what fuse-adarms left: the shifts times the weights */
       "outline-weights",      /* after all fusions: they join, permute and scale weights with ordinary ops */
+      "drop-roundings",       /* after all that makes bodies; what @weights computes stays as exported */
       "eliminate-dead",       /* nothing dead may become a launch */
       "lower-to-launches",
       "plan-memory",

@@ -119,10 +119,12 @@ static bool type_literals(pointwise_body *b, int first, int count, body_operand 
   return pointwise_body_instruction(b, "const", dtype, 1, &literal, &operands[first]);
 }
 
-/* Of operands that hold values of a small float type, these give such a value again: nothing is left to round. */
-static bool is_exact(MlirOperation op) {
-  static const char *const kinds[] = {"neg", "abs", "relu", "sign", "min", "max", "floor", "ceil", "round", NULL};
-  return op_kind_of(op) == OP_select || kind_is_one_of(op, kinds);
+bool pointwise_body_is_exact(const char *operation) {
+  static const char *const names[] = {"neg",   "abs",  "relu",  "sign",   "min", "max",
+                                      "floor", "ceil", "round", "select", NULL};
+  for (const char *const *name = names; *name; name++)
+    if (strcmp(operation, *name) == 0) return true;
+  return false;
 }
 
 static bool remember(pointwise_body *b, MlirValue value, body_operand operand) {
@@ -216,7 +218,7 @@ static bool add_scalar(pointwise_body *b, MlirOperation op, bool last) {
   if (!type_literals(b, select, count, operands, dtype_of(mlirOperationGetOperand(op, count - 1)))) return false;
   pinion_dtype dtype = dtype_of(result);
   if (!pointwise_body_instruction(b, operation, compute_dtype(dtype), count, operands, &value)) return false;
-  bool rounds = is_half(dtype) && !last && !is_exact(op);
+  bool rounds = is_half(dtype) && !last && !pointwise_body_is_exact(operation);
   if (rounds && !pointwise_body_instruction(b, "cast", dtype, 1, &value, &value)) return false;
   return remember(b, result, value);
 }

@@ -46,6 +46,9 @@ bool pointwise_body_instruction(pointwise_body *b, const char *operation, pinion
                                 const body_operand *operands, body_operand *out_value);
 /* Appends another body, with `inputs` for its inputs; what it yields in out_results. */
 bool pointwise_body_append(pointwise_body *b, const body *inner, const body_operand *inputs, body_operand *out_results);
+/* Whether an operation ("max", "select") gives a value of a small float type again where its operands hold such:
+   nothing is left to round. */
+bool pointwise_body_is_exact(const char *operation);
 /* Rounds *value to a narrow float type; any other type is left alone. */
 bool pointwise_body_round(pointwise_body *b, pinion_dtype dtype, body_operand *value);
 /* Yields one more result, stored as `dtype`. */

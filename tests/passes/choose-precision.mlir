@@ -24,7 +24,7 @@ module attributes {pinion.precision = "float32"} {
 }
 
 //--- bf16.mlir
-// Must not fire: narrow-operands acts on this policy.
+// Must not fire: narrow-operands and drop-roundings act on this policy.
 // CHECK-LABEL: func.func @main
 // CHECK-NOT: pinion.cast
 // CHECK: "pinion.matmul"({{.*}}) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
