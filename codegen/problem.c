@@ -54,6 +54,19 @@ static int64_t settled_keys(const program *p, const program_launch *launch) {
   return of_k < of_v ? of_k : of_v;
 }
 
+/* Whether the launch in front, which is always the same, writes nothing of the gemm's row mask. */
+static bool mask_is_early(const program *p, const program_launch *launch) {
+  const int mask = launch->params.arg_count - 1, index = (int)(launch - p->launches);
+  int64_t first, last;
+  if (index <= p->stages[launch->stage].first_launch) return false;
+  if (!arena_range(p, launch, mask, &first, &last)) return true;
+  for (int i = 0; i < launch[-1].result_count; i++) {
+    int64_t written, written_last;
+    if (arena_range(p, launch - 1, i, &written, &written_last) && written < last && written_last > first) return false;
+  }
+  return true;
+}
+
 status kernel_problem_of(compilation *c, const program *p, const program_launch *launch, kernel_problem *out_problem) {
   memset(out_problem, 0, sizeof *out_problem);
   out_problem->family = launch->family;
@@ -65,6 +78,8 @@ status kernel_problem_of(compilation *c, const program *p, const program_launch 
     out_problem->aligned[i] = is_aligned(p, launch, i);
   }
   if (launch->family == PINION_FAMILY_ATTENTION) out_problem->settled_keys = settled_keys(p, launch);
+  if (launch->family == PINION_FAMILY_GEMM && launch->params.integer[6])
+    out_problem->mask_is_early = mask_is_early(p, launch);
   const int b = launch->result_count + 1;
   out_problem->packed_b =
       launch->family == PINION_FAMILY_GEMM && b < launch->params.arg_count && p->buffers[launch->buffers[b]].packed;

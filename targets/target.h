@@ -63,6 +63,7 @@ typedef struct kernel_problem {
   bool aligned[PINION_MAX_ARGS]; /* the argument's address is a multiple of 16 bytes at every step */
   bool packed_b;                 /* gemm: operand b is in the target's packed layout */
   int64_t settled_keys; /* attention: the first so many keys, in k and v, are not written by the launch in front */
+  bool mask_is_early;   /* gemm: its row mask is not written by the launch in front */
   bool has_body;
   body body; /* pointwise, gemm */
 } kernel_problem;

@@ -18,6 +18,10 @@
  * PN_ROW_SUM_LENGTH, PN_ROW_SUM_STRIDES (along k, by argument). PN_M may be several dimensions in one, where
  * the strides allow it. PN_WGMMA(accumulator, b, a, 1) is one instruction. PN_RESIDENT: blocks that share a multiprocessor.
  * PN_GROUP: tiles of tokens that are worked on together.
+ *
+ * With PN_SKIPS_TILES a block looks, before all else, which tiles of tokens the row mask shows at all: what is multiplied
+ * are units of these alone, as evenly among the blocks as if there were no others. The rest are set to 0.
+ * PN_MASK_IS_EARLY: the launch in front does not write the mask, so that nothing waits for it.
  */
 #define CONSUMERS (PN_ATOMS * 128)
 #define THREADS (CONSUMERS + 128)
@@ -30,7 +34,10 @@
 #define EIGHTS (8 / PN_ACCUMULATORS) /* of an atom's columns */
 #define ATOMS_N ((COLUMNS * PN_ACCUMULATORS + 63) / 64)
 #define TILES_N ((ATOMS_N + PN_ATOMS - 1) / PN_ATOMS)
-#define UNITS (TILES_M * TILES_N * PN_B0 * PN_B1)
+#define TILES (TILES_M * PN_B0 * PN_B1) /* of tokens, of all batches */
+#ifndef PN_SKIPS_TILES
+#define PN_SKIPS_TILES 0
+#endif
 #define FIRST_SLICE(rank) ((int)(rank) * PN_SLICES / PN_SPLIT)
 #define SLICES_OF(rank) (FIRST_SLICE((rank) + 1) - FIRST_SLICE(rank))
 #define PITCH 68 /* floats from one token to the next in the staged tile: 64 rows, and no bank is met twice */
@@ -90,14 +97,26 @@ typedef struct unit_place {
   int m0, n0, b0, b1;
 } unit_place;
 
+/* Which tiles of tokens there is something to do for: the first `shown` of `order`, in shared memory; the others come
+   behind. Where tiles are not skipped it is all of them, in their order, and there is no list. */
+typedef struct tile_list {
+  const uint16_t *order;
+  int shown;
+} tile_list;
+
 /* Blocks that work at the same time share what they read: PN_GROUP tiles of tokens, or what is left of them, by as many
    columns of weights as there are blocks for. The group's tokens stay in L2 while the weights go past them. */
-PN_INLINE unit_place place_of(int unit) {
+PN_INLINE unit_place place_of(int unit, const tile_list &list) {
   constexpr int group_units = PN_GROUP * TILES_N;
-  const int batch = unit / (TILES_M * TILES_N), inside = unit % (TILES_M * TILES_N);
-  const int first = inside / group_units * PN_GROUP, left = TILES_M - first;
-  const int tiles = left < PN_GROUP ? left : PN_GROUP, at = inside % group_units;
-  return {(first + at % tiles) * PN_TOKENS, at / tiles * PN_ATOMS * 64, batch / PN_B1, batch % PN_B1};
+#if PN_SKIPS_TILES
+  const int before = 0, inside = unit, count = list.shown;
+#else
+  const int before = unit / (TILES_M * TILES_N) * TILES_M, inside = unit % (TILES_M * TILES_N), count = TILES_M;
+#endif
+  const int first = inside / group_units * PN_GROUP, left = count - first;
+  const int tiles = left < PN_GROUP ? left : PN_GROUP, at = inside % group_units, place = before + first + at % tiles;
+  const int tile = PN_SKIPS_TILES ? list.order[place] : place, batch = tile / TILES_M;
+  return {tile % TILES_M * PN_TOKENS, at / tiles * PN_ATOMS * 64, batch / PN_B1, batch % PN_B1};
 }
 
 /* ---- The epilogue: eight neighbouring n of one token at a time ---- */
@@ -118,6 +137,12 @@ template <typename storage, bool whole>
 PN_INLINE void load_eight(pn_eight *out, const void *base, int64_t index, int64_t stride, int count) {
   if (whole) {
     if (count) pn_load_eight<storage>(out, base, index);
+    return;
+  }
+  if (stride == 0) { /* one for all */
+    const storage x = count ? ((const storage *)base)[index] : (storage)0;
+#pragma unroll
+    for (int e = 0; e < 8; e++) ((storage *)out->part)[e] = x;
     return;
   }
 #pragma unroll
@@ -400,6 +425,78 @@ PN_INLINE void finish_fragments(const pinion_pointers &arguments, const unit_pla
 }
 #endif
 
+#if PN_SKIPS_TILES
+/* ---- Tiles of tokens that the row mask does not show ---- */
+
+/* A warp: whether it shows any token of a tile. Read from L2: what is nearer may be older than the launches before. */
+PN_INLINE bool shows_tile(const pinion_pointers &arguments, int tile) {
+  const int m0 = tile % TILES_M * PN_TOKENS, batch = tile / TILES_M;
+  const volatile uint8_t *mask = (const volatile uint8_t *)arguments.pointer[PN_ROW_MASK];
+  int shown = 0;
+#pragma unroll
+  for (int first = 0; first < PN_TOKENS; first += 32) {
+    const int token = first + threadIdx.x % 32;
+    const eight_place place = {{(pn_index)(batch / PN_B1), (pn_index)(batch % PN_B1), (pn_index)(m0 + token)}};
+    if (token < PN_TOKENS && m0 + token < PN_M) shown |= mask[operand_offset<PN_ROW_MASK>(place)];
+  }
+  return __ballot_sync(0xffffffffu, shown != 0) != 0;
+}
+
+/* Another warp, once it is known: the numbers of the tiles that are shown, then, from the end, of those that are not.
+   Returns how many are. */
+PN_INLINE int sort_tiles(const uint8_t *is_shown, uint16_t *order) {
+  const int lane = threadIdx.x % 32;
+  int shown = 0, hidden = 0;
+#pragma unroll 1
+  for (int first = 0; first < TILES; first += 32) {
+    const int tile = first + lane;
+    const bool exists = tile < TILES, is_own = exists && is_shown[exists ? tile : 0];
+    const uint32_t all = __ballot_sync(0xffffffffu, exists), own = __ballot_sync(0xffffffffu, is_own);
+    const uint32_t below = (1u << lane) - 1;
+    if (is_own) order[shown + __popc(own & below)] = (uint16_t)tile;
+    if (exists && !is_own) order[TILES - 1 - hidden - __popc(all & ~own & below)] = (uint16_t)tile;
+    shown += __popc(own);
+    hidden += __popc(all & ~own);
+  }
+  return shown;
+}
+
+#define CLEAR_EIGHT(j, i, type)                                                                                        \
+  store_eight<pn_storage_##type, lies_whole(i)>(&zeros, arguments.pointer[i + place.part * PART_RESULTS],                 \
+                                             result_offset<i>(place), (part_stride<i, PINION_GEMM_N>(place.part)),       \
+                                             place.count);
+#define CLEAR_COLUMN_SUM(j, i, type) ((float *)arguments.pointer[i])[operand_offset<i>(block)] = 0;
+
+/* A warpgroup: 0 for tokens first .. first + tokens of the unit. */
+PN_INLINE void clear_unit(const pinion_pointers &arguments, const unit_place &unit, int warpgroup, int first,
+                          int tokens) {
+  const pn_eight zeros = {};
+#pragma unroll 1
+  for (int vector = threadIdx.x % 128; vector < tokens * EIGHTS; vector += 128) {
+    const eight_place place = place_vector(unit, warpgroup, vector, first, tokens);
+    PN_BODY_RESULTS(CLEAR_EIGHT)
+    eight_place block = place;
+    block.at[PINION_GEMM_N] /= PINION_COLUMN_BLOCK;
+    if (vector % EIGHTS == 0 && place.count) {
+      PN_COLUMN_SUMS(CLEAR_COLUMN_SUM)
+    }
+  }
+}
+
+/* A warpgroup's part of this block's share of the units that are not shown: a block with few others has more of these. */
+PN_INLINE void clear_hidden_units(const pinion_pointers &arguments, const tile_list &list, int warpgroup, int first,
+                                  int tokens) {
+  const int hidden = TILES - list.shown, blocks = gridDim.x / PN_SPLIT;
+#pragma unroll 1
+  for (int unit = blocks - 1 - blockIdx.x / PN_SPLIT; unit < hidden * TILES_N; unit += blocks) {
+    const int tile = list.order[list.shown + unit % hidden], batch = tile / TILES_M;
+    clear_unit(arguments,
+               {tile % TILES_M * PN_TOKENS, unit / hidden * PN_ATOMS * 64, batch / PN_B1, batch % PN_B1}, warpgroup,
+               first, tokens);
+  }
+}
+#endif
+
 /* ---- Sums of rows ---- */
 
 /* The sum of PN_ROW_SUM_LENGTH elements; all are asked for before the first is used. */
@@ -491,13 +588,13 @@ typedef struct block_shared {
 
 /* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: the first are there when
    the launch in front is done. */
-PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uint32_t rank) {
+PN_INLINE void bring_weights(const block_shared &shared, const tile_list &list, const char *packed, uint32_t rank) {
   const int slices = SLICES_OF(rank);
   int stage = 0;
   uint32_t parity = 1;
 #pragma unroll 1
-  for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
-    const unit_place place = place_of(unit);
+  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
+    const unit_place place = place_of(unit, list);
     const int atoms = ATOMS_N - place.n0 / 64 < PN_ATOMS ? ATOMS_N - place.n0 / 64 : PN_ATOMS;
     const char *weights = packed + ((int64_t)(place.n0 / 64) * PN_SLICES + FIRST_SLICE(rank)) * ATOM_BYTES;
 #pragma unroll 1
@@ -515,15 +612,15 @@ PN_INLINE void bring_weights(const block_shared &shared, const char *packed, uin
 }
 
 /* Another thread: the same for the tokens, which the first one's barrier expects too. */
-PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_t rank) {
+PN_INLINE void bring_tokens(const block_shared &shared, const tile_list &list, const void *map, uint32_t rank) {
   const int slices = SLICES_OF(rank);
   int stage = 0;
   uint32_t parity = 1;
   prefetch_map(map);
   pn_wait_for_inputs();
 #pragma unroll 1
-  for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
-    const unit_place place = place_of(unit);
+  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
+    const unit_place place = place_of(unit, list);
 #pragma unroll 1
     for (int slice = 0; slice < slices; slice++) {
       pn_barrier_wait(shared.empty + stage * 8, parity);
@@ -535,8 +632,8 @@ PN_INLINE void bring_tokens(const block_shared &shared, const void *map, uint32_
 }
 
 /* One warpgroup; `row_values` is its own memory. */
-PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, float *row_values, int warpgroup,
-                        uint32_t rank) {
+PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, const tile_list &list,
+                        float *row_values, int warpgroup, uint32_t rank) {
   const int thread = threadIdx.x % 128, own = rank * OWN_TOKENS;
   const int own_tokens = PN_TOKENS - own < OWN_TOKENS ? PN_TOKENS - own : OWN_TOKENS; /* of a rank of a cluster */
   const uint32_t staged = shared.staged + warpgroup * STAGED_BYTES;
@@ -548,8 +645,8 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
   unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_values` are of */
   pn_wait_for_inputs();                 /* what the epilogue reads, and before it writes */
 #pragma unroll 1
-  for (int unit = blockIdx.x / PN_SPLIT; unit < UNITS; unit += gridDim.x / PN_SPLIT) {
-    const unit_place place = place_of(unit);
+  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
+    const unit_place place = place_of(unit, list);
     int before = 0;
     if (place.m0 != summed.m0 || place.b0 != summed.b0 || place.b1 != summed.b1) {
       sum_rows(arguments, place, row_values);
@@ -607,6 +704,12 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     }
 #endif
   }
+#if PN_SKIPS_TILES
+#if PN_SPLIT > 1
+  if (blockIdx.x / PN_SPLIT >= list.shown * TILES_N) pn_cluster_wait(); /* for nothing, but once in all blocks */
+#endif
+  clear_hidden_units(arguments, list, warpgroup, own, own_tokens);
+#endif
 }
 
 /* ---- The block ---- */
@@ -627,6 +730,16 @@ extern "C" __global__ void
   const block_shared shared = {stages, staged, full, empty, received, empty + PN_STAGES * 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   const uint32_t rank = blockIdx.x % PN_SPLIT;
+#if PN_SKIPS_TILES
+  __shared__ uint8_t is_shown[TILES];
+  __shared__ uint16_t order[TILES];
+  __shared__ int shown_tiles;
+  if (!PN_MASK_IS_EARLY) pn_wait_for_inputs();
+  for (int tile = threadIdx.x / 32; tile < TILES; tile += THREADS / 32) {
+    const bool shown = shows_tile(arguments, tile);
+    if (threadIdx.x % 32 == 0) is_shown[tile] = shown;
+  }
+#endif
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < PN_STAGES; stage++) {
       pn_barrier_init(shared.full + stage * 8, 1);
@@ -640,6 +753,16 @@ extern "C" __global__ void
     pn_barrier_publish();
   }
   __syncthreads();
+#if PN_SKIPS_TILES
+  if (threadIdx.x < 32) {
+    const int shown = sort_tiles(is_shown, order);
+    if (threadIdx.x == 0) shown_tiles = shown;
+  }
+  __syncthreads();
+  const tile_list list = {order, shown_tiles};
+#else
+  const tile_list list = {nullptr, TILES};
+#endif
 #if PN_SPLIT > 1
   pn_cluster_begin();
 #endif
@@ -647,8 +770,8 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     pn_give_registers<40>();
 #endif
-    if (threadIdx.x == CONSUMERS) bring_weights(shared, (const char *)arguments.pointer[PN_RESULTS + 1], rank);
-    if (threadIdx.x == CONSUMERS + 32) bring_tokens(shared, &map, rank);
+    if (threadIdx.x == CONSUMERS) bring_weights(shared, list, (const char *)arguments.pointer[PN_RESULTS + 1], rank);
+    if (threadIdx.x == CONSUMERS + 32) bring_tokens(shared, list, &map, rank);
 #if PN_SPLIT > 1
     __syncwarp();
     pn_cluster_wait();
@@ -657,6 +780,6 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     pn_take_registers<232>();
 #endif
-    multiply(arguments, shared, row_values[warpgroup], warpgroup, rank);
+    multiply(arguments, shared, list, row_values[warpgroup], warpgroup, rank);
   }
 }

@@ -11,6 +11,7 @@ enum {
   WGMMA_SLICE = 64,     /* k of a slice */
   WGMMA_PITCH = 68 * 4, /* bytes of a token's row of the staged tile */
   WGMMA_MOST_STAGES = 8,
+  WGMMA_MOST_SKIPPED = 2048, /* tiles of tokens that are told apart: with more of them some stages would have no room */
 };
 
 /* Blocks that may share a multiprocessor: with one multiplying warpgroup two fit, and hide each other's ends. */
@@ -128,11 +129,19 @@ static int wgmma_share(const kernel_problem *problem, const gemm_tile *tile) {
   return !wgmma_streams(problem, tile) ? SHARED_PER_SM / 2 : tile->split > 1 ? SMALL : LARGE;
 }
 
+/* Tiles of tokens that a row mask may leave out; 0: it does not matter. */
+static int64_t wgmma_masked_tiles(const kernel_problem *problem, const gemm_tile *tile) {
+  const gemm_shape shape = shape_of(problem);
+  const int64_t tiles = shape.b0 * shape.b1 * round_up_division(shape.m, tile->m);
+  return problem->params.integer[6] && tiles <= WGMMA_MOST_SKIPPED ? tiles : 0;
+}
+
 /* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers, and each
-   warpgroup keeps the sums of its tokens' rows. */
+   warpgroup keeps the sums of its tokens' rows. Tiles that may be left out take a byte and a number of two each. */
 static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
   const int sums = tile->n / ATOM_ROWS * ((int)problem->params.integer[2] * tile->m + 1) * (int)sizeof(float);
-  int bytes = wgmma_share(problem, tile) - 1024 - 1024 - 256 - sums - wgmma_staged_bytes(problem, tile);
+  const int list = (int)wgmma_masked_tiles(problem, tile) * 3;
+  int bytes = wgmma_share(problem, tile) - 1024 - 1024 - 256 - sums - list - wgmma_staged_bytes(problem, tile);
   int stages = bytes / wgmma_stage_bytes(tile);
   return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
 }
@@ -315,6 +324,8 @@ static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem
   text_append(defines, "}\n#define PN_ROW_SUM_FIRST %d\n#define PN_ROW_SUM_COUNT %d\n#define PN_ROW_SUM_LENGTH %lld\n",
               first_sum, (int)params->integer[2], (long long)params->integer[3]);
   text_append(defines, "#define PN_B0 %lld\n#define PN_B1 %lld\n", (long long)shape.b0, (long long)shape.b1);
+  if (wgmma_masked_tiles(problem, tile))
+    text_append(defines, "#define PN_SKIPS_TILES 1\n#define PN_MASK_IS_EARLY %d\n", problem->mask_is_early);
   define_wgmma(defines, "PN_WGMMA", tile->m, false, false);
 }
 

@@ -118,6 +118,12 @@ static const problem_case cases[] = {
     {"wgmma_body", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 f32", {"add x0 x1", "gelu_tanh v0", "cast.bf16 v1", "mul v1 x2", "yield v2 v3"}, "wgmma_128x128_split2", true, 2},
     {"wgmma_body_small", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16 bf16 bf16", {"add x0 x1", "mul v0 x2", "cast.bf16 v1", "yield v2"}, "wgmma_64x56_split2", true, 2},
     {"wgmma_body_large", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16 bf16", {"gelu_tanh x0", "cast.bf16 v0", "mul v1 x1", "yield v2"}, "wgmma_128x200", true, 2},
+    /* Tiles that a mask leaves out: with the sums of columns, in the registers, in places of several parts, in a cluster. */
+    {"wgmma_masked", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 f32 bool", {"mul x0 x2", "mul v0 x1", "mul v1 v1", "yield v1 v2"}, "wgmma_128x104", true, 20, .row_sums = 1, .column_sums = 1, .row_mask = true},
+    {"wgmma_cleared", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 bool", {"add x0 x1", "select x2 v0 0", "mul v1 v1", "yield v1 v2"}, "wgmma_128x104", true, 20, .column_sums = 1},
+    {"wgmma_masked_pair", PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16 f32 bool", {"mul x0 x2", "mul x1 x2", "gelu_tanh v0", "mul v2 v1", "yield v3"}, "wgmma_128x64", true, 20, .accumulators = 2, .row_sums = 1, .row_mask = true},
+    {"wgmma_masked_parts", PINION_FAMILY_GEMM, "", 6, "bf16 bf16 bf16 bf16 bf16 bf16 bf16 bf16 f32 f32 bool", {"mul x0 x3", "mul x1 x4", "sub v0 v1", "mul x1 x3", "mul x0 x4", "add v3 v4", "eq x2 2", "select v6 x0 v2", "select v6 x1 v5", "yield v7 v8"}, "wgmma_64x56", true, 4, .accumulators = 2, .parts = 3, .row_mask = true},
+    {"wgmma_masked_split", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 f32 bool", {"mul x0 x2", "mul v0 x1", "mul v1 v1", "yield v1 v2"}, "wgmma_128x128_split2", true, 20, .row_sums = 1, .column_sums = 1, .row_mask = true},
     {"gemm_mma_body", PINION_FAMILY_GEMM, "", 2, "bf16 f32 bf16 bf16 bf16 f32", {"add x0 x1", "gelu_tanh v0", "cast.bf16 v1", "mul v1 x2", "yield v2 v3"}, NULL, true, 2},
 };
 /* clang-format on */

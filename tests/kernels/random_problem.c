@@ -142,8 +142,9 @@ static void shape_gemm(const problem_case *k, pinion_params *params, dimension_u
   }
   if (k->row_mask && one_in(2)) {
     sizes[M] = random_between(2 * MOST_ROWS_OF_A_TILE, 3 * MOST_ROWS_OF_A_TILE);
-    sizes[N] = random_between(1, 80);
-    sizes[K] = random_between(1, 80);
+    sizes[N] = random_between(1, one_in(2) ? 12 : 80); /* both small: tests on a device move all of a problem there */
+    sizes[K] = random_between(1, one_in(2) ? 12 : 80);
+    if (one_in(2)) sizes[N] = (sizes[N] + 7) / 8 * 8, sizes[K] = (sizes[K] + 7) / 8 * 8, use->in_rows = true;
   }
   shape_form(k, params, sizes);
   set_sizes(params, PINION_GEMM_RANK, sizes);
@@ -459,6 +460,7 @@ bool random_problem_make(const problem_case *k, const kernel_problem *fixed, con
     if (arguments[a].values) results[a] = arguments[a].values + arguments[a].origin;
   }
   if (k->row_mask) mask_rows(problem, arguments);
+  problem->mask_is_early = k->row_mask && one_in(2);
   problem->packed_b = false;
   bool done = reference_run(problem, args, results);
   problem->packed_b = k->packed_b;
