@@ -6,8 +6,8 @@
  *   body = ["cast.bf16 x0", "gelu_tanh v0", "cast.bf16 v1", "mul v2 x1", "yield v3"]
  *     becomes   ["gelu_tanh x0", "mul v0 x1", "yield v1"]
  *
- * A bf16 export rounds after every operation, and a fused body repeats that: it costs an epilogue more than the
- * arithmetic does, and makes its result no more exact.
+ * A bf16 export rounds after every operation, and a fused body repeats that, which takes instructions and adds error.
+ * What never goes to memory has no need of it.
  *
  * Requires: all fusions, which make the bodies; outline-weights, so that what is computed at compile time is not
  * concerned. Produces: nothing new. Breaks: the exporter's numbers, bit by bit.
@@ -63,14 +63,19 @@ static bool is_cast(const body_instruction *instruction) {
   return strcmp(instruction->operation, "cast") == 0;
 }
 
-static bool holds_bf16(pinion_dtype dtype) {
-  return dtype == PINION_DTYPE_bf16 || dtype == PINION_DTYPE_f32;
+static pinion_dtype operand_dtype(const body *b, const body_operand *operand) {
+  return operand->kind == BODY_INPUT ? b->input_dtypes[operand->index] : b->instructions[operand->index].dtype;
 }
 
-static bool is_rounding(const body *b, const body_instruction *instruction) {
-  if (!is_cast(instruction) || instruction->dtype != PINION_DTYPE_bf16) return false;
-  const body_operand *x = &instruction->operands[0];
-  return holds_bf16(x->kind == BODY_INPUT ? b->input_dtypes[x->index] : b->instructions[x->index].dtype);
+/* Whether it rounds a number of that type to bf16. */
+static bool rounds(const body *b, int index, pinion_dtype from) {
+  const body_instruction *instruction = &b->instructions[index];
+  return is_cast(instruction) && instruction->dtype == PINION_DTYPE_bf16 &&
+         operand_dtype(b, &instruction->operands[0]) == from;
+}
+
+static bool is_no_op(const body *b, int index) {
+  return rounds(b, index, PINION_DTYPE_bf16);
 }
 
 /* ---- Whether it stays ---- */
@@ -110,8 +115,9 @@ static bool is_needed(const body *b, int rounding) {
   for (int i = rounding; i < b->instruction_count; i++) {
     const body_instruction *instruction = &b->instructions[i];
     if (takes_any(instruction, rounded)) {
-      if (is_cast(instruction) && !holds_bf16(instruction->dtype)) return true;
-      rounded[i] = is_cast(instruction) || pointwise_body_is_exact(instruction->operation);
+      const bool widens = is_cast(instruction) && instruction->dtype == PINION_DTYPE_f32;
+      if (is_cast(instruction) && !widens && instruction->dtype != PINION_DTYPE_bf16) return true;
+      rounded[i] = widens || pointwise_body_is_exact(instruction->operation);
     }
     if (rounded[i] && is_stored_rounded(b, i)) return true;
   }
@@ -140,14 +146,23 @@ static void drop_instruction(body *b, int index) {
   for (int i = 0; i < b->result_count; i++) renumber(&b->results[i], index, &source);
 }
 
-/* Returns how many. */
-static int drop_from_body(body *b) {
-  const int before = b->instruction_count;
+static bool is_dispensable(const body *b, int index) {
+  return rounds(b, index, PINION_DTYPE_f32) && !is_needed(b, index);
+}
+
+static void drop_each(body *b, bool (*goes)(const body *b, int index)) {
   for (int i = 0; i < b->instruction_count;)
-    if (is_rounding(b, &b->instructions[i]) && !is_needed(b, i))
+    if (goes(b, i))
       drop_instruction(b, i);
     else
       i++;
+}
+
+/* Returns how many. No-ops first: without one between them it shows that a number is stored and read. */
+static int drop_from_body(body *b) {
+  const int before = b->instruction_count;
+  drop_each(b, is_no_op);
+  drop_each(b, is_dispensable);
   return before - b->instruction_count;
 }
 
