@@ -4,7 +4,7 @@
  *
  * A buffer whose source is data movement over weights is written straight from the mapped model, several at a time, and
  * the pages of both files are let go behind it, so that gigabytes pass through little memory. Other arithmetic is
- * evaluated by the reference interpreter, one buffer at a time. Buffers of equal content share one place.
+ * evaluated by the reference interpreter, one buffer at a time, beside that. Buffers of equal content share one place.
  *
  * Packed buffers go through memory that a thread keeps, and are written from there: a first touch of a mapped file's
  * page, or of a large allocation's, costs more than filling it.
@@ -281,13 +281,16 @@ static status write_jobs(weights_writer *w) {
   worker workers[THREADS_AT_MOST] = {{.w = w}};
   status result = STATUS_OK;
   int started = 1; /* this thread is the first */
-  for (int i = 0; i < w->job_count && result == STATUS_OK; i++)
-    if (!w->jobs[i].direct) result = write_evaluated(&workers[0], &w->jobs[i]);
-  for (const int wanted = worker_count(w); started < wanted && result == STATUS_OK; started++) {
+  for (const int wanted = worker_count(w); started < wanted; started++) {
     workers[started].w = w;
     if (pthread_create(&workers[started].thread, NULL, direct_worker, &workers[started])) break;
   }
-  if (result == STATUS_OK) write_direct(&workers[0], true);
+  for (int i = 0; i < w->job_count && result == STATUS_OK; i++)
+    if (!w->jobs[i].direct) result = write_evaluated(&workers[0], &w->jobs[i]);
+  if (result == STATUS_OK)
+    write_direct(&workers[0], true);
+  else
+    record_error(w, ECANCELED); /* to the others: enough */
   for (int i = 1; i < started; i++) pthread_join(workers[i].thread, NULL);
   for (int i = 0; i < started; i++) worker_end(&workers[i]);
   const int error = atomic_load(&w->error);

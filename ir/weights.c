@@ -3,6 +3,7 @@
 #include "weights.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,6 +21,7 @@ struct weight_store {
   char *folder, *blob_folder;
   weight_source **sources; /* pointers, so that names and data stay where they are */
   size_t count, capacity;
+  pthread_mutex_t lock; /* of the list: one thread may read for the first time what others let go */
 };
 
 static const char blob_prefix[] = "sha256-";
@@ -28,6 +30,7 @@ weight_store *weight_store_create(void) {
   weight_store *store = heap_alloc(1, sizeof *store);
   store->folder = heap_string(".");
   store->blob_folder = heap_string(".");
+  pthread_mutex_init(&store->lock, NULL);
   return store;
 }
 
@@ -42,6 +45,7 @@ void weight_store_destroy(weight_store *store) {
   free(store->sources);
   free(store->folder);
   free(store->blob_folder);
+  pthread_mutex_destroy(&store->lock);
   free(store);
 }
 
@@ -140,11 +144,11 @@ static status map_source(weight_store *store, diagnostics *d, const char *file, 
 
 status weight_store_read(weight_store *store, diagnostics *d, const char *file, uint64_t offset, uint64_t bytes,
                          const void **out_data) {
+  pthread_mutex_lock(&store->lock);
   weight_source *source = find_source(store, file);
-  if (!source) {
-    status result = map_source(store, d, file, &source);
-    if (result != STATUS_OK) return result;
-  }
+  const status result = source ? STATUS_OK : map_source(store, d, file, &source);
+  pthread_mutex_unlock(&store->lock);
+  if (result != STATUS_OK) return result;
   uint64_t size = source->blob ? source->bytes : source->mapping.size;
   if (offset > size || bytes > size - offset)
     return diagnose(d, STATUS_BAD_INPUT, NULL, NULL, "'%s' has %llu bytes; a tensor needs %llu at offset %llu", file,
@@ -167,16 +171,24 @@ status weight_store_write(weight_store *store, diagnostics *d, const char *name,
 /* Below this the memory is not worth a system call. */
 enum { RELEASE_MINIMUM_BYTES = 256 << 10 };
 
+/* Whether that lies in a mapped file. */
+static bool is_mapped(weight_store *store, uintptr_t start, uintptr_t end) {
+  bool found = false;
+  pthread_mutex_lock(&store->lock);
+  for (size_t i = 0; i < store->count && !found; i++) {
+    const mapped_file *mapping = &store->sources[i]->mapping;
+    const uintptr_t first = (uintptr_t)mapping->bytes;
+    found = mapping->bytes && start >= first && end <= first + mapping->size;
+  }
+  pthread_mutex_unlock(&store->lock);
+  return found;
+}
+
 void weight_store_release(weight_store *store, const void *data, size_t bytes) {
   if (bytes < RELEASE_MINIMUM_BYTES) return;
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)data, end = start + bytes;
-  for (size_t i = 0; i < store->count; i++) {
-    const mapped_file *mapping = &store->sources[i]->mapping;
-    uintptr_t first = (uintptr_t)mapping->bytes;
-    if (!mapping->bytes || start < first || end > first + mapping->size) continue;
-    start = (start + page - 1) / page * page; /* whole pages only: a neighbour may still be in use */
-    end = end / page * page;
-    if (start < end) madvise((void *)start, end - start, MADV_DONTNEED);
-    return;
-  }
+  if (!is_mapped(store, start, end)) return;
+  start = (start + page - 1) / page * page; /* whole pages only: a neighbour may still be in use */
+  end = end / page * page;
+  if (start < end) madvise((void *)start, end - start, MADV_DONTNEED);
 }

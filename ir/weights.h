@@ -33,7 +33,8 @@ status weight_store_read(weight_store *store, diagnostics *d, const char *file, 
    is left alone. */
 status weight_store_write(weight_store *store, diagnostics *d, const char *name, const char *folder);
 
-/* Tells the system that a mapped range will not be needed again soon, so that a stream over gigabytes stays small. */
+/* Tells the system that a mapped range will not be needed again soon, so that a stream over gigabytes stays small. From
+   any thread, also while another one reads. */
 void weight_store_release(weight_store *store, const void *data, size_t bytes);
 
 #endif
