@@ -21,7 +21,8 @@
  *
  * With PN_SKIPS_TILES a block looks, before all else, which tiles of tokens the row mask shows at all: what is multiplied
  * are units of these alone, as evenly among the blocks as if there were no others. The rest are set to 0.
- * PN_MASK_IS_EARLY: the launch in front does not write the mask, so that nothing waits for it.
+ * PN_MASK_IS_EARLY: the launch in front does not write the mask, so that nothing waits for it. Nor do the weights of a
+ * block's first slices: they are those of its first unit if all tiles are shown. If not, they go by unused.
  */
 #define CONSUMERS (PN_ATOMS * 128)
 #define THREADS (CONSUMERS + 128)
@@ -102,21 +103,31 @@ typedef struct unit_place {
 typedef struct tile_list {
   const uint16_t *order;
   int shown;
+  bool guessed; /* the block's first unit has the columns that it would have if all were shown */
 } tile_list;
 
-/* Blocks that work at the same time share what they read: PN_GROUP tiles of tokens, or what is left of them, by as many
-   columns of weights as there are blocks for. The group's tokens stay in L2 while the weights go past them. */
-PN_INLINE unit_place place_of(int unit, const tile_list &list) {
+typedef struct unit_choice {
+  int tile, n0; /* which one, of the tiles that there are */
+} unit_choice;
+
+/* Blocks that work at the same time share what they read: PN_GROUP tiles of tokens, or what is left of `count` of them,
+   by as many columns of weights as there are blocks for. The group's tokens stay in L2 while the weights go past them. */
+PN_INLINE unit_choice choose_unit(int unit, int count) {
   constexpr int group_units = PN_GROUP * TILES_N;
+  const int first = unit / group_units * PN_GROUP, left = count - first;
+  const int tiles = left < PN_GROUP ? left : PN_GROUP, at = unit % group_units;
+  return {first + at % tiles, at / tiles * PN_ATOMS * 64};
+}
+
+PN_INLINE unit_place place_of(int unit, const tile_list &list) {
 #if PN_SKIPS_TILES
-  const int before = 0, inside = unit, count = list.shown;
+  const unit_choice choice = choose_unit(unit, list.shown);
+  const int tile = list.order[choice.tile] % TILES_M, batch = list.order[choice.tile] / TILES_M;
 #else
-  const int before = unit / (TILES_M * TILES_N) * TILES_M, inside = unit % (TILES_M * TILES_N), count = TILES_M;
+  const unit_choice choice = choose_unit(unit % (TILES_M * TILES_N), TILES_M);
+  const int tile = choice.tile, batch = unit / (TILES_M * TILES_N);
 #endif
-  const int first = inside / group_units * PN_GROUP, left = count - first;
-  const int tiles = left < PN_GROUP ? left : PN_GROUP, at = inside % group_units, place = before + first + at % tiles;
-  const int tile = PN_SKIPS_TILES ? list.order[place] : place, batch = tile / TILES_M;
-  return {tile % TILES_M * PN_TOKENS, at / tiles * PN_ATOMS * 64, batch / PN_B1, batch % PN_B1};
+  return {tile * PN_TOKENS, choice.n0, batch / PN_B1, batch % PN_B1};
 }
 
 /* ---- The epilogue: eight neighbouring n of one token at a time ---- */
@@ -461,6 +472,12 @@ PN_INLINE int sort_tiles(const uint8_t *is_shown, uint16_t *order) {
   return shown;
 }
 
+/* Whether the block's first unit is one of those that are shown, with the columns that were guessed. */
+PN_INLINE bool guesses_unit(int shown) {
+  const int unit = blockIdx.x / PN_SPLIT;
+  return unit < shown * TILES_N && choose_unit(unit, shown).n0 == choose_unit(unit, TILES).n0;
+}
+
 #define CLEAR_EIGHT(j, i, type)                                                                                        \
   store_eight<pn_storage_##type, lies_whole(i)>(&zeros, arguments.pointer[i + place.part * PART_RESULTS],                 \
                                              result_offset<i>(place), (part_stride<i, PINION_GEMM_N>(place.part)),       \
@@ -586,26 +603,40 @@ typedef struct block_shared {
   uint32_t stages, staged, full, empty, received, all_received;
 } block_shared;
 
+/* Asks for a slice of the weights from column n0 on. */
+PN_INLINE void bring_slice(const block_shared &shared, int stage, const char *packed, uint32_t rank, int n0, int slice) {
+  const int atoms = ATOMS_N - n0 / 64 < PN_ATOMS ? ATOMS_N - n0 / 64 : PN_ATOMS;
+  const char *weights = packed + ((int64_t)(n0 / 64) * PN_SLICES + FIRST_SLICE(rank) + slice) * ATOM_BYTES;
+  const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
+  pn_barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
+#pragma unroll
+  for (int atom = 0; atom < PN_ATOMS; atom++)
+    if (atom < atoms) copy_atom(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, full);
+}
+
+/* Where tiles are skipped: how many slices are asked for before it is known of what unit. */
+PN_INLINE int guessed_slices(uint32_t rank) {
+  return !PN_SKIPS_TILES ? 0 : SLICES_OF(rank) < PN_STAGES ? SLICES_OF(rank) : PN_STAGES;
+}
+PN_INLINE void bring_guessed_weights(const block_shared &shared, const char *packed, uint32_t rank) {
+  const int n0 = choose_unit(blockIdx.x / PN_SPLIT, TILES).n0, slices = guessed_slices(rank);
+#pragma unroll 1
+  for (int slice = 0; slice < slices; slice++) bring_slice(shared, slice, packed, rank, n0, slice);
+}
+
 /* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: the first are there when
    the launch in front is done. */
 PN_INLINE void bring_weights(const block_shared &shared, const tile_list &list, const char *packed, uint32_t rank) {
-  const int slices = SLICES_OF(rank);
-  int stage = 0;
-  uint32_t parity = 1;
+  const int slices = SLICES_OF(rank), guessed = guessed_slices(rank);
+  int stage = guessed % PN_STAGES, slice = list.guessed ? guessed : 0;
+  uint32_t parity = guessed < PN_STAGES;
 #pragma unroll 1
-  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
+  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT, slice = 0) {
     const unit_place place = place_of(unit, list);
-    const int atoms = ATOMS_N - place.n0 / 64 < PN_ATOMS ? ATOMS_N - place.n0 / 64 : PN_ATOMS;
-    const char *weights = packed + ((int64_t)(place.n0 / 64) * PN_SLICES + FIRST_SLICE(rank)) * ATOM_BYTES;
 #pragma unroll 1
-    for (int slice = 0; slice < slices; slice++, weights += ATOM_BYTES) {
-      const uint32_t to = shared.stages + stage * STAGE_BYTES, full = shared.full + stage * 8;
+    for (; slice < slices; slice++) {
       pn_barrier_wait(shared.empty + stage * 8, parity);
-      pn_barrier_expect(full, atoms * ATOM_BYTES + TOKEN_BYTES);
-#pragma unroll
-      for (int atom = 0; atom < PN_ATOMS; atom++)
-        if (atom < atoms)
-          copy_atom(to + atom * ATOM_BYTES, weights + (int64_t)atom * PN_SLICES * ATOM_BYTES, full);
+      bring_slice(shared, stage, packed, rank, place.n0, slice);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
@@ -618,6 +649,11 @@ PN_INLINE void bring_tokens(const block_shared &shared, const tile_list &list, c
   uint32_t parity = 1;
   prefetch_map(map);
   pn_wait_for_inputs();
+#pragma unroll 1
+  for (int slice = 0; !list.guessed && slice < guessed_slices(rank); slice++) { /* any: they complete their stages */
+    copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, 0, 0, 0, 0, shared.full + stage * 8);
+    if (++stage == PN_STAGES) stage = 0, parity ^= 1;
+  }
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit, list);
@@ -644,6 +680,13 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
   uint32_t parity = 0;
   unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_values` are of */
   pn_wait_for_inputs();                 /* what the epilogue reads, and before it writes */
+#pragma unroll 1
+  for (int slice = 0; !list.guessed && slice < guessed_slices(rank); slice++) {
+    pn_barrier_wait(shared.full + stage * 8, parity);
+    pn_sync(warpgroup + 1, 128); /* all have seen it */
+    if (thread == 0) pn_barrier_arrive(shared.empty + stage * 8);
+    if (++stage == PN_STAGES) stage = 0, parity ^= 1;
+  }
 #pragma unroll 1
   for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
     const unit_place place = place_of(unit, list);
@@ -734,11 +777,6 @@ extern "C" __global__ void
   __shared__ uint8_t is_shown[TILES];
   __shared__ uint16_t order[TILES];
   __shared__ int shown_tiles;
-  if (!PN_MASK_IS_EARLY) pn_wait_for_inputs();
-  for (int tile = threadIdx.x / 32; tile < TILES; tile += THREADS / 32) {
-    const bool shown = shows_tile(arguments, tile);
-    if (threadIdx.x % 32 == 0) is_shown[tile] = shown;
-  }
 #endif
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < PN_STAGES; stage++) {
@@ -754,14 +792,21 @@ extern "C" __global__ void
   }
   __syncthreads();
 #if PN_SKIPS_TILES
+  if (threadIdx.x == CONSUMERS) bring_guessed_weights(shared, (const char *)arguments.pointer[PN_RESULTS + 1], rank);
+  if (!PN_MASK_IS_EARLY) pn_wait_for_inputs();
+  for (int tile = threadIdx.x / 32; tile < TILES && warpgroup < PN_ATOMS; tile += CONSUMERS / 32) {
+    const bool shown = shows_tile(arguments, tile);
+    if (threadIdx.x % 32 == 0) is_shown[tile] = shown;
+  }
+  __syncthreads();
   if (threadIdx.x < 32) {
     const int shown = sort_tiles(is_shown, order);
     if (threadIdx.x == 0) shown_tiles = shown;
   }
   __syncthreads();
-  const tile_list list = {order, shown_tiles};
+  const tile_list list = {order, shown_tiles, guesses_unit(shown_tiles)};
 #else
-  const tile_list list = {nullptr, TILES};
+  const tile_list list = {nullptr, TILES, true};
 #endif
 #if PN_SPLIT > 1
   pn_cluster_begin();
