@@ -40,11 +40,10 @@ def replace_device(artifact, cxx):
         file.write(f'#define PINION_EMULATOR_CXX "{cxx}"\n#define PINION_SOURCE_FOLDER "{ROOT}"\n{source}')
 
 
-def has_settled_keys(artifact):
-    """Whether an attention brings, before its inputs are there, keys that the launch in front of it does not write."""
+def some_kernel_has(artifact, define):
     folder = os.path.join(artifact, "kernels")
     sources = (open(os.path.join(folder, name), encoding="utf-8").read() for name in os.listdir(folder) if name.endswith(".cu"))
-    return any(re.search(r"#define PN_SETTLED [1-9]", source) for source in sources)
+    return any(re.search(define, source) for source in sources)
 
 
 def main():
@@ -61,8 +60,10 @@ def main():
     run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), "--target=sm_110", "-o", artifact,
          f"--nvrtc={options.nvrtc}"])
     reduced = fixture["dtype"] == "bf16"
-    if reduced and not has_settled_keys(artifact):
-        sys.exit("no attention of the steps knows that the prefix's keys are settled")
+    if reduced and not some_kernel_has(artifact, r"#define PN_SETTLED [1-9]"):
+        sys.exit("no attention of the steps brings, before its inputs are there, the prefix's keys, which are")
+    if not some_kernel_has(artifact, r"#define PN_ROW_MASK \d"):
+        sys.exit("no gemm of the prefix knows which tokens are valid")
     replace_device(artifact, options.cxx)
     case = fixture["cases"][0]
     folder = os.path.join(options.work, "cases", str(case["seed"]))

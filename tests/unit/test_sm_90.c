@@ -316,6 +316,39 @@ static void every_tile_fits_a_multiprocessor(void **state) {
   arena_destroy(a);
 }
 
+/* As if there were a mask of rows: it costs no stage of any tile, and tells tiles apart up to a number of them. */
+static void a_row_mask_lets_tiles_be_skipped(void **state) {
+  (void)state;
+  arena *a = arena_create();
+  const char *tiles[32], *why;
+  kernel_problem problem = layer_problem(788, 2560, 2048), masked = problem;
+  const int mask = masked.params.arg_count++;
+  masked.dtypes[mask] = PINION_DTYPE_bool;
+  masked.params.stride[mask][PINION_GEMM_M] = 1;
+  masked.params.integer[5] = masked.params.integer[6] = 1;
+  const int count = sm_90()->candidates(&problem, tiles, 32);
+  for (int i = 0; i < count; i++) {
+    kernel_choice own, other;
+    assert_true(sm_90()->choose(a, &problem, tiles[i], &own, &why));
+    assert_true(sm_90()->choose(a, &masked, tiles[i], &other, &why));
+    assert_int_equal(own.dynamic_shared_bytes, other.dynamic_shared_bytes);
+    assert_int_equal(strstr(other.defines.data, "#define PN_SKIPS_TILES 1\n#define PN_MASK_IS_EARLY 0\n") != NULL,
+                     !strcmp(other.source, "gemm_wgmma.cu"));
+    text_free(&own.defines);
+    text_free(&other.defines);
+  }
+  kernel_choice choice;
+  masked.mask_is_early = true;
+  assert_true(sm_90()->choose(a, &masked, "wgmma_128x64", &choice, &why));
+  assert_non_null(strstr(choice.defines.data, "#define PN_MASK_IS_EARLY 1\n"));
+  text_free(&choice.defines);
+  masked.params.size[PINION_GEMM_M] = 1 << 18;
+  assert_true(sm_90()->choose(a, &masked, "wgmma_128x64", &choice, &why));
+  assert_null(strstr(choice.defines.data, "PN_SKIPS_TILES"));
+  text_free(&choice.defines);
+  arena_destroy(a);
+}
+
 static void candidates_come_cheapest_first_and_fit_the_capacity(void **state) {
   (void)state;
   kernel_problem problem = gemm_problem(PINION_DTYPE_bf16, PINION_DTYPE_bf16, 788, 2560, 2048);
@@ -479,6 +512,7 @@ int main(void) {
       cmocka_unit_test(a_batch_that_continues_the_rows_shares_their_tiles),
       cmocka_unit_test(an_unknown_tile_is_refused_by_name),
       cmocka_unit_test(every_tile_fits_a_multiprocessor),
+      cmocka_unit_test(a_row_mask_lets_tiles_be_skipped),
       cmocka_unit_test(blocks_of_streaming_neighbours_share_a_multiprocessor),
       cmocka_unit_test(operands_of_a_token_and_a_column_keep_a_gemm_from_finishing_in_registers),
       cmocka_unit_test(candidates_come_cheapest_first_and_fit_the_capacity),
