@@ -11,5 +11,7 @@ python3 "$unpack" "$fixture" "$work/fixture" > "$work/log"
 "$pinion" opt --default-passes --dump-ir-after=eliminate-dead --dump-ir-dir="$work/fixture" \
   "$work/fixture/imported.mlir" -o /dev/null 2> "$work/log" || { cat "$work/log"; exit 1; }
 last=$(ls "$work"/fixture/*-eliminate-dead.mlir | tail -n 1)
-"$check_lowering" "$last"
-"$check_lowering" --target=cpu "$last"
+rounded=
+if grep -q 'xbf16>' "$last"; then rounded=--rounded-to-bf16; fi
+"$check_lowering" $rounded "$last"
+"$check_lowering" --target=cpu $rounded "$last"

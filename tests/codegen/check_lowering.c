@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 /*
- * check_lowering [--target=NAME] FILE.mlir...
+ * check_lowering [--target=NAME] [--rounded-to-bf16] FILE.mlir...
  *
  * Lowers each module and plans its memory, runs the launches by the letter of runtime/abi.h, in order and in the latest
  * order that dependencies allow, and compares the outputs with the reference interpreter's on the module as it was.
- * Every byte that is read must have been written by the buffer that it is read through.
+ * Every byte that is read must have been written by the buffer that it is read through. --rounded-to-bf16: floats of
+ * any type are compared as bf16 is, where much of a module is in bf16 and a last bit of float32 decides how it rounds.
  */
 #include "program_runner.h"
 
@@ -37,6 +38,7 @@ static double random_value(uint64_t *state, pinion_dtype dtype) {
 typedef struct model_case {
   compilation *c;
   const char *file;
+  bool is_rounded; /* to bf16, somewhere */
   intptr_t input_count, output_count;
   eval_tensor *inputs, *expected;
 } model_case;
@@ -64,7 +66,8 @@ static status make_inputs(model_case *m, MlirBlock block) {
 static int compare_output(const model_case *m, runner *r, int index, const char *order) {
   const eval_tensor *expected = &m->expected[index];
   const void *actual = runner_output(r, index);
-  const double allowed = tolerance(expected->type.dtype);
+  const bool as_bf16 = m->is_rounded && dtype_is_float(expected->type.dtype);
+  const double allowed = tolerance(as_bf16 ? PINION_DTYPE_bf16 : expected->type.dtype);
   int wrong = 0;
   for (int64_t i = 0; i < type_elements(&expected->type); i++) {
     const double want = eval_get(expected, i), have = reference_load(expected->type.dtype, actual, i);
@@ -138,12 +141,12 @@ static status evaluate(model_case *m, MlirModule module) {
   return result;
 }
 
-static status check_file(const char *file, const target *backend) {
+static status check_file(const char *file, const target *backend, bool is_rounded) {
   compilation c;
   MlirModule module = {NULL};
   status result = compilation_create(&c);
   c.diagnostics.file = file;
-  model_case m = {.c = &c, .file = file};
+  model_case m = {.c = &c, .file = file, .is_rounded = is_rounded};
   if (result == STATUS_OK) result = module_parse(&c, file, &module);
   if (result == STATUS_OK) result = module_verify(&c, module, LEVELS_FUSED);
   if (result == STATUS_OK) result = make_inputs(&m, function_body(module_function(module, "main")));
@@ -163,6 +166,7 @@ static status check_file(const char *file, const target *backend) {
 int main(int argc, char **argv) {
   static const char target_flag[] = "--target=";
   const target *backend = NULL;
+  bool is_rounded = false;
   int failed = 0, checked = 0;
   for (int i = 1; i < argc; i++) {
     if (!strncmp(argv[i], target_flag, strlen(target_flag))) {
@@ -170,7 +174,11 @@ int main(int argc, char **argv) {
       if (!backend) return STATUS_USAGE;
       continue;
     }
-    const status result = check_file(argv[i], backend);
+    if (!strcmp(argv[i], "--rounded-to-bf16")) {
+      is_rounded = true;
+      continue;
+    }
+    const status result = check_file(argv[i], backend, is_rounded);
     printf("%s %s\n", result == STATUS_OK ? "ok  " : "FAIL", argv[i]);
     failed += result != STATUS_OK;
     checked++;
