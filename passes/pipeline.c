@@ -27,6 +27,7 @@ const char *const *pipeline_default(void) {
       "choose-precision",     /* early: the casts it puts in are cleaned up like the exporter's */
       "eliminate-common",     /* exporters repeat a weight for every step, which tells steps from layers */
       "outline-steps",        /* early: all that follows sees one step, however many there were */
+      "flatten-patches",      /* before canonicalise: the exporter flattens the image behind it */
       "canonicalise",         /* the exporter's identities hide what is constant and what is equal */
       "fold-constants",       /* shapes, masks, positions */
       "canonicalise",         /* constants make more ops no-ops */

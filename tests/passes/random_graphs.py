@@ -235,6 +235,13 @@ class Graph:
     def gather(self, x, index, axis):
         return self.emit("gather", [x, index], x.dtype, (*x.dims[:axis], *index.dims, *x.dims[axis + 1 :]), axis=axis)
 
+    def conv(self, x, w, bias, strides):
+        """Without padding."""
+        operands = [v for v in (x, w, bias) if v is not None]
+        places = [(x.dims[d] - w.dims[d]) // strides[d - 2] + 1 for d in (2, 3)]
+        return self.emit("conv", operands, x.dtype, (x.dims[0], w.dims[0], *places), strides=strides, pads=[0] * 4, dilations=[1, 1],
+                         group=1, operandSegmentSizes=(True, True, bias is not None))
+
     def norm(self, kind, x, scale, bias, epsilon):
         operands = [v for v in (x, scale, bias) if v is not None]
         segments = (True, scale is not None, bias is not None)

@@ -423,8 +423,15 @@ def chain(g):
 
 def tower(g, image):
     """[1, 1, 4, 4] -> [1, 4, WIDTH]: patches, and a layer."""
-    patches = g.transpose(g.reshape(image, [1, 2, 2, 2, 2]), [0, 1, 3, 2, 4])
-    x = g.add(linear(g, g.reshape(patches, [1, 4, 4]), WIDTH), g.weight([1, 4, WIDTH], 0.3))
+    if g.often(0.5):
+        strides = [1, 2] if g.twist("windows overlap") else [2, 2]
+        x = g.conv(image, g.weight([WIDTH, 1, 2, 2], 0.5), g.weight([WIDTH], 0.2) if g.often(0.5) else None, strides)
+        x = g.transpose(g.reshape(x, [1, WIDTH, x.dims[2] * x.dims[3]]), [0, 2, 1])
+        x = g.slice(x, 1, 0, 4) if x.dims[1] > 4 else x
+    else:
+        patches = g.transpose(g.reshape(image, [1, 2, 2, 2, 2]), [0, 1, 3, 2, 4])
+        x = linear(g, g.reshape(patches, [1, 4, 4]), WIDTH)
+    x = g.add(x, g.weight([1, 4, WIDTH], 0.3))
     if g.twist("tokens are mixed across the batch", 0.2):
         mixed = g.matmul(g.transpose(g.reshape(x, [4, WIDTH]), [1, 0]), g.weight([4, 4]))
         x = g.reshape(g.transpose(mixed, [1, 0]), [1, 4, WIDTH])
