@@ -53,11 +53,17 @@
 #define CHUNKS ((OWN_TOKENS + PN_CHUNK - 1) / PN_CHUNK)
 #define CHUNK_EIGHTS ((PN_CHUNK * EIGHTS + 127) / 128) /* of a thread */
 
+/* Shared memory behind the stages and the tiles on their way out: barriers, of stages and of what a cluster sends;
+   values of rows, of each warpgroup; with PN_SKIPS_TILES the list of tiles, and which are shown. */
+#define BARRIERS_BYTES ((2 * PN_STAGES + PN_ATOMS + 1) / 2 * 16)
+#define ROW_VALUES (PN_ROW_SUM_COUNT * PN_TOKENS + 4)
+
+/* ---- Instructions: tests/cuda/emulator.h has these, too, in C ---- */
+
+#ifndef PN_EMULATED
 typedef struct __align__(64) tensor_map {
   uint64_t words[16];
 } tensor_map;
-
-/* ---- Instructions ---- */
 
 /* A copy of weights; those that are read once make room in L2 first. */
 PN_INLINE void copy_atom(uint32_t to_shared, const void *from, uint32_t barrier) {
@@ -91,6 +97,26 @@ PN_INLINE float4 load_four(uint32_t shared_address) {
                : "memory");
   return x;
 }
+PN_INLINE void store_float(uint32_t shared_address, float x) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(shared_address), "f"(x) : "memory");
+}
+/* 8 x 8 elements, or two times so many, transposed: a lane has pairs of a column, and the address of a row. */
+PN_INLINE void store_transposed(uint32_t row, const uint32_t (&pairs)[1]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(row), "r"(pairs[0]) : "memory");
+}
+PN_INLINE void store_transposed(uint32_t row, const uint32_t (&pairs)[2]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(pairs[0]),
+               "r"(pairs[1])
+               : "memory");
+}
+PN_INLINE void end_products(void) {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+/* Until all but the last `others` are done. */
+template <int others> PN_INLINE void wait_for_products(void) {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(others) : "memory");
+}
+#endif
 
 /* ---- Units ---- */
 
@@ -383,13 +409,7 @@ PN_INLINE float finish_one(const float *sums, const column_operands &operands, c
 /* Finished elements of 8 tokens, from where a product leaves them, to rows of the tile at `to`: one token each. */
 PN_INLINE void store_group(const uint32_t (&pairs)[THREAD_COLUMNS], uint32_t to) {
   const uint32_t row = to + threadIdx.x % 8 * OUT_PITCH + threadIdx.x / 8 % THREAD_COLUMNS * 16;
-#if PN_ACCUMULATORS == 2
-  asm volatile("stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(row), "r"(pairs[0]) : "memory");
-#else
-  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(pairs[0]),
-               "r"(pairs[1])
-               : "memory");
-#endif
+  store_transposed(row, pairs);
 }
 
 /* Rows of the tile to memory: tokens first .. first + tokens of the unit. */
@@ -563,9 +583,8 @@ PN_INLINE void stage_tokens(const float *accumulator, uint32_t tile, int first, 
   for (int j = 0; j < tokens / 8; j++)
 #pragma unroll
     for (int element = 0; element < 4; element++)
-      asm volatile("st.shared.f32 [%0], %1;" ::"r"(corner + ((j * 8 + element % 2) * PITCH + element / 2 * 8) * 4),
-                   "f"(accumulator[(first / 8 + j) * 4 + element])
-                   : "memory");
+      store_float(corner + ((j * 8 + element % 2) * PITCH + element / 2 * 8) * 4,
+                  accumulator[(first / 8 + j) * 4 + element]);
 }
 
 #if PN_SPLIT > 1
@@ -707,15 +726,15 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
       pn_wgmma_begin();
 #pragma unroll
       for (int k = 0; k < 4; k++) PN_WGMMA(accumulator, b + 2 * k, a + 2 * k, 1);
-      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+      end_products();
       if (slice > 0) { /* the slice before is done: its stage may be filled again */
-        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+        wait_for_products<1>();
         if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
       }
       before = stage;
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
-    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    wait_for_products<0>();
     pn_pin(accumulator);
     pn_let_next_start(); /* not before: what it brings would be in the way of these slices */
     if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
@@ -764,19 +783,18 @@ extern "C" __global__ void
         __launch_bounds__(THREADS, PN_RESIDENT)
             PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params,
                       const __grid_constant__ tensor_map map) {
-  __shared__ __align__(8) uint64_t barriers[2 * PN_STAGES + PN_ATOMS];
-  __shared__ __align__(16) float row_values[PN_ATOMS][PN_ROW_SUM_COUNT * PN_TOKENS + 4];
-  const uint32_t stages = (pn_shared_address(pn_shared) + 1023) & ~1023u;
-  const uint32_t full = pn_shared_address(barriers), empty = full + PN_STAGES * 8;
+  const uint32_t begin = pn_shared_address(pn_shared), stages = (begin + 1023) & ~1023u;
   const uint32_t received = stages + PN_STAGES * STAGE_BYTES;
   const uint32_t staged = received + (PN_SPLIT > 1 ? PN_ATOMS * RECEIVED_BYTES : 0);
+  const uint32_t full = (staged + PN_ATOMS * STAGED_BYTES + 15) & ~15u, empty = full + PN_STAGES * 8;
+  float *row_values = (float *)(pn_shared + (full - begin) + BARRIERS_BYTES);
   const block_shared shared = {stages, staged, full, empty, received, empty + PN_STAGES * 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   const uint32_t rank = blockIdx.x % PN_SPLIT;
 #if PN_SKIPS_TILES
-  __shared__ uint8_t is_shown[TILES];
-  __shared__ uint16_t order[TILES];
-  __shared__ int shown_tiles;
+  int *shown_tiles = (int *)(row_values + PN_ATOMS * ROW_VALUES);
+  uint16_t *order = (uint16_t *)(shown_tiles + 1);
+  uint8_t *is_shown = (uint8_t *)(order + TILES);
 #endif
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < PN_STAGES; stage++) {
@@ -801,10 +819,10 @@ extern "C" __global__ void
   __syncthreads();
   if (threadIdx.x < 32) {
     const int shown = sort_tiles(is_shown, order);
-    if (threadIdx.x == 0) shown_tiles = shown;
+    if (threadIdx.x == 0) *shown_tiles = shown;
   }
   __syncthreads();
-  const tile_list list = {order, shown_tiles, guesses_unit(shown_tiles)};
+  const tile_list list = {order, *shown_tiles, guesses_unit(*shown_tiles)};
 #else
   const tile_list list = {nullptr, TILES, true};
 #endif
@@ -825,6 +843,6 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     pn_take_registers<232>();
 #endif
-    multiply(arguments, shared, list, row_values[warpgroup], warpgroup, rank);
+    multiply(arguments, shared, list, row_values + warpgroup * ROW_VALUES, warpgroup, rank);
   }
 }

@@ -136,12 +136,17 @@ static int64_t wgmma_masked_tiles(const kernel_problem *problem, const gemm_tile
   return problem->params.integer[6] && tiles <= WGMMA_MOST_SKIPPED ? tiles : 0;
 }
 
-/* As many as fit; 1024 bytes are the driver's, 1024 go to the swizzle's alignment, 256 to the barriers, and each
-   warpgroup keeps the sums of its tokens' rows. Tiles that may be left out take a byte and a number of two each. */
+/* 256 bytes go to the barriers and what little there is besides; each warpgroup keeps the sums of its tokens' rows;
+   tiles that may be left out take a byte and a number of two each. */
+static int wgmma_own_bytes(const kernel_problem *problem, const gemm_tile *tile) {
+  const int sums = tile->n / ATOM_ROWS * (int)problem->params.integer[2] * tile->m * (int)sizeof(float);
+  return 256 + sums + (int)wgmma_masked_tiles(problem, tile) * 3;
+}
+
+/* As many as fit; 1024 bytes are the driver's, and 1024 go to the swizzle's alignment. */
 static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
-  const int sums = tile->n / ATOM_ROWS * ((int)problem->params.integer[2] * tile->m + 1) * (int)sizeof(float);
-  const int list = (int)wgmma_masked_tiles(problem, tile) * 3;
-  int bytes = wgmma_share(problem, tile) - 1024 - 1024 - 256 - sums - list - wgmma_staged_bytes(problem, tile);
+  const int bytes =
+      wgmma_share(problem, tile) - 1024 - 1024 - wgmma_own_bytes(problem, tile) - wgmma_staged_bytes(problem, tile);
   int stages = bytes / wgmma_stage_bytes(tile);
   return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
 }
@@ -301,8 +306,8 @@ static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem
   text *defines = &choice->defines;
   (void)chip;
   choice->source = "gemm_wgmma.cu";
-  choice->dynamic_shared_bytes =
-      (uint32_t)(wgmma_stages(problem, tile) * wgmma_stage_bytes(tile) + wgmma_staged_bytes(problem, tile) + 1024);
+  choice->dynamic_shared_bytes = (uint32_t)(wgmma_stages(problem, tile) * wgmma_stage_bytes(tile) +
+                                            wgmma_staged_bytes(problem, tile) + 1024 + wgmma_own_bytes(problem, tile));
   choice->tensor_map = map_of_a(a, problem, tile);
   set_grid(choice, tile->split > 1 || blocks < at_once ? blocks : at_once, threads);
   text_append(defines, "#define PN_ATOMS %d\n#define PN_TOKENS %d\n#define PN_SPLIT %d\n", tile->n / ATOM_ROWS, tile->m,

@@ -12,7 +12,7 @@
 #include <string.h>
 
 typedef bool emulated_launch_function(const pinion_pointers *pointers, const pinion_params *params,
-                                      const uint32_t *grid, const uint32_t *block);
+                                      const uint32_t *grid, const uint32_t *block, const pinion_tensor_map *map);
 
 struct pinion_device {
   const pinion_model_desc *desc;
@@ -127,7 +127,8 @@ static pinion_status emulated_run_launch(pinion_device *device, pinion_program *
     pointers.pointer[i] = (char *)program->buffers[arg->buffer] + arg->offset + (int64_t)step * arg->step_stride;
   }
   if (out_microseconds) *out_microseconds = 0;
-  if (device->kernels[launch->kernel](&pointers, launch->params, launch->grid, launch->block)) return PINION_OK;
+  if (device->kernels[launch->kernel](&pointers, launch->params, launch->grid, launch->block, launch->tensor_map))
+    return PINION_OK;
   return pinion_fail(error, PINION_DEVICE_ERROR, "its threads wait for each other for ever");
 }
 

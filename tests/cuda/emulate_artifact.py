@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A whole sm_110 artifact without a GPU: its kernels run on the emulator, behind the artifact's own tables and runtime. (The
-emulator has no copy engine, which sm_90's gemm by wgmma needs; the other forms are the same.)
+"""A whole artifact for a GPU without one: its kernels run on the emulator, behind the artifact's own tables and runtime.
 
-    emulate_artifact.py FIXTURE --pinion=build/pinion --work=DIR --cxx=g++ --nvrtc=LIBRARY
+    emulate_artifact.py FIXTURE --pinion=build/pinion --work=DIR --cxx=g++ --nvrtc=LIBRARY [--target=sm_110]
 
 Compiles the fixture, puts device_emulated.c in the place of the artifact's device_cuda*.c, runs case 0 and holds actions minus
 noise against PyTorch's own error (twice it in float32, 1.5 times in bf16). LIBRARY may be the stand-in for NVRTC:
@@ -51,13 +50,14 @@ def main():
     parser.add_argument("fixture")
     for name in ("--pinion", "--work", "--cxx", "--nvrtc"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--target", default="sm_110")
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
     unpack(options.fixture, options.work)
     with open(os.path.join(options.work, "fixture.json"), encoding="utf-8") as file:
         fixture = json.load(file)
     artifact = os.path.join(options.work, "artifact")
-    run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), "--target=sm_110", "-o", artifact,
+    run([options.pinion, "compile", os.path.join(options.work, "model.onnx"), f"--target={options.target}", "-o", artifact,
          f"--nvrtc={options.nvrtc}"])
     reduced = fixture["dtype"] == "bf16"
     if reduced and not some_kernel_has(artifact, r"#define PN_SETTLED [1-9]"):

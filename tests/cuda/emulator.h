@@ -344,6 +344,56 @@ template <int registers> static void emulated_wgmma_of(float (&d)[registers], co
 #define PN_WGMMA_SCORES(d, a, b, add) emulated_wgmma_of(d, a, b, add)
 #define PN_WGMMA_VALUES(d, a, b, add) emulated_wgmma_of(d, a, b, add)
 
+/* ---- gemm_wgmma.cu's own instructions; products are done at once ---- */
+#define PN_WGMMA(d, a, b, add) emulated_wgmma_of(d, a, b, add)
+static inline void end_products() {}
+template <int others> static inline void wait_for_products() {}
+
+/* In the place of the driver's: what that would be made of. */
+struct tensor_map {
+  const char *address;
+  pinion_tensor_map map;
+};
+static inline void prefetch_map(const void *) {}
+static inline void copy_atom(uint32_t to, const void *from, uint32_t barrier) {
+  memcpy(shared_bytes + to, from, 8192);
+  emulated_barrier_change(emulated_barrier_at(barrier), 0, -8192);
+}
+/* Rows of 128 bytes of 2-byte elements, in the 128-byte swizzle; 0 outside. */
+static void copy_tile(uint32_t to, const void *of, int k, int m, int b1, int b0, uint32_t barrier) {
+  const tensor_map *from = (const tensor_map *)of;
+  const int64_t *size = from->map.size, *stride = from->map.stride, rows = from->map.box[1];
+  const uint16_t *base = (const uint16_t *)from->address + b1 * stride[2] + b0 * stride[3];
+  if (to % 1024 || b1 >= size[2] || b0 >= size[3]) abort();
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t column = 0; column < 64; column++) {
+      const bool inside = m + row < size[1] && k + column < size[0];
+      const uint16_t bits = inside ? base[(m + row) * stride[1] + k + column] : 0;
+      memcpy(shared_bytes + to + row * 128 + ((column / 8) ^ (row & 7)) * 16 + column % 8 * 2, &bits, 2);
+    }
+  emulated_barrier_change(emulated_barrier_at(barrier), 0, (int32_t)(rows * -128));
+}
+static inline float4 load_four(uint32_t address) {
+  float4 x;
+  memcpy(&x, shared_bytes + address, sizeof x);
+  return x;
+}
+static inline void store_float(uint32_t address, float x) {
+  memcpy(shared_bytes + address, &x, sizeof x);
+}
+template <int matrices> static void store_transposed(uint32_t row, const uint32_t (&pairs)[matrices]) {
+  const emulated_words *lanes = emulated_show({{row}});
+  for (int i = 0; i < matrices; i++)
+    for (int r = 0; r < 2; r++) {
+      const uint16_t bits = (uint16_t)(pairs[i] >> 16 * r);
+      const uint32_t to = lanes[i * 8 + emulated_lane() % 4 * 2 + r].word[0];
+      memcpy(shared_bytes + to + emulated_lane() / 4 * 2, &bits, sizeof bits);
+    }
+}
+static inline int __popc(uint32_t bits) {
+  return __builtin_popcount(bits);
+}
+
 /* ---- The cluster ---- */
 static inline void pn_cluster_begin() {
   emulated_current->arrived++;

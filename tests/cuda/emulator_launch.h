@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* Put behind a kernel's source: runs its clusters one after another, of PN_CLUSTER blocks (emulator.h has the rest). */
+/* Put behind a kernel's source: runs its clusters one after another, of PN_CLUSTER or PN_SPLIT blocks (emulator.h has
+ * the rest). */
 static const pinion_pointers *emulated_arguments;
 static const pinion_params *emulated_params;
+static tensor_map emulated_map;
 
+static void emulated_call(void (*kernel)(pinion_pointers, pinion_params)) {
+  kernel(*emulated_arguments, *emulated_params);
+}
+static void emulated_call(void (*kernel)(pinion_pointers, pinion_params, tensor_map)) {
+  kernel(*emulated_arguments, *emulated_params, emulated_map);
+}
 static void emulated_entry() {
-  PN_KERNEL(*emulated_arguments, *emulated_params);
+  emulated_call(PN_KERNEL);
   emulated_current->state = EMULATED_DONE;
   _longjmp(emulated_scheduler, 1);
 }
@@ -76,14 +84,17 @@ static bool emulated_run_cluster(unsigned first_block, unsigned blocks, unsigned
 }
 
 extern "C" bool emulated_launch(const pinion_pointers *pointers, const pinion_params *params, const uint32_t *grid,
-                                const uint32_t *block) {
+                                const uint32_t *block, const pinion_tensor_map *map) {
 #ifdef PN_CLUSTER
   const unsigned blocks = PN_CLUSTER;
+#elif defined(PN_SPLIT)
+  const unsigned blocks = PN_SPLIT;
 #else
   const unsigned blocks = 1;
 #endif
   emulated_arguments = pointers;
   emulated_params = params;
+  if (map) emulated_map = {(const char *)pointers->pointer[map->argument], *map};
   emulated_grid = {grid[0], grid[1], grid[2]};
   for (unsigned x = 0; x < grid[0]; x += blocks)
     if (!emulated_run_cluster(x, blocks, block[0])) return false;

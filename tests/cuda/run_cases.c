@@ -92,16 +92,6 @@ static void *read_bytes(FILE *file, size_t bytes) {
   return NULL;
 }
 
-#ifdef PINION_EMULATOR_CXX
-static void free_case(loaded_case *c) {
-  for (int a = 0; a < PINION_MAX_ARGS; a++) {
-    free(c->memory[a]);
-    free(c->expected[a]);
-  }
-  *c = (loaded_case){.good = false};
-}
-#endif
-
 static bool read_case(FILE *file, loaded_case *c) {
   if (fread(&c->record, sizeof c->record, 1, file) != 1) return false;
   c->good = true;
@@ -128,12 +118,6 @@ static bool read_suite(suite *s) {
   if (good) s->cases = calloc((size_t)s->header.case_count + 1, sizeof *s->cases);
   for (uint64_t i = 0; good && i < s->header.case_count; i++) {
     good = read_case(file, &s->cases[s->count]);
-#ifdef PINION_EMULATOR_CXX
-    if (s->cases[s->count].record.has_tensor_map) { /* the emulator has no copy engine and no wgmma */
-      free_case(&s->cases[s->count]);
-      continue;
-    }
-#endif
     s->count += good;
   }
   fclose(file);

@@ -57,11 +57,15 @@ if(EMULATOR_CXX)
   set_tests_properties(cuda.emulated PROPERTIES FIXTURES_REQUIRED cuda_cases)
   find_program(PINION_PYTHON python3 HINTS ${CMAKE_SOURCE_DIR}/.venv/bin)
   add_library(stand_in_nvrtc SHARED ${CMAKE_SOURCE_DIR}/tests/cuda/stand_in_nvrtc.c)
-  foreach(fixture pi0_small_2_steps pi0_bf16_opset23)
+  # Two by what any chip has, and one by wgmma.
+  foreach(case pi0_small_2_steps:sm_110 pi0_bf16_opset23:sm_110 pi05_bf16:sm_90)
+    string(REPLACE ":" ";" case ${case})
+    list(GET case 0 fixture)
+    list(GET case 1 target)
     add_test(NAME cuda.emulated.${fixture}
       COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/cuda/emulate_artifact.py ${CMAKE_SOURCE_DIR}/tests/fixtures/${fixture}
               --pinion=$<TARGET_FILE:pinion> --work=${CMAKE_BINARY_DIR}/tests/cuda/${fixture} --cxx=${EMULATOR_CXX}
-              --nvrtc=$<TARGET_FILE:stand_in_nvrtc>
+              --nvrtc=$<TARGET_FILE:stand_in_nvrtc> --target=${target}
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   endforeach()
 endif()

@@ -331,7 +331,7 @@ static void a_row_mask_lets_tiles_be_skipped(void **state) {
     kernel_choice own, other;
     assert_true(sm_90()->choose(a, &problem, tiles[i], &own, &why));
     assert_true(sm_90()->choose(a, &masked, tiles[i], &other, &why));
-    assert_int_equal(own.dynamic_shared_bytes, other.dynamic_shared_bytes);
+    assert_in_range(other.dynamic_shared_bytes - own.dynamic_shared_bytes, 0, 1000);
     assert_int_equal(strstr(other.defines.data, "#define PN_SKIPS_TILES 1\n#define PN_MASK_IS_EARLY 0\n") != NULL,
                      !strcmp(other.source, "gemm_wgmma.cu"));
     text_free(&own.defines);
