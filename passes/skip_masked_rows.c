@@ -105,6 +105,12 @@ static bool rebuild_body(const gemm_parts *gemm, MlirValue mask, compilation *c,
   return true;
 }
 
+/* Its results' rows are 0 all the same. */
+static status leave(row_masks *p, const gemm_parts *gemm) {
+  zero_rows_visit(&p->zeros, gemm->op);
+  return STATUS_OK;
+}
+
 static status give_mask(row_masks *p, gemm_parts *gemm) {
   const tensor_type *y = &gemm->results[0];
   MlirValue cleared = find_cleared(p, gemm->a), mask = {0};
@@ -120,9 +126,9 @@ static status give_mask(row_masks *p, gemm_parts *gemm) {
   }
   if (!rebuild_body(gemm, mask, p->compilation, built) || !gemm_fits(gemm, built)) {
     pass_missed(p->context, b.location, "the gemm has too many operands or instructions for a row mask");
-    return STATUS_OK;
+    return leave(p, gemm);
   }
-  if (!pass_may_rewrite(p->context, b.location)) return STATUS_OK;
+  if (!pass_may_rewrite(p->context, b.location)) return leave(p, gemm);
   if (!mlirValueIsNull(cleared)) gemm->a = cleared;
   MlirOperation op = gemm_build(&b, gemm, built);
   if (mlirOperationIsNull(op)) return STATUS_FAILED;

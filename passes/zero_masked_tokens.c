@@ -35,10 +35,10 @@ static tensor_type type_of(MlirValue value) {
 
 /* ---- What may be 0 ---- */
 
-/* When an element of a bool tensor is true. */
+/* When an element of a bool tensor is true; NEVER too if that is not known. */
 static condition truth_of(const mask_element *e) {
-  if (e->when == CONDITION_NEVER || e->otherwise != 0) return CONDITION_NEVER; /* not known, as far as this asks */
-  return e->then != 0 ? e->when : CONDITION_NEVER;
+  if (e->when == CONDITION_ALWAYS) return e->then != 0 ? CONDITION_ALWAYS : CONDITION_NEVER;
+  return e->then != 0 && e->otherwise == 0 ? e->when : CONDITION_NEVER;
 }
 
 /* Whether all that is needed of row `row` is needed only where its token is valid. */
