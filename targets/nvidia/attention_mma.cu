@@ -391,7 +391,6 @@ PN_ENTRY_EARLY(THREADS, 1) {
   find_rows(place, rows);
   begin_cluster();
   pn_wait_for_inputs();
-  pn_let_next_start();
 #ifdef PN_KEY_MASK
   if (blocks.count > PN_CLUSTER) { /* else each rank has one at most, and they are done at once anyway */
     find_visible<WARPS>(arguments, place, blocks, (uint32_t *)(pn_shared + VISIBLE_AT));
@@ -423,6 +422,7 @@ PN_ENTRY_EARLY(THREADS, 1) {
     }
     if (threadIdx.x / 32 * 16 < PN_KEYS) multiply_keys(buffer_of(tile), score);
     mask_scores(rows, key0, mask, score);
+    pn_let_next_start(); /* not before: what it brings would be in the way of q and the last keys */
     __syncthreads(); /* the maxima are there; of the tiles only this v and the next k are still to be read */
     begin_receiving();
     const int after = next_block(blocks, next + 1, PN_CLUSTER - 1);

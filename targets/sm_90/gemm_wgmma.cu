@@ -661,7 +661,9 @@ PN_INLINE void bring_weights(const block_shared &shared, const tile_list &list, 
   }
 }
 
-/* Another thread: the same for the tokens, which the first one's barrier expects too. */
+/* Another thread: the same for the tokens, which the first one's barrier expects too. When the last slice is asked for
+   the next launch may start: what it brings before it waits then fills the time in which this one finishes, and is in
+   the way of none of these slices. */
 PN_INLINE void bring_tokens(const block_shared &shared, const tile_list &list, const void *map, uint32_t rank) {
   const int slices = SLICES_OF(rank);
   int stage = 0;
@@ -684,6 +686,7 @@ PN_INLINE void bring_tokens(const block_shared &shared, const tile_list &list, c
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
+  pn_let_next_start();
 }
 
 /* One warpgroup; `row_values` is its own memory. */
@@ -736,7 +739,6 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     }
     wait_for_products<0>();
     pn_pin(accumulator);
-    pn_let_next_start(); /* not before: what it brings would be in the way of these slices */
     if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
 #if PN_SPLIT > 1
     const uint32_t received = shared.received + warpgroup * RECEIVED_BYTES;
