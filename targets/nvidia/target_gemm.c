@@ -26,7 +26,9 @@ static const gemm_tile gemm_tiles[] = {
     /* 9 blocks of rows. */
     {"wgmma_128x64", &gemm_wgmma, 64, 128, 0, 0, 1},
     /* Fewer tiles than multiprocessors, and k long enough to share. */
+    {"wgmma_128x200_split2", &gemm_wgmma, 200, 128, 0, 0, 2},
     {"wgmma_128x128_split2", &gemm_wgmma, 128, 128, 0, 0, 2},
+    {"wgmma_128x112_split2", &gemm_wgmma, 112, 128, 0, 0, 2},
     /* One column of 50 or 51 tokens: weights must stream from everywhere at once. */
     {"wgmma_64x56", &gemm_wgmma, 56, 64, 0, 0, 1},
     {"wgmma_64x56_split2", &gemm_wgmma, 56, 64, 0, 0, 2},

@@ -45,6 +45,8 @@
 #define OUT_COLUMNS (64 / PN_ACCUMULATORS) /* of a warpgroup */
 #define OUT_PITCH (OUT_COLUMNS * 2 + 16)   /* bytes from one token to the next in the tile of finished elements */
 #define STAGED_BYTES (PN_CHUNK * (PN_FRAGMENTS ? OUT_PITCH : PITCH * 4)) /* of a warpgroup */
+/* What blocks of a cluster send each other, and the tile on its way out, come where the slices were. */
+#define SENDS_OVER_STAGES (PN_SPLIT > 1 && PN_ATOMS > 1)
 #define STREAMS (TILES_M == 1) /* the weights are read once, and nothing but them is read from memory */
 /* In the end a rank has so many groups of 8 tokens, the last ones fewer or none. */
 #define OWN_GROUPS ((PN_TOKENS / 8 + PN_SPLIT - 1) / PN_SPLIT)
@@ -742,6 +744,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
 #if PN_SPLIT > 1
     const uint32_t received = shared.received + warpgroup * RECEIVED_BYTES;
+    if (SENDS_OVER_STAGES) pn_cluster_begin();
     pn_cluster_wait();
     send_sums(accumulator, received, shared.all_received + warpgroup * 8, rank);
     if (own_tokens <= 0) continue;
@@ -770,7 +773,10 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
   }
 #if PN_SKIPS_TILES
 #if PN_SPLIT > 1
-  if (blockIdx.x / PN_SPLIT >= list.shown * TILES_N) pn_cluster_wait(); /* for nothing, but once in all blocks */
+  if (blockIdx.x / PN_SPLIT >= list.shown * TILES_N) { /* for nothing, but once in all blocks */
+    if (SENDS_OVER_STAGES) pn_cluster_begin();
+    pn_cluster_wait();
+  }
 #endif
   clear_hidden_units(arguments, list, warpgroup, own, own_tokens);
 #endif
@@ -786,9 +792,10 @@ extern "C" __global__ void
             PN_KERNEL(const __grid_constant__ pinion_pointers arguments, const __grid_constant__ pinion_params params,
                       const __grid_constant__ tensor_map map) {
   const uint32_t begin = pn_shared_address(pn_shared), stages = (begin + 1023) & ~1023u;
-  const uint32_t received = stages + PN_STAGES * STAGE_BYTES;
+  const uint32_t stages_end = stages + PN_STAGES * STAGE_BYTES, received = SENDS_OVER_STAGES ? stages : stages_end;
   const uint32_t staged = received + (PN_SPLIT > 1 ? PN_ATOMS * RECEIVED_BYTES : 0);
-  const uint32_t full = (staged + PN_ATOMS * STAGED_BYTES + 15) & ~15u, empty = full + PN_STAGES * 8;
+  const uint32_t staged_end = staged + PN_ATOMS * STAGED_BYTES, end = staged_end > stages_end ? staged_end : stages_end;
+  const uint32_t full = (end + 15) & ~15u, empty = full + PN_STAGES * 8;
   float *row_values = (float *)(pn_shared + (full - begin) + BARRIERS_BYTES);
   const block_shared shared = {stages, staged, full, empty, received, empty + PN_STAGES * 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
@@ -828,9 +835,7 @@ extern "C" __global__ void
 #else
   const tile_list list = {nullptr, TILES, true};
 #endif
-#if PN_SPLIT > 1
-  pn_cluster_begin();
-#endif
+  if (PN_SPLIT > 1 && !SENDS_OVER_STAGES) pn_cluster_begin();
   if (warpgroup == PN_ATOMS) {
 #if PN_ATOMS > 1
     pn_give_registers<40>();
@@ -839,6 +844,7 @@ extern "C" __global__ void
     if (threadIdx.x == CONSUMERS + 32) bring_tokens(shared, list, &map, rank);
 #if PN_SPLIT > 1
     __syncwarp();
+    if (SENDS_OVER_STAGES) pn_cluster_begin();
     pn_cluster_wait();
 #endif
   } else {

@@ -103,6 +103,12 @@ static int wgmma_chunk(const kernel_problem *problem, const gemm_tile *tile) {
   return tile->split > 1 || tokens <= 64 ? tokens : 32;
 }
 
+/* Whether what comes after the products has the stages' memory: a large tile would leave them little, and has the time
+   to wait until all blocks of the cluster have made theirs. */
+static bool wgmma_sends_over_stages(const gemm_tile *tile) {
+  return tile->split > 1 && wgmma_resident(tile) == 1;
+}
+
 /* What is staged, and what the blocks of a cluster send each other: four floats a thread and group. */
 static int wgmma_staged_bytes(const kernel_problem *problem, const gemm_tile *tile) {
   const int finished = 128 / (int)problem->params.size[PINION_GEMM_P] + 16; /* bytes of a token */
@@ -145,10 +151,18 @@ static int wgmma_own_bytes(const kernel_problem *problem, const gemm_tile *tile)
 
 /* As many as fit; 1024 bytes are the driver's, and 1024 go to the swizzle's alignment. */
 static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
-  const int bytes =
-      wgmma_share(problem, tile) - 1024 - 1024 - wgmma_own_bytes(problem, tile) - wgmma_staged_bytes(problem, tile);
-  int stages = bytes / wgmma_stage_bytes(tile);
+  const int bytes = wgmma_share(problem, tile) - 1024 - 1024 - wgmma_own_bytes(problem, tile);
+  const int staged = wgmma_staged_bytes(problem, tile);
+  const bool over = wgmma_sends_over_stages(tile);
+  const int stages = (bytes - (over ? 0 : staged)) / wgmma_stage_bytes(tile);
+  if (over && staged > stages * wgmma_stage_bytes(tile)) return 0;
   return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
+}
+
+static uint32_t wgmma_shared_bytes(const kernel_problem *problem, const gemm_tile *tile) {
+  const int stages = wgmma_stages(problem, tile) * wgmma_stage_bytes(tile), staged = wgmma_staged_bytes(problem, tile);
+  const int both = !wgmma_sends_over_stages(tile) ? stages + staged : stages > staged ? stages : staged;
+  return (uint32_t)(both + 1024 + wgmma_own_bytes(problem, tile));
 }
 
 static int64_t wgmma_units(const gemm_shape *shape, const gemm_tile *tile) {
@@ -306,8 +320,7 @@ static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem
   text *defines = &choice->defines;
   (void)chip;
   choice->source = "gemm_wgmma.cu";
-  choice->dynamic_shared_bytes = (uint32_t)(wgmma_stages(problem, tile) * wgmma_stage_bytes(tile) +
-                                            wgmma_staged_bytes(problem, tile) + 1024 + wgmma_own_bytes(problem, tile));
+  choice->dynamic_shared_bytes = wgmma_shared_bytes(problem, tile);
   choice->tensor_map = map_of_a(a, problem, tile);
   set_grid(choice, tile->split > 1 || blocks < at_once ? blocks : at_once, threads);
   text_append(defines, "#define PN_ATOMS %d\n#define PN_TOKENS %d\n#define PN_SPLIT %d\n", tile->n / ATOM_ROWS, tile->m,
