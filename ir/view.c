@@ -4,9 +4,10 @@
 #include <string.h>
 
 int64_t padded_pitch(const tensor_type *type) {
+  enum { LINE = 128, LONG_ROW = 8 * LINE };
   if (type->rank == 0) return 1;
-  const int64_t columns = type->dims[type->rank - 1];
-  const int64_t unit = PINION_ROW_ALIGN / (int64_t)pinion_dtype_size(type->dtype);
+  const int64_t columns = type->dims[type->rank - 1], size = (int64_t)pinion_dtype_size(type->dtype);
+  const int64_t unit = (columns * size < LONG_ROW ? PINION_ROW_ALIGN : LINE) / size;
   return columns <= 1 ? columns : (columns + unit - 1) / unit * unit;
 }
 
