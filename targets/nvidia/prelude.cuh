@@ -194,9 +194,16 @@ PN_INLINE void pn_wgmma_sees_writes(void) {
 PN_INLINE void pn_wgmma_begin(void) {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
-/* Ends a group of products, and waits for all of them. */
+/* Ends a group of products; waits for all of them. */
+PN_INLINE void pn_wgmma_commit(void) {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+PN_INLINE void pn_wgmma_wait(void) {
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
 PN_INLINE void pn_wgmma_finish(void) {
-  asm volatile("wgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;" ::: "memory");
+  pn_wgmma_commit();
+  pn_wgmma_wait();
 }
 /* Keeps ptxas from moving registers of accumulators across the waits. */
 template <int count> PN_INLINE void pn_pin(float (&registers)[count]) {

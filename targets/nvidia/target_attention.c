@@ -14,6 +14,7 @@ static const attention_tile attention_tiles[] = {
     {"wgmma_64x80_split2", &attention_wgmma, 64, 80, 2},
     {"wgmma_64x64_split2", &attention_wgmma, 64, 64, 2},
     /* Few rows: as many blocks as there are multiprocessors only by sharing the keys. */
+    {"wgmma_32x128_split8", &attention_split, 32, 128, 8},
     {"mma_16x112_split4", &attention_mma, 16, 112, 4},
     {"mma_32x128_split8", &attention_mma, 32, 128, 8},
     /* Neither. */

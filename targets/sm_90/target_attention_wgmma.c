@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* Attention by wgmma: what its tiles take, which of them can do a problem, and how long that takes. */
+/* Attention by wgmma, for many rows and for few: what tiles take, which of them can do a problem, and how long that takes. */
 #include "sm_90.h"
 
 #include "../nvidia/attention.h"
+
+/* ---- attention_wgmma.cu ---- */
 
 static int64_t wgmma_keys(const kernel_problem *problem, const attention_tile *tile) {
   const int64_t keys = round_up_division(problem->params.size[KEY], 16) * 16;
@@ -74,8 +76,61 @@ static void choose_wgmma(const kernel_problem *problem, const attention_tile *ti
   define_common(problem, keys, &choice->defines);
   text_append(&choice->defines, "#define PN_ROW_GROUPS %d\n#define PN_KEY_GROUPS %d\n#define PN_STAGES %d\n",
               tile->rows / 64, tile->split, (int)wgmma_stages(problem, tile));
-  define_wgmma(&choice->defines, "PN_WGMMA_SCORES", (int)keys, false, false);
-  define_wgmma(&choice->defines, "PN_WGMMA_VALUES", (int)problem->params.size[VALUE], true, true);
+  define_wgmma(&choice->defines, "PN_WGMMA_SCORES", (int)keys, A_K_ALONG_ROWS, false);
+  define_wgmma(&choice->defines, "PN_WGMMA_VALUES", (int)problem->params.size[VALUE], A_IN_REGISTERS, true);
 }
 
 const attention_form attention_wgmma = {.refusal = wgmma_refusal, .cost = wgmma_cost, .choose = choose_wgmma};
+
+/* ---- attention_split.cu ---- */
+
+/* Keys of a block: an even share. */
+static int64_t split_keys(const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t share = round_up_division(problem->params.size[KEY], tile->split);
+  return share > 0 ? round_up_division(share, 16) * 16 : 16;
+}
+
+/* As attention_split.cu lays it out. */
+static int64_t split_shared_bytes(const kernel_problem *problem, const attention_tile *tile) {
+  enum { WARPS = 8, PRODUCT_READS = 8192 };
+  const int64_t keys = split_keys(problem, tile), d = pieces(problem->params.size[DEPTH]) * 128;
+  const int64_t e = pieces(problem->params.size[VALUE]) * 128, p = pieces(keys) * 128;
+  const int64_t sums = tile->rows * e * 2, k = keys * d > sums ? keys * d : sums;
+  const int64_t v = keys * e > PRODUCT_READS ? keys * e : PRODUCT_READS;
+  return tile->rows * (d > p ? d : p) + k + v + tile->rows * (2 * WARPS * 4 + 16) + 16 + 1024;
+}
+
+static const char *split_refusal(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
+  if (!chip->has_wgmma) return "wgmma is an instruction of sm_90 alone";
+  if (split_keys(problem, tile) > tile->keys) return "a block of the cluster has more keys than its products take at once";
+  return tensor_refusal(chip, problem, row_tiles(problem, tile) * tile->split, split_shared_bytes(problem, tile));
+}
+
+/* Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2, its products (a step of 16 by
+   N columns is 16 + N/4 cycles for 64 rows), and the exchange within the cluster. */
+static double split_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
+  const double start = 2.5, exchange = 0.5, clock = 1600;
+  const nvidia_rates *rates = &chip->attention;
+  const int64_t *size = problem->params.size, keys = split_keys(problem, tile);
+  const int64_t rounds = round_up_division(row_tiles(problem, tile) * tile->split, chip->multiprocessors);
+  const double loads = 2.0 * (double)(keys * (size[DEPTH] + size[VALUE]) + tile->rows * size[DEPTH]) / rates->load;
+  const double steps = (double)(pieces(keys) * round_up_division(size[DEPTH], 16) + pieces(size[VALUE]) * keys / 16);
+  const double products = steps * (16 + tile->rows / 4.0) / clock;
+  const double sums = exchange + 4.0 * (double)(tile->rows * size[VALUE]) / rates->exchange;
+  return start + (double)rounds * (loads + products + sums);
+}
+
+static void choose_split(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
+  const int64_t keys = split_keys(problem, tile);
+  choice->source = "attention_split.cu";
+  choice->common = "attention_common.cuh";
+  choice->dynamic_shared_bytes = (uint32_t)split_shared_bytes(problem, tile);
+  set_grid(choice, row_tiles(problem, tile) * tile->split, NVIDIA_THREADS);
+  define_common(problem, keys, &choice->defines);
+  text_append(&choice->defines, "#define PN_ROWS %d\n#define PN_CLUSTER %d\n#define PN_SETTLED %lld\n", tile->rows,
+              tile->split, (long long)problem->settled_keys);
+  define_wgmma(&choice->defines, "PN_WGMMA_SCORES", tile->rows, A_K_ALONG_ROWS, false);
+  define_wgmma(&choice->defines, "PN_WGMMA_COLUMNS", tile->rows, A_M_ALONG_ROWS, false);
+}
+
+const attention_form attention_split = {.refusal = split_refusal, .cost = split_cost, .choose = choose_split};

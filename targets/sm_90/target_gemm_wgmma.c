@@ -252,7 +252,8 @@ static void append_registers(text *out, int first, int count) {
   for (int i = 0; i < count; i++) text_append(out, i ? ", %%%d" : "%%%d", first + i);
 }
 
-void define_wgmma(text *out, const char *name, int n, bool a_in_registers, bool b_in_rows) {
+void define_wgmma(text *out, const char *name, int n, wgmma_a a, bool b_in_rows) {
+  const bool a_in_registers = a == A_IN_REGISTERS;
   const int registers = n / 2, after_a = registers + (a_in_registers ? 4 : 1);
   text_append(out,
               "#ifndef PN_EMULATED\n#define %s(d, a, b, add) asm volatile(\"{.reg .pred p; setp.ne.b32 p, %%%d, 0; "
@@ -261,7 +262,7 @@ void define_wgmma(text *out, const char *name, int n, bool a_in_registers, bool 
   append_registers(out, 0, registers);
   text_append(out, "}, %s", a_in_registers ? "{" : "");
   append_registers(out, registers, after_a - registers);
-  text_append(out, "%s, %%%d, p, 1, 1%s, %d;}\" : ", a_in_registers ? "}" : "", after_a, a_in_registers ? "" : ", 0",
+  text_append(out, "%s, %%%d, p, 1, 1%s, %d;}\" : ", a_in_registers ? "}" : "", after_a, a_in_registers ? "" : a == A_M_ALONG_ROWS ? ", 1" : ", 0",
               b_in_rows);
   for (int i = 0; i < registers; i++) text_append(out, i ? ", \"+f\"(d[%d])" : "\"+f\"(d[%d])", i);
   for (int i = 0; i < 4 && a_in_registers; i++) text_append(out, i ? ", \"r\"(a[%d])" : " : \"r\"(a[%d])", i);
@@ -344,7 +345,7 @@ static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem
   text_append(defines, "#define PN_B0 %lld\n#define PN_B1 %lld\n", (long long)shape.b0, (long long)shape.b1);
   if (wgmma_masked_tiles(problem, tile))
     text_append(defines, "#define PN_SKIPS_TILES 1\n#define PN_MASK_IS_EARLY %d\n", problem->mask_is_early);
-  define_wgmma(defines, "PN_WGMMA", tile->m, false, false);
+  define_wgmma(defines, "PN_WGMMA", tile->m, A_K_ALONG_ROWS, false);
 }
 
 const gemm_form gemm_wgmma = {.refusal = wgmma_refusal, .cost = wgmma_cost, .choose = choose_wgmma};

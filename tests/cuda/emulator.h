@@ -295,6 +295,8 @@ static inline void pn_sync(int barrier, unsigned count) {
 /* ---- wgmma: done at once, when the whole warpgroup has come to it ---- */
 static inline void pn_wgmma_sees_writes() {}
 static inline void pn_wgmma_begin() {}
+static inline void pn_wgmma_commit() {}
+static inline void pn_wgmma_wait() {}
 static inline void pn_wgmma_finish() {}
 template <int count> static inline void pn_pin(float (&)[count]) {}
 template <int count> static inline void pn_give_registers() {}
@@ -332,6 +334,11 @@ template <int registers> static void emulated_wgmma_of(float (&d)[registers], ui
   emulated_wait(EMULATED_AT_WARPGROUP);
   emulated_wgmma(d, [=](int half, int k) { return emulated_operand(a, k, row + half * 8); }, b, false, add);
 }
+template <int registers> static void emulated_wgmma_columns(float (&d)[registers], uint64_t a, uint64_t b, int add) {
+  const int row = (int)threadIdx.x % 128 / 32 * 16 + (int)emulated_lane() / 4;
+  emulated_wait(EMULATED_AT_WARPGROUP);
+  emulated_wgmma(d, [=](int half, int k) { return emulated_operand(a, row + half * 8, k); }, b, false, add);
+}
 template <int registers> static void emulated_wgmma_of(float (&d)[registers], const uint32_t *a, uint64_t b, int add) {
   const emulated_words *of_row = emulated_show({{a[0], a[1], a[2], a[3]}}) + emulated_lane() / 4 * 4;
   emulated_words kept[4];
@@ -342,6 +349,7 @@ template <int registers> static void emulated_wgmma_of(float (&d)[registers], co
   emulated_wgmma(d, element, b, true, add);
 }
 #define PN_WGMMA_SCORES(d, a, b, add) emulated_wgmma_of(d, a, b, add)
+#define PN_WGMMA_COLUMNS(d, a, b, add) emulated_wgmma_columns(d, a, b, add)
 #define PN_WGMMA_VALUES(d, a, b, add) emulated_wgmma_of(d, a, b, add)
 
 /* ---- gemm_wgmma.cu's own instructions; products are done at once ---- */
