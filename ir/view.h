@@ -16,8 +16,8 @@ typedef struct view {
   int64_t step_stride; /* elements from one step's to the next one's, for a row of a table */
 } view;
 
-/* Rows padded to PINION_ROW_ALIGN (unless the row is one element), long ones to whole lines of memory, so that a line of
-   one row's tile is never half of two: elements from one row to the next. */
+/* Rows padded to PINION_ROW_ALIGN (unless the row is one element), long ones to whole lines of memory, so that a line
+   of one row's tile is never half of two: elements from one row to the next. */
 int64_t padded_pitch(const tensor_type *type);
 /* Row-major view of a whole buffer whose rows are `pitch` elements apart. */
 view view_rows(int buffer, const tensor_type *type, int64_t pitch);

@@ -23,14 +23,15 @@ typedef struct attention_form {
 extern const attention_form attention_plain; /* attention.cu: anything */
 extern const attention_form attention_mma;   /* attention_mma.cu: few rows */
 extern const attention_form attention_wgmma; /* sm_90's attention_wgmma.cu: many */
-extern const attention_form attention_split; /* sm_90's attention_split.cu: few rows, and keys for one block of a cluster each */
+extern const attention_form
+    attention_split; /* sm_90's attention_split.cu: few rows, and keys for one block of a cluster each */
 
 /* A row is a query of a query head: those of one K/V head go together. */
 struct attention_tile {
   const char *name;
   const attention_form *form;
   int rows, keys; /* of a block, at a time; keys at most */
-  int split; /* blocks of a cluster that share the keys of the same rows; attention_wgmma: warpgroups */
+  int split;      /* blocks of a cluster that share the keys of the same rows; attention_wgmma: warpgroups */
 };
 
 /* ---- What both kernels for tensor cores need ---- */

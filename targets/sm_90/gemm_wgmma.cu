@@ -48,6 +48,7 @@
 /* What blocks of a cluster send each other, and the tile on its way out, come where the slices were. */
 #define SENDS_OVER_STAGES (PN_SPLIT > 1 && PN_ATOMS > 1)
 #define STREAMS (TILES_M == 1) /* the weights are read once, and nothing but them is read from memory */
+#define ROW_THREADS 64          /* of the bringing warpgroup: they add up sums of rows */
 /* In the end a rank has so many groups of 8 tokens, the last ones fewer or none. */
 #define OWN_GROUPS ((PN_TOKENS / 8 + PN_SPLIT - 1) / PN_SPLIT)
 #define OWN_TOKENS (OWN_GROUPS * 8)
@@ -57,7 +58,7 @@
 
 /* Shared memory behind the stages and the tiles on their way out: barriers, of stages and of what a cluster sends;
    values of rows, of each warpgroup; with PN_SKIPS_TILES the list of tiles, and which are shown. */
-#define BARRIERS_BYTES ((2 * PN_STAGES + PN_ATOMS + 1) / 2 * 16)
+#define BARRIERS_BYTES ((2 * PN_STAGES + PN_ATOMS + 3) / 2 * 16)
 #define ROW_VALUES (PN_ROW_SUM_COUNT * PN_TOKENS + 4)
 
 /* ---- Instructions: tests/cuda/emulator.h has these, too, in C ---- */
@@ -538,12 +539,12 @@ PN_INLINE void clear_hidden_units(const pinion_pointers &arguments, const tile_l
 
 /* ---- Sums of rows ---- */
 
-/* The sum of PN_ROW_SUM_LENGTH elements; all are asked for before the first is used. */
+/* The sum of PN_ROW_SUM_LENGTH elements; many are asked for before the first is used. */
 template <int i> PN_INLINE float sum_row(const float *from) {
   constexpr int64_t strides[] = PN_ROW_SUM_STRIDES, stride = strides[i - PN_ROW_SUM_FIRST];
   float sum = 0;
   if (lies_whole(i)) {
-#pragma unroll
+#pragma unroll 4
     for (int k = 0; k + 4 <= PN_ROW_SUM_LENGTH; k += 4) {
       const float4 x = *(const float4 *)(from + k);
       sum += x.x + x.y + (x.z + x.w);
@@ -557,11 +558,12 @@ template <int i> PN_INLINE float sum_row(const float *from) {
   return sum;
 }
 
-/* What the sums of the unit's rows come to, into shared memory: one array of PN_TOKENS for each such operand. */
+/* What the sums of the unit's rows come to, into shared memory: one array of PN_TOKENS for each such operand. ROW_THREADS
+   threads do it. */
 PN_INLINE void sum_rows(const pinion_pointers &arguments, const unit_place &unit, float *out_values) {
 #if PN_ROW_SUM_COUNT
 #pragma unroll 1
-  for (int token = threadIdx.x % 128; token < PN_TOKENS && unit.m0 + token < PN_M; token += 128) {
+  for (int token = threadIdx.x % ROW_THREADS; token < PN_TOKENS && unit.m0 + token < PN_M; token += ROW_THREADS) {
     const eight_place place = {{(pn_index)unit.b0, (pn_index)unit.b1, (pn_index)(unit.m0 + token)}};
 #define SUM_ROW(j, i, type)                                                                                            \
   const float sum##j = sum_row<i>((const float *)arguments.pointer[i] + operand_offset<i>(place));                     \
@@ -619,9 +621,9 @@ PN_INLINE void add_received(float *accumulator, uint32_t received) {
 /* ---- The roles ---- */
 
 /* Addresses in shared memory: of the slices, the tiles on their way out, the barriers, what the ranks of a cluster send
-   and the barriers for that. */
+   and the barriers for that, and those for the values of a unit's rows. */
 typedef struct block_shared {
-  uint32_t stages, staged, full, empty, received, all_received;
+  uint32_t stages, staged, full, empty, received, all_received, rows_full, rows_empty;
 } block_shared;
 
 /* Asks for a slice of the weights from column n0 on. */
@@ -691,9 +693,25 @@ PN_INLINE void bring_tokens(const block_shared &shared, const tile_list &list, c
   pn_let_next_start();
 }
 
-/* One warpgroup; `row_values` is its own memory. */
+/* ROW_THREADS threads: what the sums of each unit's rows come to, while its products are made. */
+PN_INLINE void bring_row_values(const pinion_pointers &arguments, const block_shared &shared, const tile_list &list,
+                                float *row_values) {
+  unit_place summed = {-1, -1, -1, -1}; /* whose rows `row_values` are of */
+  uint32_t parity = 1;
+  pn_wait_for_inputs();
+#pragma unroll 1
+  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT, parity ^= 1) {
+    const unit_place place = place_of(unit, list);
+    pn_barrier_wait(shared.rows_empty, parity);
+    if (place.m0 != summed.m0 || place.b0 != summed.b0 || place.b1 != summed.b1) sum_rows(arguments, place, row_values);
+    summed = place;
+    pn_barrier_arrive(shared.rows_full);
+  }
+}
+
+/* One warpgroup. */
 PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &shared, const tile_list &list,
-                        float *row_values, int warpgroup, uint32_t rank) {
+                        const float *row_values, int warpgroup, uint32_t rank) {
   const int thread = threadIdx.x % 128, own = rank * OWN_TOKENS;
   const int own_tokens = PN_TOKENS - own < OWN_TOKENS ? PN_TOKENS - own : OWN_TOKENS; /* of a rank of a cluster */
   const uint32_t staged = shared.staged + warpgroup * STAGED_BYTES;
@@ -701,9 +719,8 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
   chunk_operands operands;
   const int slices = SLICES_OF(rank);
   int stage = 0;
-  uint32_t parity = 0;
-  unit_place summed = {-1, -1, -1, -1}; /* the unit whose rows `row_values` are of */
-  pn_wait_for_inputs();                 /* what the epilogue reads, and before it writes */
+  uint32_t parity = 0, row_parity = 0;
+  pn_wait_for_inputs(); /* what the epilogue reads, and before it writes */
 #pragma unroll 1
   for (int slice = 0; !list.guessed && slice < guessed_slices(rank); slice++) {
     pn_barrier_wait(shared.full + stage * 8, parity);
@@ -712,13 +729,9 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     if (++stage == PN_STAGES) stage = 0, parity ^= 1;
   }
 #pragma unroll 1
-  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
+  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT, row_parity ^= 1) {
     const unit_place place = place_of(unit, list);
     int before = 0;
-    if (place.m0 != summed.m0 || place.b0 != summed.b0 || place.b1 != summed.b1) {
-      sum_rows(arguments, place, row_values);
-      summed = place;
-    }
     if (!PN_FRAGMENTS) load_chunk(arguments, place, warpgroup, own, PN_CHUNK, operands);
 #pragma unroll
     for (int i = 0; i < PN_TOKENS / 2; i++) accumulator[i] = 0;
@@ -751,12 +764,14 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
     pn_barrier_wait_for_cluster(shared.all_received + warpgroup * 8);
     add_received(accumulator, received);
     stage_tokens(accumulator, staged, 0, OWN_TOKENS);
+    if (PN_ROW_SUM_COUNT) pn_barrier_wait(shared.rows_full, row_parity);
     pn_sync(warpgroup + 1, 128);
     finish_chunk(arguments, place, staged, row_values, warpgroup, own, own_tokens, operands);
 #elif PN_FRAGMENTS
-    if (PN_ROW_SUM_COUNT) pn_sync(warpgroup + 1, 128); /* the sums of rows are there */
+    if (PN_ROW_SUM_COUNT) pn_barrier_wait(shared.rows_full, row_parity);
     finish_fragments(arguments, place, accumulator, staged, row_values, warpgroup);
 #else
+    if (PN_ROW_SUM_COUNT) pn_barrier_wait(shared.rows_full, row_parity);
 #pragma unroll
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
       const int first = chunk * PN_CHUNK, left = PN_TOKENS - first, tokens = left < PN_CHUNK ? left : PN_CHUNK;
@@ -770,6 +785,7 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
       for (int i = 0; i < CHUNK_EIGHTS && chunk + 1 < CHUNKS; i++) operands[i] = next[i];
     }
 #endif
+    if (PN_ROW_SUM_COUNT && thread == 0) pn_barrier_arrive(shared.rows_empty); /* all have read them */
   }
 #if PN_SKIPS_TILES
 #if PN_SPLIT > 1
@@ -796,12 +812,14 @@ extern "C" __global__ void
   const uint32_t staged = received + (PN_SPLIT > 1 ? PN_ATOMS * RECEIVED_BYTES : 0);
   const uint32_t staged_end = staged + PN_ATOMS * STAGED_BYTES, end = staged_end > stages_end ? staged_end : stages_end;
   const uint32_t full = (end + 15) & ~15u, empty = full + PN_STAGES * 8;
+  const uint32_t all_received = empty + PN_STAGES * 8, rows_full = all_received + PN_ATOMS * 8;
   float *row_values = (float *)(pn_shared + (full - begin) + BARRIERS_BYTES);
-  const block_shared shared = {stages, staged, full, empty, received, empty + PN_STAGES * 8};
+  const block_shared shared = {stages,       staged,    full,         empty, received,
+                               all_received, rows_full, rows_full + 8};
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   const uint32_t rank = blockIdx.x % PN_SPLIT;
 #if PN_SKIPS_TILES
-  int *shown_tiles = (int *)(row_values + PN_ATOMS * ROW_VALUES);
+  int *shown_tiles = (int *)(row_values + ROW_VALUES);
   uint16_t *order = (uint16_t *)(shown_tiles + 1);
   uint8_t *is_shown = (uint8_t *)(order + TILES);
 #endif
@@ -810,6 +828,8 @@ extern "C" __global__ void
       pn_barrier_init(shared.full + stage * 8, 1);
       pn_barrier_init(shared.empty + stage * 8, PN_ATOMS);
     }
+    pn_barrier_init(shared.rows_full, ROW_THREADS);
+    pn_barrier_init(shared.rows_empty, PN_ATOMS);
     const int left = PN_TOKENS / 8 - (int)rank * OWN_GROUPS, groups = left < OWN_GROUPS ? left : OWN_GROUPS;
     for (int atom = 0; atom < PN_ATOMS && PN_SPLIT > 1; atom++) {
       pn_barrier_init(shared.all_received + atom * 8, 1);
@@ -842,6 +862,8 @@ extern "C" __global__ void
 #endif
     if (threadIdx.x == CONSUMERS) bring_weights(shared, list, (const char *)arguments.pointer[PN_RESULTS + 1], rank);
     if (threadIdx.x == CONSUMERS + 32) bring_tokens(shared, list, &map, rank);
+    if (PN_ROW_SUM_COUNT && threadIdx.x >= THREADS - ROW_THREADS)
+      bring_row_values(arguments, shared, list, row_values);
 #if PN_SPLIT > 1
     __syncwarp();
     if (SENDS_OVER_STAGES) pn_cluster_begin();
@@ -851,6 +873,6 @@ extern "C" __global__ void
 #if PN_ATOMS > 1
     pn_take_registers<232>();
 #endif
-    multiply(arguments, shared, list, row_values + warpgroup * ROW_VALUES, warpgroup, rank);
+    multiply(arguments, shared, list, row_values, warpgroup, rank);
   }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* Attention by wgmma, for many rows and for few: what tiles take, which of them can do a problem, and how long that takes. */
+/* Attention by wgmma, for many rows and for few: what tiles take, which of them can do a problem, and how long that
+ * takes. */
 #include "sm_90.h"
 
 #include "../nvidia/attention.h"
@@ -102,12 +103,13 @@ static int64_t split_shared_bytes(const kernel_problem *problem, const attention
 
 static const char *split_refusal(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
   if (!chip->has_wgmma) return "wgmma is an instruction of sm_90 alone";
-  if (split_keys(problem, tile) > tile->keys) return "a block of the cluster has more keys than its products take at once";
+  if (split_keys(problem, tile) > tile->keys)
+    return "a block of the cluster has more keys than its products take at once";
   return tensor_refusal(chip, problem, row_tiles(problem, tile) * tile->split, split_shared_bytes(problem, tile));
 }
 
-/* Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2, its products (a step of 16 by
-   N columns is 16 + N/4 cycles for 64 rows), and the exchange within the cluster. */
+/* Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2, its products (a step of 16
+   by N columns is 16 + N/4 cycles for 64 rows), and the exchange within the cluster. */
 static double split_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
   const double start = 2.5, exchange = 0.5, clock = 1600;
   const nvidia_rates *rates = &chip->attention;

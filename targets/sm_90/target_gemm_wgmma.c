@@ -142,10 +142,10 @@ static int64_t wgmma_masked_tiles(const kernel_problem *problem, const gemm_tile
   return problem->params.integer[6] && tiles <= WGMMA_MOST_SKIPPED ? tiles : 0;
 }
 
-/* 256 bytes go to the barriers and what little there is besides; each warpgroup keeps the sums of its tokens' rows;
+/* 256 bytes go to the barriers and what little there is besides; a block keeps what the sums of its tokens' rows come to;
    tiles that may be left out take a byte and a number of two each. */
 static int wgmma_own_bytes(const kernel_problem *problem, const gemm_tile *tile) {
-  const int sums = tile->n / ATOM_ROWS * (int)problem->params.integer[2] * tile->m * (int)sizeof(float);
+  const int sums = (int)problem->params.integer[2] * tile->m * (int)sizeof(float);
   return 256 + sums + (int)wgmma_masked_tiles(problem, tile) * 3;
 }
 
@@ -262,7 +262,10 @@ void define_wgmma(text *out, const char *name, int n, wgmma_a a, bool b_in_rows)
   append_registers(out, 0, registers);
   text_append(out, "}, %s", a_in_registers ? "{" : "");
   append_registers(out, registers, after_a - registers);
-  text_append(out, "%s, %%%d, p, 1, 1%s, %d;}\" : ", a_in_registers ? "}" : "", after_a, a_in_registers ? "" : a == A_M_ALONG_ROWS ? ", 1" : ", 0",
+  text_append(out, "%s, %%%d, p, 1, 1%s, %d;}\" : ", a_in_registers ? "}" : "", after_a,
+              a_in_registers        ? ""
+              : a == A_M_ALONG_ROWS ? ", 1"
+                                    : ", 0",
               b_in_rows);
   for (int i = 0; i < registers; i++) text_append(out, i ? ", \"+f\"(d[%d])" : "\"+f\"(d[%d])", i);
   for (int i = 0; i < 4 && a_in_registers; i++) text_append(out, i ? ", \"r\"(a[%d])" : " : \"r\"(a[%d])", i);
