@@ -56,8 +56,8 @@
 #define CHUNKS ((OWN_TOKENS + PN_CHUNK - 1) / PN_CHUNK)
 #define CHUNK_EIGHTS ((PN_CHUNK * EIGHTS + 127) / 128) /* of a thread */
 
-/* Shared memory behind the stages and the tiles on their way out: barriers, of stages and of what a cluster sends;
-   values of rows, of each warpgroup; with PN_SKIPS_TILES the list of tiles, and which are shown. */
+/* Shared memory behind the stages and the tiles on their way out: barriers, of stages, of what a cluster sends, and
+   of values of rows; those values; with PN_SKIPS_TILES the list of tiles, and which are shown. */
 #define BARRIERS_BYTES ((2 * PN_STAGES + PN_ATOMS + 3) / 2 * 16)
 #define ROW_VALUES (PN_ROW_SUM_COUNT * PN_TOKENS + 4)
 

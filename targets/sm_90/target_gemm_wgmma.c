@@ -142,8 +142,8 @@ static int64_t wgmma_masked_tiles(const kernel_problem *problem, const gemm_tile
   return problem->params.integer[6] && tiles <= WGMMA_MOST_SKIPPED ? tiles : 0;
 }
 
-/* 256 bytes go to the barriers and what little there is besides; a block keeps what the sums of its tokens' rows come to;
-   tiles that may be left out take a byte and a number of two each. */
+/* 256 bytes go to the barriers and what little there is besides; a block keeps what the sums of its tokens' rows come
+   to; tiles that may be left out take a byte and a number of two each. */
 static int wgmma_own_bytes(const kernel_problem *problem, const gemm_tile *tile) {
   const int sums = (int)problem->params.integer[2] * tile->m * (int)sizeof(float);
   return 256 + sums + (int)wgmma_masked_tiles(problem, tile) * 3;
@@ -233,15 +233,17 @@ static double streaming_cost(const kernel_problem *problem, const gemm_tile *til
  * Clock and rates are what whole kernels reached on an H200 when they were measured: within 15 % at Pi0's shapes.
  */
 static double wgmma_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile) {
-  (void)chip;                                                      /* the only one that has it */
-  const double clock = 1350, l2_rate = 130e3, memory_rate = 4.2e6; /* MHz; bytes a microsecond */
+  (void)chip;                                                                        /* the only one that has it */
+  const double clock = 1350, l2_rate = 130e3, memory_rate = 4.2e6, send_rate = 30e3; /* MHz; bytes a microsecond */
   const double start = 2, end = 1, exchange = 0.4; /* of a launch, of a unit, of a unit for each block of its cluster */
   const gemm_shape shape = shape_of(problem);
   if (wgmma_streams(problem, tile)) return streaming_cost(problem, tile);
   const int64_t blocks = wgmma_units(&shape, tile) * tile->split, here = round_up_division(blocks, MULTIPROCESSORS);
   const int64_t slices = round_up_division(shape.slices, tile->split);
   const double bytes = 128.0 * (double)(slices * (tile->n + tile->m));
-  const double ends = (end + (tile->split > 1 ? exchange * tile->split : 0)) / wgmma_resident(tile);
+  const double sent = wgmma_sends_over_stages(tile) ? 4.0 * tile->n * tile->m * (tile->split - 1) / tile->split : 0;
+  const double exchanges = tile->split > 1 ? exchange * tile->split + sent / send_rate : 0;
+  const double ends = (end + exchanges) / wgmma_resident(tile);
   const double work = (double)here * (slices_cost(tile, 1, (double)slices, bytes, clock, l2_rate) + ends);
   const double weights = (double)(shape.n * shape.k * 2) / memory_rate + end;
   return start + (work > weights ? work : weights);

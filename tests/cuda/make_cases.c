@@ -108,6 +108,7 @@ static const problem_case cases[] = {
     /* wgmma, whose shapes are compiled in: a kernel for each problem. Every N of the instruction that has a tile. */
 #define WGMMA(name, tile) {name, PINION_FAMILY_GEMM, "", 1, "bf16 bf16 bf16", {NULL}, tile, true, 1}
     WGMMA("wgmma_128x200", "wgmma_128x200"),
+    WGMMA("wgmma_128x200_split2", "wgmma_128x200_split2"),
     WGMMA("wgmma_128x192", "wgmma_128x192"),
     WGMMA("wgmma_128x136", "wgmma_128x136"),
     WGMMA("wgmma_128x112", "wgmma_128x112"),
