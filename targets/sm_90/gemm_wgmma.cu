@@ -21,8 +21,8 @@
  *
  * With PN_SKIPS_TILES a block looks, before all else, which tiles of tokens the row mask shows at all: what is multiplied
  * are units of these alone, as evenly among the blocks as if there were no others. The rest are set to 0.
- * PN_MASK_IS_EARLY: the launch in front does not write the mask, so that nothing waits for it. Nor do the weights of a
- * block's first slices: they are those of its first unit if all tiles are shown. If not, they go by unused.
+ * PN_MASK_IS_EARLY: the launch in front does not write the mask, so that nothing waits for it. Nor do a block's first
+ * slices wait for the list: they are those of its first unit if all tiles are shown. If not, they go by unused.
  */
 #define CONSUMERS (PN_ATOMS * 128)
 #define THREADS (CONSUMERS + 128)
@@ -132,7 +132,7 @@ typedef struct unit_place {
 typedef struct tile_list {
   const uint16_t *order;
   int shown;
-  bool guessed; /* the block's first unit has the columns that it would have if all were shown */
+  bool guessed; /* the block's first unit is the one that it would be if all were shown */
 } tile_list;
 
 typedef struct unit_choice {
@@ -495,10 +495,12 @@ PN_INLINE int sort_tiles(const uint8_t *is_shown, uint16_t *order) {
   return shown;
 }
 
-/* Whether the block's first unit is one of those that are shown, with the columns that were guessed. */
-PN_INLINE bool guesses_unit(int shown) {
+/* Whether the block's first unit is the one that was guessed. */
+PN_INLINE bool guesses_unit(const uint16_t *order, int shown) {
   const int unit = blockIdx.x / PN_SPLIT;
-  return unit < shown * TILES_N && choose_unit(unit, shown).n0 == choose_unit(unit, TILES).n0;
+  if (unit >= shown * TILES_N) return false;
+  const unit_choice own = choose_unit(unit, shown), guess = choose_unit(unit, TILES);
+  return own.n0 == guess.n0 && order[own.tile] == guess.tile;
 }
 
 #define CLEAR_EIGHT(j, i, type)                                                                                        \
@@ -665,28 +667,35 @@ PN_INLINE void bring_weights(const block_shared &shared, const tile_list &list, 
   }
 }
 
+/* Asks for a slice of the tokens of a tile. */
+PN_INLINE void bring_tile(const block_shared &shared, int stage, const void *map, uint32_t rank, const unit_place &place,
+                          int slice) {
+  copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, (FIRST_SLICE(rank) + slice) * 64, place.m0,
+            place.b1, place.b0, shared.full + stage * 8);
+}
+PN_INLINE void bring_guessed_tokens(const block_shared &shared, const void *map, uint32_t rank) {
+  const int tile = choose_unit(blockIdx.x / PN_SPLIT, TILES).tile, batch = tile / TILES_M, slices = guessed_slices(rank);
+  const unit_place place = {tile % TILES_M * PN_TOKENS, 0, batch / PN_B1, batch % PN_B1};
+  pn_wait_for_inputs();
+#pragma unroll 1
+  for (int slice = 0; slice < slices; slice++) bring_tile(shared, slice, map, rank, place, slice);
+}
+
 /* Another thread: the same for the tokens, which the first one's barrier expects too. When the last slice is asked for
    the next launch may start: what it brings before it waits then fills the time in which this one finishes, and is in
    the way of none of these slices. */
 PN_INLINE void bring_tokens(const block_shared &shared, const tile_list &list, const void *map, uint32_t rank) {
-  const int slices = SLICES_OF(rank);
-  int stage = 0;
-  uint32_t parity = 1;
-  prefetch_map(map);
+  const int slices = SLICES_OF(rank), guessed = guessed_slices(rank);
+  int stage = guessed % PN_STAGES, slice = list.guessed ? guessed : 0;
+  uint32_t parity = guessed < PN_STAGES;
   pn_wait_for_inputs();
 #pragma unroll 1
-  for (int slice = 0; !list.guessed && slice < guessed_slices(rank); slice++) { /* any: they complete their stages */
-    copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, 0, 0, 0, 0, shared.full + stage * 8);
-    if (++stage == PN_STAGES) stage = 0, parity ^= 1;
-  }
-#pragma unroll 1
-  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT) {
+  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT, slice = 0) {
     const unit_place place = place_of(unit, list);
 #pragma unroll 1
-    for (int slice = 0; slice < slices; slice++) {
+    for (; slice < slices; slice++) {
       pn_barrier_wait(shared.empty + stage * 8, parity);
-      copy_tile(shared.stages + stage * STAGE_BYTES + WEIGHT_BYTES, map, (FIRST_SLICE(rank) + slice) * 64, place.m0,
-                place.b1, place.b0, shared.full + stage * 8);
+      bring_tile(shared, stage, map, rank, place, slice);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
@@ -836,9 +845,11 @@ extern "C" __global__ void
       pn_barrier_expect(shared.all_received + atom * 8, groups > 0 ? groups * PN_SPLIT * 2048 : 0);
     }
     pn_barrier_publish();
+    prefetch_map(&map);
   }
   __syncthreads();
 #if PN_SKIPS_TILES
+  if (threadIdx.x == CONSUMERS + 32) bring_guessed_tokens(shared, &map, rank);
   if (threadIdx.x == CONSUMERS) bring_guessed_weights(shared, (const char *)arguments.pointer[PN_RESULTS + 1], rank);
   if (!PN_MASK_IS_EARLY) pn_wait_for_inputs();
   for (int tile = threadIdx.x / 32; tile < TILES && warpgroup < PN_ATOMS; tile += CONSUMERS / 32) {
@@ -851,7 +862,7 @@ extern "C" __global__ void
     if (threadIdx.x == 0) *shown_tiles = shown;
   }
   __syncthreads();
-  const tile_list list = {order, *shown_tiles, guesses_unit(*shown_tiles)};
+  const tile_list list = {order, *shown_tiles, guesses_unit(order, *shown_tiles)};
 #else
   const tile_list list = {nullptr, TILES, true};
 #endif
