@@ -2,7 +2,7 @@
 /*
  * The artifact's own bench program: latency on this machine, without Pinion at hand.
  *
- *   bench [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--device=N] [--copies=graph]
+ *   bench [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--interval=MS] [--device=N] [--copies=graph]
  *
  * DIR is the artifact's folder; without it, the current one. With --copies=graph the captured call copies the inputs
  * and outputs itself.
@@ -41,6 +41,8 @@ static bool read_arguments(int argc, char **argv, bench_arguments *out) {
       out->options.device_index = (int32_t)value;
     else if (read_number(argv[i], "--warmUp=", &value))
       out->bench.warm_up_ms = (double)value;
+    else if (read_number(argv[i], "--interval=", &value))
+      out->bench.interval_ms = (double)value;
     else if (!strcmp(argv[i], "--copies=graph"))
       out->attached = true;
     else if (argv[i][0] != '-')
@@ -80,6 +82,7 @@ static void print_result(const pinion_model_desc *desc, const pinion_bench_resul
   print_buffers("output", desc, desc->outputs, desc->output_count);
   printf("warm-up: %u replays in %.0f ms, %s; then %u measured\n", r->warm_up_replays, r->warm_up_ms,
          r->stable ? "stable within 1 %" : "NOT stable", r->iterations);
+  if (r->interval_ms > 0) printf("calls begin %g ms apart\n", r->interval_ms);
   print_quantiles("replay", &r->replay);
   print_quantiles("run (wall)", &r->run);
   print_quantiles("copies in", &r->copy_in);
@@ -120,7 +123,9 @@ int main(int argc, char **argv) {
   pinion_bench_result result;
   bench_arguments arguments;
   if (!read_arguments(argc, argv, &arguments)) {
-    fprintf(stderr, "usage: %s [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--device=N] [--copies=graph]\n",
+    fprintf(stderr,
+            "usage: %s [DIR] [--iterations=N] [--threads=N] [--warmUp=MS] [--interval=MS] [--device=N] "
+            "[--copies=graph]\n",
             argv[0]);
     return 2;
   }

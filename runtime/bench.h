@@ -194,15 +194,16 @@ typedef struct pinion_bench_options {
   uint32_t iterations;     /* 0: as many as fill three seconds, 1000 at most and 50 at least, or 5 of a slow model */
   double warm_up_ms;       /* at least this long .. */
   double warm_up_limit_ms; /* .. and at most, stable or not */
+  double interval_ms;      /* measured calls begin so far apart, if each is done by then; 0: one behind the other */
 } pinion_bench_options;
 
-static const pinion_bench_options pinion_bench_defaults = {0, 300, 10000};
+static const pinion_bench_options pinion_bench_defaults = {0, 300, 10000, 0};
 
 typedef struct pinion_bench_result {
   pinion_quantiles replay;                             /* the captured call, by the device's clock */
   pinion_quantiles copy_in, run, copy_out, end_to_end; /* by the wall clock, as a caller sees them */
   uint32_t iterations, warm_up_replays;
-  double warm_up_ms;
+  double warm_up_ms, interval_ms;
   bool stable; /* the warm-up ended because medians had settled */
 } pinion_bench_result;
 
@@ -313,15 +314,42 @@ static inline pinion_status pinion_bench_call(const pinion_bench *b, double *in,
   return outcome;
 }
 
+/* Sleeps until *next, in microseconds of pinion_now_us, and moves it on by the interval; at once if there is none. */
+static inline void pinion_bench_pace(double *next, double interval_ms) {
+  const double now = pinion_now_us(), left = *next - now;
+  if (interval_ms <= 0) return;
+  if (left > 0) {
+    const struct timespec pause = {(time_t)(left / 1e6), (long)((left - (double)(time_t)(left / 1e6) * 1e6) * 1e3)};
+    nanosleep(&pause, NULL);
+  }
+  *next = (left > 0 ? *next : now) + interval_ms * 1000;
+}
+
+static inline pinion_status pinion_bench_replays(const pinion_bench *b, double *samples, uint32_t count,
+                                                 double interval_ms) {
+  if (interval_ms <= 0) return b->api->time_replays(b->instance, count, samples);
+  pinion_status outcome = PINION_OK;
+  double next = pinion_now_us();
+  for (uint32_t i = 0; i < count && !outcome; i++) {
+    pinion_bench_pace(&next, interval_ms);
+    outcome = b->api->time_replays(b->instance, 1, &samples[i]);
+  }
+  return outcome;
+}
+
 static inline pinion_status pinion_bench_samples(const pinion_bench *b, double *samples, uint32_t count,
                                                  pinion_bench_result *result) {
-  double *in = samples, *run = in + count, *out = run + count, *all = out + count;
+  double *in = samples, *run = in + count, *out = run + count, *all = out + count, next;
   if (b->probe) b->probe(b->probe_user, false);
-  pinion_status outcome = b->api->time_replays(b->instance, count, samples);
+  pinion_status outcome = pinion_bench_replays(b, samples, count, result->interval_ms);
   if (b->probe) b->probe(b->probe_user, true);
   if (outcome) return outcome;
   result->replay = pinion_quantiles_of(samples, count);
-  for (uint32_t i = 0; i < count && !outcome; i++) outcome = pinion_bench_call(b, &in[i], &run[i], &out[i], &all[i]);
+  next = pinion_now_us();
+  for (uint32_t i = 0; i < count && !outcome; i++) {
+    pinion_bench_pace(&next, result->interval_ms);
+    outcome = pinion_bench_call(b, &in[i], &run[i], &out[i], &all[i]);
+  }
   if (outcome) return outcome;
   result->copy_in = pinion_quantiles_of(in, count);
   result->run = pinion_quantiles_of(run, count);
@@ -334,12 +362,13 @@ static inline pinion_status pinion_bench_samples(const pinion_bench *b, double *
 static inline pinion_status pinion_bench_measure(const pinion_bench *b, const pinion_bench_options *options,
                                                  pinion_bench_result *out_result) {
   double median = 0;
-  *out_result = (pinion_bench_result){.iterations = options->iterations};
+  *out_result = (pinion_bench_result){.iterations = options->iterations, .interval_ms = options->interval_ms};
   pinion_status outcome = b->attached ? pinion_bench_attach(b) : pinion_bench_copy_in(b);
   if (!outcome) outcome = b->api->prepare(b->instance);
   if (!outcome) outcome = pinion_bench_warm_up(b, options, out_result, &median);
   if (outcome) return outcome;
   uint32_t count = out_result->iterations;
+  if (median < options->interval_ms * 1000) median = options->interval_ms * 1000;
   if (count == 0)
     count = median * 1000 < 3e6 ? 1000 : median * 50 < 3e6 ? (uint32_t)(3e6 / median) : median < 1e6 ? 50 : 5;
   if (count > PINION_BENCH_SAMPLES_MAXIMUM) count = PINION_BENCH_SAMPLES_MAXIMUM;

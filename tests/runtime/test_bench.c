@@ -181,7 +181,7 @@ static pinion_status measure(pinion_bench_options options, bool fails, pinion_be
 static void the_warm_up_lasts_until_medians_have_settled(void **state) {
   (void)state;
   pinion_bench_result r;
-  assert_int_equal(measure((pinion_bench_options){20, 0, 10000}, false, &r), PINION_OK);
+  assert_int_equal(measure((pinion_bench_options){20, 0, 10000, 0}, false, &r), PINION_OK);
   assert_true(r.stable);
   assert_true(r.replay.p50 == 100 && r.replay.p99 == 100); /* nothing of the warm-up is measured */
   assert_int_equal(r.iterations, 20);
@@ -194,7 +194,7 @@ static void attached_inputs_and_outputs_are_not_copied(void **state) {
   (void)state;
   pinion_bench_result r;
   attached = true;
-  assert_int_equal(measure((pinion_bench_options){20, 0, 10000}, false, &r), PINION_OK);
+  assert_int_equal(measure((pinion_bench_options){20, 0, 10000, 0}, false, &r), PINION_OK);
   attached = false;
   assert_int_equal(attachments, 3 + 1);
   assert_int_equal(copies_in + copies_out, 0);
@@ -204,14 +204,24 @@ static void attached_inputs_and_outputs_are_not_copied(void **state) {
 static void a_warm_up_that_does_not_settle_is_said_to_be_unstable(void **state) {
   (void)state;
   pinion_bench_result r;
-  assert_int_equal(measure((pinion_bench_options){20, 0, 0}, false, &r), PINION_OK);
+  assert_int_equal(measure((pinion_bench_options){20, 0, 0, 0}, false, &r), PINION_OK);
   assert_false(r.stable);
+}
+
+static void calls_at_an_interval_are_measured_one_by_one(void **state) {
+  (void)state;
+  pinion_bench_result r;
+  const double start = pinion_now_us();
+  assert_int_equal(measure((pinion_bench_options){5, 0, 10000, 3}, false, &r), PINION_OK);
+  assert_true(pinion_now_us() - start >= 2 * 4 * 3000); /* five replays and five calls */
+  assert_int_equal(replays, r.warm_up_replays + 5);
+  assert_true(r.interval_ms == 3 && r.replay.p50 == 100);
 }
 
 static void failures_end_the_measurement(void **state) {
   (void)state;
   pinion_bench_result r;
-  assert_int_equal(measure((pinion_bench_options){20, 0, 10}, true, &r), PINION_DEVICE_ERROR);
+  assert_int_equal(measure((pinion_bench_options){20, 0, 10, 0}, true, &r), PINION_DEVICE_ERROR);
 }
 
 int main(void) {
@@ -226,6 +236,7 @@ int main(void) {
       cmocka_unit_test(the_warm_up_lasts_until_medians_have_settled),
       cmocka_unit_test(attached_inputs_and_outputs_are_not_copied),
       cmocka_unit_test(a_warm_up_that_does_not_settle_is_said_to_be_unstable),
+      cmocka_unit_test(calls_at_an_interval_are_measured_one_by_one),
       cmocka_unit_test(failures_end_the_measurement),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@ typedef struct bench_flags {
   bool empty_kernels, cold_start;
   int64_t iterations, seed;
   artifact_flags artifact;
-  double warm_up, allow;
+  double warm_up, interval, allow;
   json baseline; /* of `compare` */
 } bench_flags;
 
@@ -66,6 +66,7 @@ static status measure_all(diagnostics *d, artifact *a, const bench_flags *f, con
       f->iterations < PINION_BENCH_SAMPLES_MAXIMUM ? (uint32_t)f->iterations : PINION_BENCH_SAMPLES_MAXIMUM;
   options.warm_up_ms = f->warm_up;
   if (options.warm_up_limit_ms < f->warm_up) options.warm_up_limit_ms = f->warm_up;
+  options.interval_ms = f->interval;
   status result = artifact_check(d, a, pinion_bench_measure(bench, &options, &m->times));
   if (result == STATUS_OK && f->empty_kernels) result = measure_empty(d, a, m);
   if (result == STATUS_OK) result = artifact_check(d, a, a->api.describe_capture(a->instance, &m->capture));
@@ -142,6 +143,8 @@ int command_bench(int argc, char **argv) {
       FLAG("iterations", FLAG_INTEGER, &f.iterations, "N",
            "measured calls (as many as fill 3 s, 50 to 1000; 5 of a slow model)"),
       FLAG("warmUp", FLAG_NUMBER, &f.warm_up, "MS", "least time to warm up; goes on until stable (300)"),
+      FLAG("interval", FLAG_NUMBER, &f.interval, "MS",
+           "from the start of a measured call to the next one's, as a controller calls (0: one behind the other)"),
       FLAG("copies", FLAG_STRING, &f.copies, "HOW",
            "apart: by calls of their own; graph: in the captured call (apart)"),
       FLAG("empty-kernels", FLAG_SWITCH, &f.empty_kernels, NULL,

@@ -44,6 +44,7 @@ void bench_print(const bench_measured *m) {
     print_state("before", &m->before);
     print_state("after", &m->after);
   }
+  if (r->interval_ms > 0) printf("measured calls begin %g ms apart\n", r->interval_ms);
   printf("warm-up: %u replays in %.0f ms, %s; then %u measured, copies %s\n", r->warm_up_replays, r->warm_up_ms,
          r->stable ? "stable within 1 %" : "NOT stable", r->iterations,
          m->attached ? "in the captured call" : "apart, from and to page-locked memory");
@@ -67,7 +68,7 @@ typedef struct condition {
   const char *word;         /* NULL: a number */
   double number, tolerance; /* of the larger; 0: exact */
 } condition;
-enum { CONDITION_COUNT = 9 };
+enum { CONDITION_COUNT = 10 };
 
 static void list_conditions(const pinion_model_desc *desc, const bench_measured *m, condition out[CONDITION_COUNT]) {
   const condition list[CONDITION_COUNT] = {
@@ -76,6 +77,7 @@ static void list_conditions(const pinion_model_desc *desc, const bench_measured 
       {.key = "device", .word = m->device.name},
       {.key = "copies", .word = m->attached ? "graph" : "apart"},
       {.key = "threads", .number = (double)m->threads},
+      {.key = "interval_ms", .number = m->times.interval_ms},
       {.key = "driver_version", .number = m->device.driver_version},
       {.key = "power_limit_watts", .number = m->after.watts_limit},
       {.key = "sm_clock_mhz", .number = m->after.sm_clock, .tolerance = 0.02},
