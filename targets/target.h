@@ -71,7 +71,7 @@ typedef struct kernel_problem {
 /* The answer: which source, specialised how, launched how. */
 typedef struct kernel_choice {
   const char *source; /* file of the target: "gemm.c.in", "gemm_mma.cu" */
-  const char *common; /* another, put in front of it: what several sources share; or NULL */
+  const char *common; /* another, put in front of it: what several sources share, or a part of a long one; or NULL */
   text defines;       /* `#define NAME value` lines of the target's own, put before the prelude; owned */
   const char *tile;   /* the row's name, for people; NULL where the family has no tiles */
   uint32_t grid[3], block[3];

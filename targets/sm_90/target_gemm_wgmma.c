@@ -326,6 +326,7 @@ static void choose_wgmma(const nvidia_chip *chip, arena *a, const kernel_problem
   text *defines = &choice->defines;
   (void)chip;
   choice->source = "gemm_wgmma.cu";
+  choice->common = "gemm_wgmma_tile.cuh";
   choice->dynamic_shared_bytes = wgmma_shared_bytes(problem, tile);
   choice->tensor_map = map_of_a(a, problem, tile);
   set_grid(choice, tile->split > 1 || blocks < at_once ? blocks : at_once, threads);
