@@ -191,6 +191,13 @@ static void compile_instance(compile_queue *queue, kernel_instance *instance) {
   size_t log_bytes = 0;
   diagnostics own = {.file = queue->file, .stream = open_memstream(&log, &log_bytes)};
   const status result = queue->target->compile(&own, instance->name, instance->source, &instance->blob);
+  if (own.stream && result == STATUS_OK && instance->blob.spilled_bytes)
+    fprintf(own.stream,
+            "pinion: warning: kernel %s%s%s keeps %d bytes of a thread's registers in memory: what is fused into it is "
+            "more "
+            "than they hold\n",
+            instance->name, instance->tile ? ", tile " : "", instance->tile ? instance->tile : "",
+            instance->blob.spilled_bytes);
   if (own.stream) fclose(own.stream);
   if (instance->is_optional && result != STATUS_OK) {
     const char *said = log ? log : "";

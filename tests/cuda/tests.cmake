@@ -57,6 +57,8 @@ if(EMULATOR_CXX)
   set_tests_properties(cuda.emulated PROPERTIES FIXTURES_REQUIRED cuda_cases)
   find_program(PINION_PYTHON python3 HINTS ${CMAKE_SOURCE_DIR}/.venv/bin)
   add_library(stand_in_nvrtc SHARED ${CMAKE_SOURCE_DIR}/tests/cuda/stand_in_nvrtc.c)
+  add_test(NAME cuda.spills
+    COMMAND ${PINION_PYTHON} ${CMAKE_SOURCE_DIR}/tests/cuda/test_spills.py $<TARGET_FILE:pinion> $<TARGET_FILE:stand_in_nvrtc>)
   # Two by what any chip has, and one by wgmma.
   foreach(case pi0_small_2_steps:sm_110 pi0_bf16_opset23:sm_110 pi05_bf16:sm_90)
     string(REPLACE ":" ";" case ${case})
