@@ -91,6 +91,8 @@ MlirOperation value_definition(MlirValue value);
 /* value_definition(value) if it is of that kind, else a null op. */
 MlirOperation value_defined_by(MlirValue value, op_kind kind);
 bool value_type(MlirValue value, tensor_type *out_type);
+tensor_type tensor_type_of(MlirValue value); /* of a value that is known to have one; else {0} */
+pinion_dtype value_dtype(MlirValue value);   /* its element type */
 bool value_has_one_use(MlirValue value);
 bool value_is_unused(MlirValue value);
 

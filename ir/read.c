@@ -21,6 +21,16 @@ bool value_type(MlirValue value, tensor_type *out_type) {
   return type_read(mlirValueGetType(value), out_type);
 }
 
+tensor_type tensor_type_of(MlirValue value) {
+  tensor_type type = {0};
+  value_type(value, &type);
+  return type;
+}
+
+pinion_dtype value_dtype(MlirValue value) {
+  return tensor_type_of(value).dtype;
+}
+
 bool value_is_unused(MlirValue value) {
   return mlirOpOperandIsNull(mlirValueGetFirstUse(value));
 }

@@ -129,15 +129,9 @@ static uint8_t *mask_of(visible_walk *walk, MlirValue value) {
   return own->mask;
 }
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 static void show_all(visible_walk *walk, MlirValue value) {
   uint8_t *mask = mask_of(walk, value);
-  tensor_type type = type_of(value);
+  tensor_type type = tensor_type_of(value);
   if (mask) memset(mask, 1, (size_t)type_elements(&type));
 }
 
@@ -187,7 +181,7 @@ static bool any(const uint8_t *mask, int64_t count) {
 static void see_elementwise(visible_walk *walk, const visible_op *own, intptr_t index) {
   MlirValue operand = mlirOperationGetOperand(own->op, index);
   uint8_t *mask = mask_of(walk, operand);
-  tensor_type type = type_of(operand);
+  tensor_type type = tensor_type_of(operand);
   const mask_view from = dense(&own->type), to = broadcast_to(&type, &own->type);
   if (mask) spread(&own->type, own->mask, &from, mask, &to);
 }
@@ -262,7 +256,7 @@ static void see_product(const uint8_t *y, uint8_t *a, const uint8_t *a_zero, uin
 
 static void see_matmul(visible_walk *walk, const visible_op *own) {
   MlirValue operands[] = {mlirOperationGetOperand(own->op, 0), mlirOperationGetOperand(own->op, 1)};
-  tensor_type a = type_of(operands[0]), b = type_of(operands[1]), batches = own->type;
+  tensor_type a = tensor_type_of(operands[0]), b = tensor_type_of(operands[1]), batches = own->type;
   if (a.rank < 2 || b.rank < 2) {
     show_operands(walk, own->op);
     return;
@@ -303,7 +297,7 @@ static bool hides(const uint8_t *row, int64_t key, int64_t keys) {
 
 static void see_attention(visible_walk *walk, const visible_op *own) {
   MlirValue operands[] = {op_operand(own->op, "q"), op_operand(own->op, "k"), op_operand(own->op, "v")};
-  const tensor_type q = type_of(operands[0]), k = type_of(operands[1]), v = type_of(operands[2]);
+  const tensor_type q = tensor_type_of(operands[0]), k = tensor_type_of(operands[1]), v = tensor_type_of(operands[2]);
   const int64_t heads = q.dims[1], groups = k.dims[1], queries = q.dims[2], keys = k.dims[2];
   tensor_type scores = {.dtype = q.dtype, .rank = 4, .dims = {q.dims[0], heads, queries, keys}};
   uint8_t *masks[] = {mask_of(walk, operands[0]), mask_of(walk, operands[1]), mask_of(walk, operands[2])};
@@ -327,7 +321,7 @@ static void see_attention(visible_walk *walk, const visible_op *own) {
 static void see_transpose(visible_walk *walk, const visible_op *own) {
   MlirValue x = mlirOperationGetOperand(own->op, 0);
   uint8_t *mask = mask_of(walk, x);
-  tensor_type type = type_of(x);
+  tensor_type type = tensor_type_of(x);
   int64_t permutation[PINION_MAX_RANK];
   const mask_view from = dense(&own->type), whole = dense(&type);
   mask_view to = {0};
@@ -339,7 +333,7 @@ static void see_transpose(visible_walk *walk, const visible_op *own) {
 static void see_slice(visible_walk *walk, const visible_op *own) {
   MlirValue x = mlirOperationGetOperand(own->op, 0);
   uint8_t *mask = mask_of(walk, x);
-  tensor_type type = type_of(x);
+  tensor_type type = tensor_type_of(x);
   int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
   const mask_view from = dense(&own->type), whole = dense(&type);
   mask_view to = {0};
@@ -358,7 +352,7 @@ static void see_concat(visible_walk *walk, const visible_op *own) {
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(own->op); i++) {
     MlirValue piece = mlirOperationGetOperand(own->op, i);
     uint8_t *mask = mask_of(walk, piece);
-    tensor_type type = type_of(piece);
+    tensor_type type = tensor_type_of(piece);
     const mask_view to = dense(&type);
     if (mask) spread(&type, own->mask, &from, mask, &to);
     from.start += type.dims[axis] * from.stride[axis];
@@ -368,7 +362,7 @@ static void see_concat(visible_walk *walk, const visible_op *own) {
 static void see_reduce(visible_walk *walk, const visible_op *own) {
   MlirValue x = mlirOperationGetOperand(own->op, 0);
   uint8_t *mask = mask_of(walk, x);
-  tensor_type type = type_of(x);
+  tensor_type type = tensor_type_of(x);
   int64_t axes[PINION_MAX_RANK];
   const int count = attr_i64s(own->op, "axes", axes, PINION_MAX_RANK);
   const bool keep = attr_bool(own->op, "keep", false);

@@ -21,12 +21,6 @@ typedef struct batching {
   row_blocks rows;
 } batching;
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 static bool function_batches(const batching *t) {
   if (!row_blocks_fit_arguments(&t->rows)) return false;
   MlirOperation op = row_blocks_obstacle(&t->rows);
@@ -62,7 +56,7 @@ static status split_result(const batching *t, builder *b, MlirValue whole, intpt
   for (int d = 0; d < PINION_MAX_RANK; d++) steps[d] = 1;
   for (int i = 0; i < t->calls.count; i++) {
     MlirValue value = mlirOperationGetResult(t->calls.ops[i], index);
-    tensor_type type = type_of(value);
+    tensor_type type = tensor_type_of(value);
     MlirValue part = build_slice(b, whole, starts, type.dims, steps);
     if (mlirValueIsNull(part)) return STATUS_FAILED;
     value_replace(value, part);

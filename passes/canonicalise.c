@@ -46,12 +46,6 @@ static MlirValue operand_through(MlirValue value, op_kind kind) {
   return mlirOperationIsNull(op) ? no_change : operand_of(op, 0);
 }
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 static bool same_shape(const tensor_type *a, const tensor_type *b) {
   return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0;
 }
@@ -67,8 +61,8 @@ static bool is_leaf(MlirValue value) {
 /* `value` in the shape of op's result: by a broadcast if it is smaller. */
 static MlirValue as_result(rewriter *r, MlirOperation op, MlirValue value) {
   if (same_type(value, result_of(op))) return value;
-  tensor_type type = type_of(result_of(op));
-  if (type_of(value).dtype != type.dtype) return no_change;
+  tensor_type type = tensor_type_of(result_of(op));
+  if (value_dtype(value) != type.dtype) return no_change;
   builder b = builder_before(r->compilation, op);
   return build_broadcast(&b, value, type.rank, type.dims);
 }
@@ -89,23 +83,23 @@ static MlirValue before_broadcast(MlirValue value) {
   if (!mlirValueIsNull(source)) return source;
   source = operand_through(value, OP_reshape);
   if (mlirValueIsNull(source)) return no_change;
-  tensor_type inner = type_of(source), outer = type_of(value);
+  tensor_type inner = tensor_type_of(source), outer = tensor_type_of(value);
   return only_leads_with_ones(&inner, &outer) ? source : no_change;
 }
 
 /* Whether the operands of an elementwise op, with `value` in place of operand `index`, still have the result's shape.
  */
 static bool shape_stays(MlirOperation op, intptr_t index, MlirValue value) {
-  tensor_type shape = type_of(value), result = type_of(result_of(op));
+  tensor_type shape = tensor_type_of(value), result = tensor_type_of(result_of(op));
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
-    tensor_type other = type_of(operand_of(op, i));
+    tensor_type other = tensor_type_of(operand_of(op, i));
     if (i != index && !shape_broadcast(&shape, &other, &shape)) return false;
   }
   return same_shape(&shape, &result);
 }
 
 static MlirValue scalar_constant(rewriter *r, MlirOperation op, MlirValue uniform) {
-  tensor_type scalar = {.dtype = type_of(uniform).dtype};
+  tensor_type scalar = {.dtype = value_dtype(uniform)};
   builder b = builder_before(r->compilation, op);
   const void *bytes = constant_bytes(r->compilation, value_definition(uniform));
   return bytes ? build_constant(&b, &scalar, bytes) : no_change;
@@ -116,11 +110,11 @@ static MlirValue shrink_operands(rewriter *r, MlirOperation op) {
   double number;
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = operand_of(op, i), smaller = before_broadcast(operand);
-    if (mlirValueIsNull(smaller) && type_of(operand).rank > 0 && value_is_constant(operand) &&
+    if (mlirValueIsNull(smaller) && tensor_type_of(operand).rank > 0 && value_is_constant(operand) &&
         shape_stays(op, i, operand)) {
-      tensor_type scalar = {.dtype = type_of(operand).dtype}, shape = scalar, result = type_of(result_of(op));
+      tensor_type scalar = {.dtype = value_dtype(operand)}, shape = scalar, result = tensor_type_of(result_of(op));
       for (intptr_t k = 0; k < mlirOperationGetNumOperands(op); k++) {
-        tensor_type other = type_of(operand_of(op, k));
+        tensor_type other = tensor_type_of(operand_of(op, k));
         if (k != i) shape_broadcast(&shape, &other, &shape);
       }
       if (same_shape(&shape, &result) && value_uniform(r->compilation, operand, &number))
@@ -170,9 +164,9 @@ static bool cast_is_exact(pinion_dtype from, pinion_dtype to) {
 /* A concatenation that is read in a narrower float alone is one of narrower pieces: what makes a piece rounds it in
    passing, and what does not change between steps is rounded once. */
 static MlirValue cast_of_concat(rewriter *r, MlirOperation op, MlirOperation concat) {
-  const pinion_dtype to = type_of(result_of(op)).dtype;
+  const pinion_dtype to = tensor_type_of(result_of(op)).dtype;
   if (!value_has_one_use(result_of(concat)) || !dtype_is_float(to) ||
-      !cast_is_exact(to, type_of(result_of(concat)).dtype))
+      !cast_is_exact(to, tensor_type_of(result_of(concat)).dtype))
     return no_change;
   builder b = builder_before(r->compilation, concat);
   const intptr_t count = mlirOperationGetNumOperands(concat);
@@ -191,10 +185,10 @@ static MlirValue simplify_cast(rewriter *r, MlirOperation op) {
   MlirOperation concat = value_defined_by(x, OP_concat);
   if (same_type(x, result_of(op))) return x;
   if (!mlirOperationIsNull(concat)) return cast_of_concat(r, op, concat);
-  if (mlirValueIsNull(inner) || !cast_is_exact(type_of(inner).dtype, type_of(x).dtype)) return no_change;
+  if (mlirValueIsNull(inner) || !cast_is_exact(value_dtype(inner), value_dtype(x))) return no_change;
   if (same_type(inner, result_of(op))) return inner;
   builder b = builder_before(r->compilation, op);
-  return build_cast(&b, inner, type_of(result_of(op)).dtype);
+  return build_cast(&b, inner, tensor_type_of(result_of(op)).dtype);
 }
 
 static MlirValue simplify_unary(rewriter *r, MlirOperation op) {
@@ -203,7 +197,7 @@ static MlirValue simplify_unary(rewriter *r, MlirOperation op) {
   if (mlirOperationIsNull(inner)) return no_change;
   bool undone = (attr_str_is(op, "kind", "neg") && attr_str_is(inner, "kind", "neg")) ||
                 (attr_str_is(op, "kind", "not") && attr_str_is(inner, "kind", "not") &&
-                 type_of(result_of(op)).dtype == PINION_DTYPE_bool);
+                 tensor_type_of(result_of(op)).dtype == PINION_DTYPE_bool);
   return undone ? operand_of(inner, 0) : no_change;
 }
 
@@ -246,7 +240,7 @@ static MlirValue simplify_binary(rewriter *r, MlirOperation op) {
     return result_of(op);
   }
   if (value_uniform(r->compilation, b, &number)) {
-    pinion_dtype dtype = type_of(a).dtype;
+    pinion_dtype dtype = value_dtype(a);
     if (is_neutral(kind, dtype, number)) return as_result(r, op, a);
     if (is_absorbing(kind, dtype, number)) return as_result(r, op, b);
     if (kind_is(kind, "pow") && number == 2 && same_type(a, result_of(op))) {
@@ -325,7 +319,7 @@ static bool moves_only_ones(const tensor_type *x, const int64_t *permutation) {
 
 static MlirValue simplify_transpose(rewriter *r, MlirOperation op) {
   MlirValue x = operand_of(op, 0);
-  tensor_type type = type_of(x), result = type_of(result_of(op));
+  tensor_type type = tensor_type_of(x), result = tensor_type_of(result_of(op));
   int64_t permutation[PINION_MAX_RANK], inner[PINION_MAX_RANK], composed[PINION_MAX_RANK];
   if (attr_i64s(op, "permutation", permutation, PINION_MAX_RANK) != type.rank) return no_change;
   builder b = builder_before(r->compilation, op);
@@ -340,7 +334,7 @@ static MlirValue simplify_transpose(rewriter *r, MlirOperation op) {
 
 static MlirValue simplify_broadcast(rewriter *r, MlirOperation op) {
   MlirValue x = operand_of(op, 0), source = before_broadcast(x);
-  tensor_type inner = type_of(x), outer = type_of(result_of(op));
+  tensor_type inner = tensor_type_of(x), outer = tensor_type_of(result_of(op));
   if (same_type(x, result_of(op))) return x;
   if (only_leads_with_ones(&inner, &outer)) {
     builder b = builder_before(r->compilation, op);
@@ -372,7 +366,7 @@ static bool slice_is_whole(const tensor_type *x, const tensor_type *result, cons
 }
 
 static MlirValue slice_of_slice(rewriter *r, MlirOperation op, MlirOperation inner) {
-  tensor_type result = type_of(result_of(op));
+  tensor_type result = tensor_type_of(result_of(op));
   slice_range first = read_slice(inner), then = read_slice(op);
   for (int i = 0; i < result.rank; i++) {
     first.starts[i] += then.starts[i] * first.steps[i];
@@ -386,12 +380,12 @@ static MlirValue slice_of_slice(rewriter *r, MlirOperation op, MlirOperation inn
 /* A slice that lies within one operand of a concatenation is a slice of that operand. */
 static MlirValue slice_of_concat(rewriter *r, MlirOperation op, MlirOperation concat) {
   int64_t axis = attr_i64(concat, "axis", 0), from = 0;
-  tensor_type result = type_of(result_of(op));
+  tensor_type result = tensor_type_of(result_of(op));
   slice_range range = read_slice(op);
   int64_t first = range.starts[axis], last = first + (result.dims[axis] - 1) * range.steps[axis];
   if (result.dims[axis] == 0) return no_change;
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(concat); i++) {
-    int64_t extent = type_of(operand_of(concat, i)).dims[axis];
+    int64_t extent = tensor_type_of(operand_of(concat, i)).dims[axis];
     if (first >= from && last >= from && first < from + extent && last < from + extent) {
       range.starts[axis] -= from;
       builder b = builder_before(r->compilation, op);
@@ -404,7 +398,7 @@ static MlirValue slice_of_concat(rewriter *r, MlirOperation op, MlirOperation co
 
 static MlirValue simplify_slice(rewriter *r, MlirOperation op) {
   MlirValue x = operand_of(op, 0);
-  tensor_type type = type_of(x), result = type_of(result_of(op));
+  tensor_type type = tensor_type_of(x), result = tensor_type_of(result_of(op));
   slice_range range = read_slice(op);
   if (slice_is_whole(&type, &result, &range)) return x;
   MlirOperation slice = value_defined_by(x, OP_slice), concat = value_defined_by(x, OP_concat);
@@ -417,7 +411,7 @@ static MlirValue simplify_slice(rewriter *r, MlirOperation op) {
 static bool slices_adjoin(MlirOperation a, MlirOperation b, int64_t axis) {
   if (mlirOperationIsNull(a) || mlirOperationIsNull(b) || !mlirValueEqual(operand_of(a, 0), operand_of(b, 0)))
     return false;
-  tensor_type type = type_of(result_of(a));
+  tensor_type type = tensor_type_of(result_of(a));
   slice_range first = read_slice(a), second = read_slice(b);
   for (int i = 0; i < type.rank; i++) {
     int64_t expected = first.starts[i] + (i == axis ? type.dims[i] * first.steps[i] : 0);
@@ -436,7 +430,7 @@ static MlirValue join_slices(rewriter *r, MlirOperation op, int64_t axis) {
                        axis))
       return no_change;
   slice_range range = read_slice(first);
-  tensor_type result = type_of(result_of(op));
+  tensor_type result = tensor_type_of(result_of(op));
   builder b = builder_before(r->compilation, op);
   return build_slice(&b, operand_of(first, 0), range.starts, result.dims, range.steps);
 }
@@ -452,7 +446,7 @@ static int flatten_operands(rewriter *r, MlirOperation op, int64_t axis, MlirVal
     intptr_t pieces = opens ? mlirOperationGetNumOperands(inner) : 1;
     for (intptr_t k = 0; k < pieces; k++) {
       MlirValue piece = opens ? operand_of(inner, k) : operand_of(op, i);
-      if (type_of(piece).dims[axis] == 0) continue;
+      if (tensor_type_of(piece).dims[axis] == 0) continue;
       operands = arena_grow(r->arena, operands, count, &capacity, sizeof piece);
       operands[count++] = piece;
     }
@@ -477,7 +471,7 @@ static MlirValue simplify_concat(rewriter *r, MlirOperation op) {
 /* One known index: a slice. */
 static MlirValue simplify_gather(rewriter *r, MlirOperation op) {
   MlirValue x = operand_of(op, 0), index = operand_of(op, 1);
-  tensor_type type = type_of(x), result = type_of(result_of(op)), index_type = type_of(index);
+  tensor_type type = tensor_type_of(x), result = tensor_type_of(result_of(op)), index_type = tensor_type_of(index);
   int64_t axis = attr_i64(op, "axis", 0), starts[PINION_MAX_RANK] = {0}, steps[PINION_MAX_RANK];
   double number;
   if (type_elements(&index_type) != 1 || !value_uniform(r->compilation, index, &number)) return no_change;
@@ -498,7 +492,7 @@ static MlirValue simplify_pad(rewriter *r, MlirOperation op) {
 /* Reducing dimensions of 1: each kind of reduction of one element is that element. */
 static MlirValue simplify_reduce(rewriter *r, MlirOperation op) {
   MlirValue x = operand_of(op, 0);
-  tensor_type type = type_of(x), result = type_of(result_of(op));
+  tensor_type type = tensor_type_of(x), result = tensor_type_of(result_of(op));
   if (type.dtype != result.dtype || type_elements(&type) != type_elements(&result)) return no_change;
   builder b = builder_before(r->compilation, op);
   return build_reshape(&b, x, result.rank, result.dims);
@@ -510,11 +504,11 @@ static MlirValue simplify_matmul(rewriter *r, MlirOperation op) {
   for (intptr_t i = 0; i < 2; i++) {
     MlirValue source = operand_through(operand_of(op, i), OP_broadcast);
     if (mlirValueIsNull(source)) continue;
-    tensor_type small = type_of(source), large = type_of(operand_of(op, i)), other = type_of(operand_of(op, 1 - i)),
-                joint;
+    tensor_type small = tensor_type_of(source), large = tensor_type_of(operand_of(op, i)),
+                other = tensor_type_of(operand_of(op, 1 - i)), joint;
     if (small.rank != large.rank || small.rank < 3 || other.rank < 3) continue;
     if (memcmp(small.dims + small.rank - 2, large.dims + large.rank - 2, 2 * sizeof *small.dims) != 0) continue;
-    tensor_type result = type_of(result_of(op));
+    tensor_type result = tensor_type_of(result_of(op));
     small.rank -= 2;
     other.rank -= 2;
     result.rank -= 2;

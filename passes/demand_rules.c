@@ -200,12 +200,6 @@ static demand close(arena *a, const demand *d, const demand *before) {
 
 /* ---- Dimensions of operands ---- */
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 /* As NumPy broadcasts: aligned at the last dimension. */
 static void align(const tensor_type *x, const tensor_type *y, int *map) {
   for (int d = 0; d < x->rank; d++) {
@@ -239,7 +233,7 @@ static void map_reduce(MlirOperation op, int rank, int *map) {
 }
 
 static void map_gather(MlirOperation op, bool is_index, int rank, int *map) {
-  const int axis = (int)attr_i64(op, "axis", 0), index_rank = type_of(mlirOperationGetOperand(op, 1)).rank;
+  const int axis = (int)attr_i64(op, "axis", 0), index_rank = tensor_type_of(mlirOperationGetOperand(op, 1)).rank;
   for (int d = 0; d < rank; d++) map[d] = is_index ? axis + d : d < axis ? d : d > axis ? d + index_rank - 1 : -1;
 }
 
@@ -256,7 +250,8 @@ static void map_rope(bool is_x, const tensor_type *x, const tensor_type *y, int 
 /* Which dimension of the result each dimension of an operand is, place by place; -1: all of it is needed for any. Of
    operands that demand_of_operand looks into by itself, too. */
 static void map_dimensions(MlirOperation op, intptr_t operand, int *map) {
-  const tensor_type x = type_of(mlirOperationGetOperand(op, operand)), y = type_of(mlirOperationGetResult(op, 0));
+  const tensor_type x = tensor_type_of(mlirOperationGetOperand(op, operand)),
+                    y = tensor_type_of(mlirOperationGetResult(op, 0));
   int64_t permutation[PINION_MAX_RANK];
   for (int d = 0; d < PINION_MAX_RANK; d++) map[d] = -1;
   switch (op_kind_of(op)) {
@@ -284,7 +279,7 @@ static void map_dimensions(MlirOperation op, intptr_t operand, int *map) {
     break;
   case OP_reduce: map_reduce(op, x.rank, map); break;
   case OP_matmul: {
-    const tensor_type other = type_of(mlirOperationGetOperand(op, 1 - operand));
+    const tensor_type other = tensor_type_of(mlirOperationGetOperand(op, 1 - operand));
     map_matmul(&x, &other, &y, operand == 0, map);
     break;
   }
@@ -322,12 +317,13 @@ static demand window(arena *a, const demand *y, int axis, int64_t start, int64_t
 static demand demand_of_piece(arena *a, MlirOperation concat, intptr_t operand, const demand *y) {
   const int axis = (int)attr_i64(concat, "axis", 0);
   int64_t start = 0;
-  for (intptr_t i = 0; i < operand; i++) start += type_of(mlirOperationGetOperand(concat, i)).dims[axis];
-  return window(a, y, axis, start, type_of(mlirOperationGetOperand(concat, operand)).dims[axis]);
+  for (intptr_t i = 0; i < operand; i++) start += tensor_type_of(mlirOperationGetOperand(concat, i)).dims[axis];
+  return window(a, y, axis, start, tensor_type_of(mlirOperationGetOperand(concat, operand)).dims[axis]);
 }
 
 static demand demand_of_sliced(arena *a, MlirOperation op, const demand *y) {
-  const tensor_type from = type_of(mlirOperationGetOperand(op, 0)), to = type_of(mlirOperationGetResult(op, 0));
+  const tensor_type from = tensor_type_of(mlirOperationGetOperand(op, 0)),
+                    to = tensor_type_of(mlirOperationGetResult(op, 0));
   int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK], dims[PINION_MAX_RANK], own[PINION_MAX_RANK];
   int map[PINION_MAX_RANK];
   attr_i64s(op, "starts", starts, PINION_MAX_RANK);
@@ -422,7 +418,7 @@ static const mask_tensor *summed_mask(demand_rules *r, MlirOperation op) {
   const op_kind kind = op_kind_of(op);
   if (!r->removing || (kind != OP_cumsum && (kind != OP_reduce || !attr_str_is(op, "kind", "sum")))) return NULL;
   MlirValue x = mlirOperationGetOperand(op, 0);
-  return dtype_is_float(type_of(x).dtype) ? NULL : mask_value(r->masks, x);
+  return dtype_is_float(value_dtype(x)) ? NULL : mask_value(r->masks, x);
 }
 
 static bool is_zero(const mask_element *e) {
@@ -483,7 +479,7 @@ static demand demand_of_keys(demand_rules *r, MlirOperation op, const demand *y)
 
 /* The mask: the queries' rows; when removing, of the keys that stay. */
 static demand demand_of_mask(demand_rules *r, MlirOperation op, const demand *y) {
-  const tensor_type mask = type_of(mlirOperationGetOperand(op, 3));
+  const tensor_type mask = tensor_type_of(mlirOperationGetOperand(op, 3));
   int map[PINION_MAX_RANK];
   map_dimensions(op, 3, map);
   demand rows = project(r->arena, y, mask.rank, map);
@@ -510,7 +506,8 @@ static demand demand_of_attended(demand_rules *r, MlirOperation op, intptr_t ope
 /* ---- Ops ---- */
 
 static demand demand_unsettled(demand_rules *r, MlirOperation op, intptr_t operand, const demand *needed) {
-  const tensor_type x = type_of(mlirOperationGetOperand(op, operand)), y = type_of(mlirOperationGetResult(op, 0));
+  const tensor_type x = tensor_type_of(mlirOperationGetOperand(op, operand)),
+                    y = tensor_type_of(mlirOperationGetResult(op, 0));
   const mask_tensor *summands = summed_mask(r, op);
   int map[PINION_MAX_RANK];
   switch (op_kind_of(op)) {
@@ -531,7 +528,7 @@ static demand demand_unsettled(demand_rules *r, MlirOperation op, intptr_t opera
 }
 
 demand demand_of_operand(demand_rules *r, MlirOperation op, intptr_t operand, const demand *needed) {
-  if (demand_is_empty(needed)) return (demand){.rank = type_of(mlirOperationGetOperand(op, operand)).rank};
+  if (demand_is_empty(needed)) return (demand){.rank = tensor_type_of(mlirOperationGetOperand(op, operand)).rank};
   demand found = demand_unsettled(r, op, operand, needed);
   if (r->removing) return close(r->arena, &found, NULL);
   return compact(r->arena, &found);
@@ -554,7 +551,8 @@ static bool can_narrow(MlirOperation op, int dimension) {
   case OP_reduce:
   case OP_cumsum: return true;
   case OP_matmul:
-    return type_of(mlirOperationGetOperand(op, 0)).rank > 1 && type_of(mlirOperationGetOperand(op, 1)).rank > 1;
+    return tensor_type_of(mlirOperationGetOperand(op, 0)).rank > 1 &&
+           tensor_type_of(mlirOperationGetOperand(op, 1)).rank > 1;
   case OP_softmax: return dimension != attr_i64(op, "axis", 0);
   case OP_norm: return dimension < attr_i64(op, "axis", 0);
   case OP_conv: return dimension == 0;
@@ -578,7 +576,8 @@ demand demand_settle(demand_rules *r, MlirOperation op, const demand *needed) {
   demand settled = project(r->arena, &kept, needed->rank, map);
   const mask_tensor *summands = summed_mask(r, op);
   if (op_kind_of(op) == OP_reshape) {
-    const tensor_type x = type_of(mlirOperationGetOperand(op, 0)), y = type_of(mlirOperationGetResult(op, 0));
+    const tensor_type x = tensor_type_of(mlirOperationGetOperand(op, 0)),
+                      y = tensor_type_of(mlirOperationGetResult(op, 0));
     demand before = reshape(r->arena, &settled, &y, &x);
     before = close(r->arena, &before, NULL);
     settled = reshape(r->arena, &before, &x, &y);

@@ -49,12 +49,6 @@ static status refuse(const dropping *d, status code, const char *format, ...) {
   return diagnose(&d->compilation->diagnostics, code, NULL, NULL, "absent camera: %s", why);
 }
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 /* ---- Inputs ---- */
 
 static const char *input_name(const dropping *d, intptr_t index) {
@@ -69,7 +63,7 @@ static const char *name_of_input(const dropping *d, MlirValue input) {
 }
 
 static bool is_image(MlirValue value) {
-  const tensor_type type = type_of(value);
+  const tensor_type type = tensor_type_of(value);
   return type.rank == IMAGE_RANK && dtype_is_float(type.dtype);
 }
 
@@ -121,7 +115,7 @@ static status find_mask(const dropping *d, const demand_analysis *proofs, absent
   if (demand_is_empty(&needed)) return refuse(d, STATUS_USAGE, "no output depends on '%s'", camera->name);
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(d->block); i++) {
     MlirValue input = mlirBlockGetArgument(d->block, i);
-    const tensor_type type = type_of(input);
+    const tensor_type type = tensor_type_of(input);
     if (type.dtype != PINION_DTYPE_bool) continue;
     bool *elements = arena_alloc(d->arena, (size_t)type_elements(&type) + 1);
     if (!mask_hides(d, proofs->rules.masks, &needed, input, elements)) continue;
@@ -144,7 +138,7 @@ static status find_mask(const dropping *d, const demand_analysis *proofs, absent
 
 /* The mask, false where the camera's element is: a constant if that is all of it. */
 static status declare_false(const dropping *d, const absent_camera *camera) {
-  const tensor_type type = type_of(camera->mask);
+  const tensor_type type = tensor_type_of(camera->mask);
   const int64_t count = type_elements(&type);
   uint8_t *kept = arena_alloc(d->arena, (size_t)count + 1);
   bool any = false;

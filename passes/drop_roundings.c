@@ -24,19 +24,13 @@
 
 enum { MATRICES = 2 };
 
-static pinion_dtype dtype_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type.dtype;
-}
-
 /* ---- An op's body ---- */
 
 /* Types of the body's inputs; returns how many. */
 static int body_inputs(MlirOperation op, pinion_dtype *out_inputs) {
   pinion_dtype operands[PINION_MAX_ARGS];
   const int count = (int)mlirOperationGetNumOperands(op);
-  for (int i = 0; i < count; i++) operands[i] = dtype_of(mlirOperationGetOperand(op, i));
+  for (int i = 0; i < count; i++) operands[i] = value_dtype(mlirOperationGetOperand(op, i));
   if (op_kind_of(op) == OP_gemm) {
     const gemm_form form = gemm_form_of(op);
     return gemm_body_inputs(operands[0], form.accumulators, form.parts, gemm_operands_end(&form, count) - MATRICES,
@@ -55,7 +49,7 @@ static bool read_body(arena *a, MlirOperation op, body *out_body) {
   const int count = body_inputs(op, inputs);
   if (!body_parse(a, attribute, count, inputs, out_body, &why)) return false;
   for (int i = 0; i < out_body->result_count; i++) /* all parts of a gemm have the same */
-    out_body->result_dtypes[i] = dtype_of(mlirOperationGetResult(op, i));
+    out_body->result_dtypes[i] = value_dtype(mlirOperationGetResult(op, i));
   return true;
 }
 

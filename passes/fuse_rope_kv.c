@@ -48,14 +48,8 @@ typedef struct rotation {
   pointwise_body built;
 } rotation;
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 static int64_t last_dimension(MlirValue value) {
-  const tensor_type type = type_of(value);
+  const tensor_type type = tensor_type_of(value);
   return type.rank ? type.dims[type.rank - 1] : 1;
 }
 
@@ -69,7 +63,8 @@ static MlirOperation only_user(MlirValue value) {
 static bool read_columns(MlirOperation op, projection *out) {
   int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
   if (op_kind_of(op) != OP_slice) return false;
-  const tensor_type whole = type_of(mlirOperationGetOperand(op, 0)), part = type_of(mlirOperationGetResult(op, 0));
+  const tensor_type whole = tensor_type_of(mlirOperationGetOperand(op, 0)),
+                    part = tensor_type_of(mlirOperationGetResult(op, 0));
   attr_i64s(op, "starts", starts, PINION_MAX_RANK);
   attr_i64s(op, "steps", steps, PINION_MAX_RANK);
   const int last = whole.rank - 1;
@@ -111,7 +106,7 @@ static bool find_projections(rotation *r) {
 
 /* Whether heads[b,h,s,d] is projection[b,s,h * width + d], given the reshapes and transposes between them. */
 static bool is_heads_of(MlirValue heads, MlirValue projected) {
-  const tensor_type from = type_of(projected), to = type_of(heads);
+  const tensor_type from = tensor_type_of(projected), to = tensor_type_of(heads);
   const int64_t columns = last_dimension(projected);
   if (to.rank != HEADS_RANK) return false;
   MlirOperation path[PINION_MAX_RANK];
@@ -123,7 +118,7 @@ static bool is_heads_of(MlirValue heads, MlirValue projected) {
   view v = view_rows(-1, &from, columns);
   while (length > 0) {
     MlirOperation op = path[--length];
-    const tensor_type next = type_of(mlirOperationGetResult(op, 0));
+    const tensor_type next = tensor_type_of(mlirOperationGetResult(op, 0));
     int64_t permutation[PINION_MAX_RANK];
     if (op_kind_of(op) == OP_reshape) {
       if (!view_reshape(&v, next.rank, next.dims, &v)) return false;
@@ -159,7 +154,9 @@ static void take_casts(rotation *r) {
     MlirOperation user = only_user(r->parts[i].last);
     if (mlirOperationIsNull(user) || op_kind_of(user) != OP_cast) return;
     cast[i] = mlirOperationGetResult(user, 0);
-    if (!dtype_is_float(type_of(cast[i]).dtype) || type_of(cast[i]).dtype != type_of(cast[0]).dtype) return;
+    if (!dtype_is_float(tensor_type_of(cast[i]).dtype) ||
+        tensor_type_of(cast[i]).dtype != tensor_type_of(cast[0]).dtype)
+      return;
   }
   for (int i = 0; i < r->count; i++) r->parts[i].last = cast[i];
 }
@@ -172,7 +169,7 @@ static MlirValue heads_of(const projection *p) {
 
 /* Half of each head's columns has one angle; the angles are those of the rotations before. */
 static const char *why_not_rotated(rotation *r, const projection *p) {
-  const tensor_type heads = type_of(heads_of(p)), angles = type_of(mlirOperationGetOperand(p->rope, 1));
+  const tensor_type heads = tensor_type_of(heads_of(p)), angles = tensor_type_of(mlirOperationGetOperand(p->rope, 1));
   if (attr_bool(p->rope, "interleaved", false)) return "its pairs are interleaved";
   if (!is_heads_of(heads_of(p), p->value)) return "a rotation is not of a projection's heads";
   if (HALVES * angles.dims[2] != heads.dims[COLUMN]) return "a part of each head is not rotated";
@@ -190,14 +187,14 @@ static const char *why_not_rotated(rotation *r, const projection *p) {
 
 /* The rows of the product are the positions of the angles, batch by batch; or the angles are of each row. */
 static bool rows_have_angles(const rotation *r, const tensor_type *heads) {
-  const tensor_type rows = r->product.results[0], angles = type_of(r->tables[COSINE]);
+  const tensor_type rows = r->product.results[0], angles = tensor_type_of(r->tables[COSINE]);
   if (rows.rank == 3 && rows.dims[0] == heads->dims[BATCH] && rows.dims[1] == heads->dims[ROW]) return true;
   return angles.dims[0] == heads->dims[BATCH];
 }
 
 /* Whether an operand of the product can be split as its columns are. */
 static bool splits(MlirValue operand, int64_t columns) {
-  const tensor_type type = type_of(operand);
+  const tensor_type type = tensor_type_of(operand);
   if (type.rank == 0) return true;
   const int64_t last = type.dims[type.rank - 1];
   return last == 1 ? type.rank < PINION_MAX_RANK : last == columns && type.rank + 2 <= PINION_MAX_RANK;
@@ -207,13 +204,13 @@ static bool splits(MlirValue operand, int64_t columns) {
 static const char *why_not(rotation *r) {
   const gemm_parts *product = &r->product;
   const int64_t at = value_position(&r->positions, product->b);
-  if (at < 0 || !r->from_weights[at] || type_of(product->b).rank != 2)
+  if (at < 0 || !r->from_weights[at] || tensor_type_of(product->b).rank != 2)
     return "the weight is not constant, or no matrix";
   for (int i = 0; i < r->count; i++) {
     const char *why = mlirOperationIsNull(r->parts[i].rope) ? NULL : why_not_rotated(r, &r->parts[i]);
     if (why) return why;
     if (!mlirOperationIsNull(r->parts[i].rope)) {
-      const tensor_type heads = type_of(heads_of(&r->parts[i]));
+      const tensor_type heads = tensor_type_of(heads_of(&r->parts[i]));
       if (!rows_have_angles(r, &heads)) return "the rows of the product are not those of the angles";
     }
   }
@@ -231,7 +228,7 @@ static const char *why_not(rotation *r) {
 
 /* The product's columns [groups * width] as half `half` of each group: [groups, width / 2]; [.., 1] as [.., 1, 1]. */
 static MlirValue half_of_operand(const rotation *r, builder *b, MlirValue operand, int half) {
-  tensor_type type = type_of(operand);
+  tensor_type type = tensor_type_of(operand);
   if (type.rank == 0) return operand;
   const int last = type.rank - 1;
   int64_t starts[PINION_MAX_RANK] = {0}, steps[PINION_MAX_RANK];
@@ -254,7 +251,7 @@ static MlirValue half_of_operand(const rotation *r, builder *b, MlirValue operan
 
 /* [B or 1, S, width / 2] as [.., 1, width / 2] over the product's rows. */
 static MlirValue table_of_rows(const rotation *r, builder *b, MlirValue table) {
-  const tensor_type angles = type_of(table), product = r->product.results[0];
+  const tensor_type angles = tensor_type_of(table), product = r->product.results[0];
   int64_t dims[PINION_MAX_RANK];
   const int rows = product.rank - 1;
   memcpy(dims, product.dims, sizeof dims);
@@ -267,7 +264,7 @@ static MlirValue table_of_rows(const rotation *r, builder *b, MlirValue table) {
 /* W's columns [group, half, i] in the order [half, group, i]. */
 static MlirValue permuted_weight(const rotation *r, builder *b) {
   const gemm_parts *p = &r->product;
-  tensor_type type = type_of(p->b);
+  tensor_type type = tensor_type_of(p->b);
   const int columns = p->transpose_b ? 0 : 1;
   const int64_t groups = type.dims[columns] / r->width, width = r->width / HALVES, k = type.dims[1 - columns];
   const int64_t before[] = {k, groups, HALVES, width}, before_transposed[] = {groups, HALVES, width, k};
@@ -354,7 +351,7 @@ static gemm_parts fused_parts(const rotation *r) {
   for (int i = 0; i < r->count; i++) {
     const projection *p = &r->parts[i];
     tensor_type half = r->product.results[0];
-    half.dtype = type_of(p->last).dtype;
+    half.dtype = value_dtype(p->last);
     half.dims[half.rank - 1] = p->columns / r->width;
     half.dims[half.rank++] = r->width / HALVES;
     fused.results[HALVES * i] = fused.results[HALVES * i + 1] = half;
@@ -370,7 +367,7 @@ static MlirValue joined_halves(const rotation *r, builder *b, const projection *
   const MlirValue halves[] = {mlirOperationGetResult(gemm, HALVES * index),
                               mlirOperationGetResult(gemm, HALVES * index + 1)};
   MlirValue value = build_concat(b, HALVES, halves, r->product.results[0].rank);
-  const tensor_type last = type_of(p->last);
+  const tensor_type last = tensor_type_of(p->last);
   if (mlirValueIsNull(value) || mlirOperationIsNull(p->rope))
     return mlirValueIsNull(value) ? value : build_reshape(b, value, last.rank, last.dims);
   const int64_t dims[HEADS_RANK] = {last.dims[BATCH], last.dims[ROW], last.dims[HEAD], last.dims[COLUMN]};

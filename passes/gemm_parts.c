@@ -14,17 +14,11 @@ static bool is_product(MlirOperation op) {
          value_type(mlirOperationGetOperand(op, 1), &b) && a.rank >= 2 && b.rank >= 2 && dtype_is_float(a.dtype);
 }
 
-static pinion_dtype dtype_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type.dtype;
-}
-
 static bool read_body(compilation *c, MlirOperation op, gemm_parts *parts) {
   pinion_dtype operands[PINION_MAX_ARGS], inputs[PINION_MAX_ARGS];
   const char *why;
-  for (int i = 0; i < parts->operand_count; i++) operands[i] = dtype_of(parts->operands[i]);
-  const int count = gemm_body_inputs(dtype_of(parts->a), parts->form.accumulators, parts->form.parts,
+  for (int i = 0; i < parts->operand_count; i++) operands[i] = value_dtype(parts->operands[i]);
+  const int count = gemm_body_inputs(value_dtype(parts->a), parts->form.accumulators, parts->form.parts,
                                      parts->operand_count, operands, inputs);
   MlirStringRef yield = mlirStringRefCreateFromCString("yield x0");
   MlirAttribute line = mlirStringAttrGet(c->context, yield);
@@ -62,7 +56,7 @@ int gemm_leading_inputs(const gemm_form *form) {
 
 void gemm_body_begin(pointwise_body *built, compilation *c, const gemm_form *form, MlirValue a) {
   pinion_dtype inputs[PINION_MAX_ARGS];
-  const int count = gemm_body_inputs(dtype_of(a), form->accumulators, form->parts, 0, NULL, inputs);
+  const int count = gemm_body_inputs(value_dtype(a), form->accumulators, form->parts, 0, NULL, inputs);
   pointwise_body_begin(built, c, PINION_MAX_ARGS);
   for (int i = 0; i < count; i++) pointwise_body_leading(built, inputs[i]);
 }

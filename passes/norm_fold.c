@@ -6,14 +6,8 @@
 
 enum { MOST_SUMS = 2 };
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 static int64_t last_dimension(MlirValue value) {
-  const tensor_type type = type_of(value);
+  const tensor_type type = tensor_type_of(value);
   return type.rank ? type.dims[type.rank - 1] : 1;
 }
 
@@ -31,7 +25,7 @@ static bool read_norm(norm_fold *out, MlirOperation norm, const char *kind) {
   out->width = last_dimension(out->x);
   out->scale_is_constant = norm_fold_is_constant(out, out->scale);
   out->reader_count = 0;
-  return attr_i64(norm, "axis", 0) == type_of(out->x).rank - 1;
+  return attr_i64(norm, "axis", 0) == tensor_type_of(out->x).rank - 1;
 }
 
 bool norm_fold_is_constant(const norm_fold *f, MlirValue value) {
@@ -42,7 +36,7 @@ bool norm_fold_is_constant(const norm_fold *f, MlirValue value) {
 
 /* The same for every row: only the last dimension is not 1. */
 static bool is_one_row(MlirValue value) {
-  const tensor_type type = type_of(value);
+  const tensor_type type = tensor_type_of(value);
   return type_elements(&type) == (type.rank ? type.dims[type.rank - 1] : 1);
 }
 
@@ -52,7 +46,7 @@ static bool takes_whole_rows(MlirOperation slice) {
   MlirValue part = mlirOperationGetResult(slice, 0);
   attr_i64s(slice, "steps", steps, PINION_MAX_RANK);
   return last_dimension(part) == last_dimension(mlirOperationGetOperand(slice, 0)) &&
-         steps[type_of(part).rank - 1] == 1;
+         steps[tensor_type_of(part).rank - 1] == 1;
 }
 
 /* Columns of sums: of x, where the mean is subtracted, and of x * x. */
@@ -67,9 +61,10 @@ static const char *add_reader(norm_fold *f, MlirOperation op, MlirValue a, MlirO
   for (int i = 0; i < parts.operand_count; i++)
     if (mlirValueEqual(parts.operands[i], a)) return "an epilogue reads it";
   if (parts.form.row_sums) return "a gemm that reads it has row sums already";
-  if (!norm_fold_is_constant(f, parts.b) || type_of(parts.b).rank != 2) return "a weight is not constant, or no matrix";
+  if (!norm_fold_is_constant(f, parts.b) || tensor_type_of(parts.b).rank != 2)
+    return "a weight is not constant, or no matrix";
   if (f->reader_count == NORM_MAXIMUM_READERS) return "too many gemms read it";
-  const pinion_dtype dtype = type_of(a).dtype;
+  const pinion_dtype dtype = value_dtype(a);
   if (f->reader_count && dtype != f->read_dtype) return "gemms read it in different types";
   if (dtype == PINION_DTYPE_f16) return "rows that are not normalised may be too large for f16";
   f->read_dtype = dtype;
@@ -140,7 +135,7 @@ static bool all_have_room(const norm_fold *f) {
 
 /* NULL if the norm can go, the scale and bias apart; else why it stays. Finds the producer and the readers. */
 static const char *why_not(norm_fold *f) {
-  const pinion_dtype dtype = type_of(f->x).dtype;
+  const pinion_dtype dtype = value_dtype(f->x);
   if (dtype == PINION_DTYPE_f64) return "partial sums are in f32, its statistics in f64";
   const char *why = find_producer(f);
   if (!why) why = find_readers(f, mlirOperationGetResult(f->norm, 0), (MlirOperation){0}, (MlirOperation){0});
@@ -148,7 +143,8 @@ static const char *why_not(norm_fold *f) {
   if (f->reader_count == 0) return "no gemm reads it";
   if (!mlirValueIsNull(f->scale) && f->scale_is_constant && !is_one_row(f->scale))
     return "its scale is of several rows";
-  if (!mlirValueIsNull(f->bias) && type_of(f->bias).rank >= 2 && type_of(f->bias).dims[type_of(f->bias).rank - 2] != 1)
+  if (!mlirValueIsNull(f->bias) && tensor_type_of(f->bias).rank >= 2 &&
+      tensor_type_of(f->bias).dims[tensor_type_of(f->bias).rank - 2] != 1)
     return "its bias is of several rows";
   if (!all_have_room(f)) return "a gemm would have too many operands, results or instructions";
   if (!f->scale_is_constant && !value_move_before(f->scale, f->producer.op)) return "its scale depends on its operand";
@@ -176,7 +172,7 @@ static body_operand literal(double value) {
 /* x, or x * scale in the norm's type, as the readers' operand. */
 static bool yield_copy(const norm_fold *f, pointwise_body *built, body_operand x, pinion_dtype x_dtype,
                        body_operand scale) {
-  const pinion_dtype dtype = type_of(mlirOperationGetResult(f->norm, 0)).dtype;
+  const pinion_dtype dtype = tensor_type_of(mlirOperationGetResult(f->norm, 0)).dtype;
   if (!f->scale_is_constant && !multiply(built, x, scale, &x)) return false;
   const bool is_rounded = dtype == f->read_dtype || (f->scale_is_constant && dtype == x_dtype);
   if (!is_rounded && !pointwise_body_round(built, dtype, &x)) return false;
@@ -220,14 +216,14 @@ static void extend_results(norm_fold *f, gemm_parts *p) {
 /* ---- A reader ---- */
 
 static MlirValue cast_to(builder *b, MlirValue value, pinion_dtype dtype) {
-  return mlirValueIsNull(value) || type_of(value).dtype == dtype ? value : build_cast(b, value, dtype);
+  return mlirValueIsNull(value) || value_dtype(value) == dtype ? value : build_cast(b, value, dtype);
 }
 
 /* Whether it was rounded from f32 for the product: each of the weights that it is made of. */
 static bool was_wide(MlirValue weight) {
   MlirOperation op = value_definition(weight);
   const op_kind kind = mlirOperationIsNull(op) ? OP_weight : op_kind_of(op);
-  if (kind == OP_cast) return type_of(mlirOperationGetOperand(op, 0)).dtype == PINION_DTYPE_f32;
+  if (kind == OP_cast) return value_dtype(mlirOperationGetOperand(op, 0)) == PINION_DTYPE_f32;
   bool all = kind == OP_transpose || kind == OP_concat;
   for (intptr_t i = 0; all && i < mlirOperationGetNumOperands(op); i++) all = was_wide(mlirOperationGetOperand(op, i));
   return all;
@@ -276,13 +272,13 @@ static MlirValue folded_weight(const norm_fold *f, builder *b, const gemm_parts 
   MlirValue weight = wide_weight(b, reader->b);
   if (!mlirValueIsNull(weight)) weight = scaled(f, b, weight, reader->transpose_b);
   if (!mlirValueIsNull(weight) && f->subtracts_mean) weight = centred(b, weight, reader->transpose_b);
-  return mlirValueIsNull(weight) ? weight : cast_to(b, weight, type_of(reader->b).dtype);
+  return mlirValueIsNull(weight) ? weight : cast_to(b, weight, value_dtype(reader->b));
 }
 
 /* bias W [.., columns] in f32. */
 static MlirValue bias_of_columns(const norm_fold *f, builder *b, const gemm_parts *reader) {
   static const int64_t swapped[] = {1, 0};
-  tensor_type type = type_of(f->bias);
+  tensor_type type = tensor_type_of(f->bias);
   MlirValue bias = cast_to(b, f->bias, PINION_DTYPE_f32), weight = wide_weight(b, reader->b);
   if (last_dimension(f->bias) != f->width && !mlirValueIsNull(bias)) { /* one number */
     if (type.rank == 0) type.rank = 1;
@@ -295,7 +291,7 @@ static MlirValue bias_of_columns(const norm_fold *f, builder *b, const gemm_part
 
 /* Of columns [.., accumulators * groups * n], those of one accumulator: [.., n] or [.., groups, n]. */
 static MlirValue columns_of_accumulator(builder *b, MlirValue columns, const gemm_form *form, int accumulator) {
-  tensor_type type = type_of(columns);
+  tensor_type type = tensor_type_of(columns);
   const int last = type.rank - 1;
   int64_t starts[PINION_MAX_RANK] = {0}, steps[PINION_MAX_RANK];
   for (int d = 0; d < PINION_MAX_RANK; d++) steps[d] = 1;
@@ -389,7 +385,7 @@ static MlirOperation rewrite_producer(norm_fold *f, pointwise_body *built) {
 static MlirValue same_rows(builder *b, MlirOperation slice, MlirValue value) {
   if (mlirOperationIsNull(slice)) return value;
   int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
-  tensor_type type = type_of(mlirOperationGetResult(slice, 0));
+  tensor_type type = tensor_type_of(mlirOperationGetResult(slice, 0));
   attr_i64s(slice, "starts", starts, PINION_MAX_RANK);
   attr_i64s(slice, "steps", steps, PINION_MAX_RANK);
   type.dims[type.rank - 1] = last_dimension(value);

@@ -42,12 +42,6 @@ void pointwise_body_begin(pointwise_body *b, compilation *c, int input_limit) {
   b->body.input_count = b->body.instruction_count = b->body.result_count = 0;
 }
 
-static pinion_dtype dtype_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type.dtype;
-}
-
 static bool is_half(pinion_dtype dtype) {
   return dtype == PINION_DTYPE_bf16 || dtype == PINION_DTYPE_f16;
 }
@@ -83,13 +77,13 @@ static bool known_value(const pointwise_body *b, MlirValue value, body_operand *
 static bool literal_of(pointwise_body *b, MlirValue value, body_operand *out_operand) {
   double number;
   if (!value_uniform(b->compilation, value, &number)) return false;
-  if (!dtype_is_float(dtype_of(value)) && fabs(number) > LARGEST_EXACT_INTEGER) return false;
+  if (!dtype_is_float(value_dtype(value)) && fabs(number) > LARGEST_EXACT_INTEGER) return false;
   *out_operand = (body_operand){.kind = BODY_LITERAL, .literal = number};
   return true;
 }
 
 bool pointwise_body_operand(pointwise_body *b, MlirValue value, body_operand *out_operand) {
-  const int index = pointwise_body_input(b, value, dtype_of(value));
+  const int index = pointwise_body_input(b, value, value_dtype(value));
   *out_operand = (body_operand){.kind = BODY_INPUT, .index = index};
   return index >= 0;
 }
@@ -136,7 +130,7 @@ static bool remember(pointwise_body *b, MlirValue value, body_operand operand) {
 
 static bool add_cast(pointwise_body *b, MlirOperation op, bool last) {
   MlirValue result = mlirOperationGetResult(op, 0), x = mlirOperationGetOperand(op, 0);
-  pinion_dtype from = dtype_of(x), to = dtype_of(result);
+  pinion_dtype from = value_dtype(x), to = value_dtype(result);
   body_operand operand;
   if (!resolve(b, x, &operand)) return false;
   bool is_literal = operand.kind == BODY_LITERAL;
@@ -188,7 +182,7 @@ static bool add_body(pointwise_body *b, MlirOperation op, bool last) {
   const char *why;
   for (int i = 0; i < input_count; i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
-    dtypes[i] = dtype_of(operand);
+    dtypes[i] = value_dtype(operand);
     if (!resolve(b, operand, &inputs[i])) return false;
     if (inputs[i].kind == BODY_LITERAL && !pointwise_body_instruction(b, "const", dtypes[i], 1, &inputs[i], &inputs[i]))
       return false;
@@ -196,7 +190,7 @@ static bool add_body(pointwise_body *b, MlirOperation op, bool last) {
   MlirAttribute attribute = mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString("body"));
   if (!body_parse(b->compilation->arena, attribute, input_count, dtypes, inner, &why)) return false;
   if (!pointwise_body_append(b, inner, inputs, &yielded)) return false;
-  if (!last && !pointwise_body_round(b, dtype_of(mlirOperationGetResult(op, 0)), &yielded)) return false;
+  if (!last && !pointwise_body_round(b, value_dtype(mlirOperationGetResult(op, 0)), &yielded)) return false;
   return remember(b, mlirOperationGetResult(op, 0), yielded);
 }
 
@@ -215,8 +209,8 @@ static bool add_scalar(pointwise_body *b, MlirOperation op, bool last) {
   for (int i = 0; i < count; i++)
     if (!resolve(b, mlirOperationGetOperand(op, i), &operands[i])) return false;
   if (select && !type_literals(b, 0, 1, operands, PINION_DTYPE_bool)) return false;
-  if (!type_literals(b, select, count, operands, dtype_of(mlirOperationGetOperand(op, count - 1)))) return false;
-  pinion_dtype dtype = dtype_of(result);
+  if (!type_literals(b, select, count, operands, value_dtype(mlirOperationGetOperand(op, count - 1)))) return false;
+  pinion_dtype dtype = value_dtype(result);
   if (!pointwise_body_instruction(b, operation, compute_dtype(dtype), count, operands, &value)) return false;
   bool rounds = is_half(dtype) && !last && !pointwise_body_is_exact(operation);
   if (rounds && !pointwise_body_instruction(b, "cast", dtype, 1, &value, &value)) return false;
@@ -241,6 +235,6 @@ bool pointwise_body_end(pointwise_body *b, MlirValue result) {
   body_operand value;
   if (!known_value(b, result, &value) || value.kind == BODY_LITERAL) return false;
   b->body.result_count = 0;
-  pointwise_body_yield(b, value, dtype_of(result));
+  pointwise_body_yield(b, value, value_dtype(result));
   return true;
 }

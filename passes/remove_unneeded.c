@@ -43,12 +43,6 @@ typedef struct changes {
       piece_capacity, function_count, function_capacity;
 } changes;
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 /* ---- Positions ---- */
 
 typedef struct positions {
@@ -84,7 +78,7 @@ static bool same_positions(arena *a, const demand *x, const demand *y, const ten
 /* What a value keeps: all of what has no entry, a value of a function that stays as it is. */
 static demand kept_of(const changes *c, MlirValue value) {
   const demand kept = demand_map_get(c->needed, value);
-  return kept.when ? kept : demand_everything(c->arena, type_of(value).rank);
+  return kept.when ? kept : demand_everything(c->arena, tensor_type_of(value).rank);
 }
 
 static bool is_needed(const changes *c, MlirValue value) {
@@ -93,7 +87,7 @@ static bool is_needed(const changes *c, MlirValue value) {
 
 static void change_operand(changes *c, MlirOperation op, intptr_t index, const demand *wanted) {
   MlirValue value = mlirOperationGetOperand(op, index);
-  const tensor_type type = type_of(value);
+  const tensor_type type = tensor_type_of(value);
   const demand kept = kept_of(c, value);
   if (is_needed(c, value) && same_positions(c->arena, &kept, wanted, &type)) return;
   c->operands = arena_grow(c->arena, c->operands, c->operand_count, &c->operand_capacity, sizeof *c->operands);
@@ -101,7 +95,7 @@ static void change_operand(changes *c, MlirOperation op, intptr_t index, const d
 }
 
 static void change_type(changes *c, MlirValue value) {
-  tensor_type type = type_of(value);
+  tensor_type type = tensor_type_of(value);
   const demand kept = kept_of(c, value);
   bool smaller = false;
   for (int d = 0; d < type.rank; d++) {
@@ -117,7 +111,7 @@ static void change_type(changes *c, MlirValue value) {
 /* A slice reads the same elements as before from what its operand keeps. False if those are not evenly spaced. */
 static bool move_slice(changes *c, MlirOperation op) {
   MlirValue x = mlirOperationGetOperand(op, 0), y = mlirOperationGetResult(op, 0);
-  const tensor_type from = type_of(x), to = type_of(y);
+  const tensor_type from = tensor_type_of(x), to = tensor_type_of(y);
   const demand kept = kept_of(c, x), made = kept_of(c, y);
   slice_change change = {.op = op};
   int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
@@ -139,7 +133,7 @@ static bool move_slice(changes *c, MlirOperation op) {
 /* The slice of exactly what it needs: all of that, forwards or backwards. */
 static void restrict_slice(changes *c, MlirOperation op, const demand *wanted) {
   slice_change change = {.op = op};
-  const tensor_type from = type_of(mlirOperationGetOperand(op, 0));
+  const tensor_type from = tensor_type_of(mlirOperationGetOperand(op, 0));
   int64_t steps[PINION_MAX_RANK];
   attr_i64s(op, "steps", steps, PINION_MAX_RANK);
   for (int d = 0; d < from.rank; d++) {
@@ -158,7 +152,7 @@ static void find_call_changes(changes *c, MlirOperation op) {
   const intptr_t count = mlirOperationGetNumOperands(op), results = mlirOperationGetNumResults(op);
   const bool followed = !mlirOperationIsNull(callee);
   for (intptr_t i = 0; i < count; i++) {
-    const int rank = type_of(mlirOperationGetOperand(op, i)).rank;
+    const int rank = tensor_type_of(mlirOperationGetOperand(op, i)).rank;
     const bool whole = !followed || (op_kind_of(op) == OP_steps && !steps_pass_whole(op, i));
     const demand wanted = whole ? demand_everything(c->arena, rank)
                                 : demand_map_get(c->needed, mlirBlockGetArgument(function_body(callee), i));
@@ -237,7 +231,7 @@ static void find_function_changes(changes *c, MlirOperation function, const dema
 static MlirValue build_restricted(const changes *c, builder *b, MlirValue value, int dimension, const positions *kept,
                                   const positions *wanted) {
   int64_t starts[PINION_MAX_RANK] = {0}, steps[PINION_MAX_RANK];
-  tensor_type type = type_of(value);
+  tensor_type type = tensor_type_of(value);
   MlirValue *runs = arena_alloc(c->arena, (size_t)(wanted->count + 1) * sizeof *runs);
   int count = 0;
   for (int d = 0; d < PINION_MAX_RANK; d++) steps[d] = 1;
@@ -253,7 +247,7 @@ static MlirValue build_restricted(const changes *c, builder *b, MlirValue value,
 }
 
 static MlirValue build_zeros(builder *b, MlirValue like) {
-  const tensor_type type = type_of(like), scalar = {.dtype = type.dtype};
+  const tensor_type type = tensor_type_of(like), scalar = {.dtype = type.dtype};
   const uint64_t zero = 0;
   return build_broadcast(b, build_constant(b, &scalar, &zero), type.rank, type.dims);
 }
@@ -292,7 +286,7 @@ static void apply_type_change(const type_change *change) {
 }
 
 static void apply_slice_change(MlirContext context, const slice_change *change) {
-  const int rank = type_of(mlirOperationGetResult(change->op, 0)).rank;
+  const int rank = tensor_type_of(mlirOperationGetResult(change->op, 0)).rank;
   mlirOperationSetAttributeByName(change->op, mlirStringRefCreateFromCString("starts"),
                                   make_i64s(context, rank, change->starts));
   mlirOperationSetAttributeByName(change->op, mlirStringRefCreateFromCString("steps"),
@@ -303,7 +297,7 @@ static status apply_changes(const changes *c) {
   tensor_type *originals = arena_alloc(c->arena, (c->operand_count + 1) * sizeof *originals);
   status code = STATUS_OK;
   for (size_t i = 0; i < c->operand_count; i++)
-    originals[i] = type_of(mlirOperationGetOperand(c->operands[i].op, c->operands[i].index));
+    originals[i] = tensor_type_of(mlirOperationGetOperand(c->operands[i].op, c->operands[i].index));
   for (size_t i = 0; i < c->type_count; i++) apply_type_change(&c->types[i]);
   for (size_t i = 0; i < c->slice_count; i++) apply_slice_change(c->compilation->context, &c->slices[i]);
   for (size_t i = 0; i < c->operand_count && code == STATUS_OK; i++)
@@ -322,7 +316,7 @@ status remove_unneeded(const demand_analysis *removable, MlirModule module) {
   const intptr_t results = mlirOperationGetNumOperands(end);
   demand *returned = arena_alloc(c.arena, (size_t)(results + 1) * sizeof *returned);
   for (intptr_t i = 0; i < results; i++)
-    returned[i] = demand_everything(c.arena, type_of(mlirOperationGetOperand(end, i)).rank);
+    returned[i] = demand_everything(c.arena, tensor_type_of(mlirOperationGetOperand(end, i)).rank);
   find_function_changes(&c, function, returned);
   const status code = apply_changes(&c);
   for (size_t i = 0; i < c.function_count; i++) {

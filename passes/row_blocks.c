@@ -6,12 +6,6 @@
 
 /* ---- What has rows ---- */
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 bool row_blocks_has(const row_blocks *r, MlirValue value) {
   const int64_t at = value_position(&r->positions, value);
   if (at >= 0) return r->has_rows[at];
@@ -38,14 +32,14 @@ row_blocks row_blocks_read(compilation *c, arena *a, MlirOperation function, con
 
 /* Rows of an operand line up with the result's; one without rows is broadcast, or can be repeated. */
 static bool lines_up(const row_blocks *r, MlirValue operand, const tensor_type *result) {
-  tensor_type type = type_of(operand);
+  tensor_type type = tensor_type_of(operand);
   return !row_blocks_has(r, operand) || (type.rank == result->rank && type.dims[0] == result->dims[0]);
 }
 
 /* One row of fewer dimensions, which is broadcast to one row of the result: with more rows it takes the missing
    dimensions behind them. */
 static bool is_short_row(const row_blocks *r, MlirValue operand, const tensor_type *result) {
-  const tensor_type type = type_of(operand);
+  const tensor_type type = tensor_type_of(operand);
   return row_blocks_has(r, operand) && type.rank > 0 && type.rank < result->rank && type.dims[0] == 1 &&
          result->dims[0] == 1;
 }
@@ -82,12 +76,12 @@ static bool reduces_rows(MlirOperation op) {
 
 static bool slices_rows(MlirOperation op, const tensor_type *result) {
   return first_of(op, "starts") != 0 || first_of(op, "steps") != 1 ||
-         type_of(mlirOperationGetOperand(op, 0)).dims[0] != result->dims[0];
+         tensor_type_of(mlirOperationGetOperand(op, 0)).dims[0] != result->dims[0];
 }
 
 /* a has rows; b is a matrix of weights, or has as many batches. */
 static bool product_keeps_blocks(const row_blocks *r, MlirOperation op, const tensor_type *result) {
-  tensor_type a = type_of(mlirOperationGetOperand(op, 0)), b = type_of(mlirOperationGetOperand(op, 1));
+  tensor_type a = tensor_type_of(mlirOperationGetOperand(op, 0)), b = tensor_type_of(mlirOperationGetOperand(op, 1));
   if (!operand_has_rows(r, op, 0) || a.rank < 2 || !operands_broadcast(r, op, 2, result)) return false;
   if (!operand_has_rows(r, op, 1)) return b.rank == 2 || (a.rank == result->rank && b.rank <= a.rank && b.dims[0] == 1);
   return a.rank == b.rank && a.rank > 2 && a.dims[0] == b.dims[0];
@@ -108,7 +102,7 @@ static bool only_first_has_rows(const row_blocks *r, MlirOperation op, intptr_t 
 static bool shared_by_rows(const row_blocks *r, MlirOperation op, intptr_t first, int rank) {
   for (intptr_t i = first; i < mlirOperationGetNumOperands(op); i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
-    const tensor_type type = type_of(operand);
+    const tensor_type type = tensor_type_of(operand);
     if (!row_blocks_has(r, operand) && type.rank >= rank && type.dims[0] != 1) return false;
   }
   return true;
@@ -122,7 +116,8 @@ static bool norm_keeps_blocks(const row_blocks *r, MlirOperation op, const tenso
 /* The angles, [B or 1, S, D], are those of the same rows, or of all. */
 static bool rope_keeps_blocks(const row_blocks *r, MlirOperation op, const tensor_type *result) {
   for (intptr_t i = 1; i < mlirOperationGetNumOperands(op); i++)
-    if (operand_has_rows(r, op, i) && type_of(mlirOperationGetOperand(op, i)).dims[0] != result->dims[0]) return false;
+    if (operand_has_rows(r, op, i) && tensor_type_of(mlirOperationGetOperand(op, i)).dims[0] != result->dims[0])
+      return false;
   return operand_has_rows(r, op, 0) && shared_by_rows(r, op, 1, 3);
 }
 
@@ -130,7 +125,7 @@ static bool rope_keeps_blocks(const row_blocks *r, MlirOperation op, const tenso
 static bool gather_keeps_blocks(const row_blocks *r, MlirOperation op) {
   const bool along_rows = attr_i64(op, "axis", 0) == 0;
   if (operand_has_rows(r, op, 0)) return !along_rows && !operand_has_rows(r, op, 1);
-  return along_rows && type_of(mlirOperationGetOperand(op, 1)).rank > 0;
+  return along_rows && tensor_type_of(mlirOperationGetOperand(op, 1)).rank > 0;
 }
 
 /* What is carried, and what does not change, may have rows; tables, of which each step takes one, have none. */
@@ -157,13 +152,14 @@ static bool attention_keeps_blocks(const row_blocks *r, MlirOperation op, const 
 /* Whether an op that depends on an argument computes each block of dimension 0 from the same blocks of its operands. */
 static bool op_keeps_blocks(const row_blocks *r, MlirOperation op) {
   if (mlirOperationGetNumResults(op) < 1) return false;
-  tensor_type y = type_of(mlirOperationGetResult(op, 0));
+  tensor_type y = tensor_type_of(mlirOperationGetResult(op, 0));
   op_kind kind = op_kind_of(op);
   if (y.rank < 1) return false;
   if (is_call(op)) return r->follows_calls && call_keeps_blocks(r, op);
   if (is_elementwise(kind)) return operands_broadcast(r, op, 0, &y);
   switch (kind) {
-  case OP_reshape: return type_of(mlirOperationGetOperand(op, 0)).rank > 0; /* whole blocks, one after the other */
+  case OP_reshape:
+    return tensor_type_of(mlirOperationGetOperand(op, 0)).rank > 0; /* whole blocks, one after the other */
   case OP_broadcast: return operands_broadcast(r, op, 0, &y);
   case OP_transpose: return first_of(op, "permutation") == 0;
   case OP_reduce: return !reduces_rows(op);
@@ -190,7 +186,7 @@ MlirOperation row_blocks_obstacle(const row_blocks *r) {
   for (int i = 0; i < r->ops.count - 1; i++)
     if (r->has_rows[i] && !op_keeps_blocks(r, r->ops.ops[i])) return r->ops.ops[i];
   for (intptr_t i = 0; i < mlirOperationGetNumOperands(end); i++)
-    if (!operand_has_rows(r, end, i) || type_of(mlirOperationGetOperand(end, i)).rank < 1) return end;
+    if (!operand_has_rows(r, end, i) || tensor_type_of(mlirOperationGetOperand(end, i)).rank < 1) return end;
   return none;
 }
 
@@ -200,7 +196,7 @@ bool row_blocks_fit_arguments(const row_blocks *r) {
   for (intptr_t i = 0; i < mlirBlockGetNumArguments(block); i++) {
     MlirValue argument = mlirBlockGetArgument(block, i);
     if (!row_blocks_has(r, argument)) continue;
-    if (type_of(argument).rank < 1) return false;
+    if (tensor_type_of(argument).rank < 1) return false;
     any = true;
   }
   return any;
@@ -209,14 +205,14 @@ bool row_blocks_fit_arguments(const row_blocks *r) {
 /* ---- Growing ---- */
 
 static MlirType larger(const row_blocks *r, MlirValue value) {
-  tensor_type type = type_of(value);
+  tensor_type type = tensor_type_of(value);
   type.dims[0] *= r->count;
   return type_make(r->compilation->context, &type);
 }
 
 /* What has no rows, but one for each of the result's: a copy for each block. */
 static MlirValue repeat(const row_blocks *r, builder *b, MlirValue value) {
-  tensor_type type = type_of(value);
+  tensor_type type = tensor_type_of(value);
   if (type.dims[0] == 1) {
     type.dims[0] = r->count;
     return build_broadcast(b, value, type.rank, type.dims);
@@ -233,7 +229,7 @@ static bool is_broadcast(op_kind kind, intptr_t index) {
 
 /* A short row that has grown, in as many dimensions as the result. */
 static MlirValue lengthen(builder *b, MlirValue value, int rank) {
-  const tensor_type type = type_of(value);
+  const tensor_type type = tensor_type_of(value);
   int64_t dims[PINION_MAX_RANK] = {type.dims[0]};
   for (int d = 1; d < rank; d++) dims[d] = d - (rank - type.rank) > 0 ? type.dims[d - (rank - type.rank)] : 1;
   return build_reshape(b, value, rank, dims);
@@ -243,7 +239,7 @@ static MlirValue lengthen(builder *b, MlirValue value, int rank) {
 static bool needs_repeat(const row_blocks *r, MlirOperation op, intptr_t index, const tensor_type *result) {
   const op_kind kind = op_kind_of(op);
   if (operand_has_rows(r, op, index)) return false;
-  const tensor_type type = type_of(mlirOperationGetOperand(op, index));
+  const tensor_type type = tensor_type_of(mlirOperationGetOperand(op, index));
   if (kind == OP_concat) return true;
   return is_broadcast(kind, index) && kind != OP_broadcast && type.rank == result->rank && type.dims[0] != 1;
 }
@@ -262,12 +258,12 @@ static void add_attributes(MlirOperation op, bool of_one_call, MlirOperationStat
 static status grow_op(const row_blocks *r, MlirOperation op, bool of_one_call) {
   builder b = builder_before(r->compilation, op);
   const intptr_t operand_count = mlirOperationGetNumOperands(op), result_count = mlirOperationGetNumResults(op);
-  const tensor_type y = type_of(mlirOperationGetResult(op, 0));
+  const tensor_type y = tensor_type_of(mlirOperationGetResult(op, 0));
   const op_kind kind = op_kind_of(op);
   MlirOperationState state = mlirOperationStateGet(mlirIdentifierStr(mlirOperationGetName(op)), b.location);
   for (intptr_t i = 0; i < operand_count; i++) {
     MlirValue operand = mlirOperationGetOperand(op, i);
-    const bool is_short = operand_has_rows(r, op, i) && is_broadcast(kind, i) && type_of(operand).rank < y.rank;
+    const bool is_short = operand_has_rows(r, op, i) && is_broadcast(kind, i) && tensor_type_of(operand).rank < y.rank;
     if (is_short) operand = lengthen(&b, operand, y.rank);
     if (needs_repeat(r, op, i, &y)) operand = repeat(r, &b, operand);
     if (mlirValueIsNull(operand)) return STATUS_FAILED;

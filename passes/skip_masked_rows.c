@@ -22,12 +22,6 @@ typedef struct row_masks {
   MlirValue rows;     /* the mask with no gap in memory, [rows]; null: not needed so far */
 } row_masks;
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 /* ---- The mask ---- */
 
 /* In the leading dimensions of `like`, of which the last `tail` become 1: where the batch and the rows of a product are
@@ -49,7 +43,7 @@ static MlirValue build_mask(row_masks *p, builder *b, const tensor_type *like, i
 /* The body reads the same mask that the gemm is given. */
 static bool share_mask(row_masks *p, builder *b, gemm_parts *gemm) {
   for (int i = 0; i < gemm->operand_count - gemm->form.row_sums; i++) {
-    const tensor_type type = type_of(gemm->operands[i]);
+    const tensor_type type = tensor_type_of(gemm->operands[i]);
     if (!zero_rows_is_mask(&p->zeros, gemm->operands[i])) continue;
     gemm->operands[i] = build_mask(p, b, &type, 0);
     if (mlirValueIsNull(gemm->operands[i])) return false;

@@ -28,12 +28,6 @@ typedef struct splitter {
   bool *from_weights, *known; /* per op; known: depends on weights and rows of tables alone */
 } splitter;
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 static bool is_known(const splitter *s, MlirValue value) {
   int64_t at = value_position(&s->positions, value);
   if (at >= 0) return s->known[at];
@@ -60,8 +54,8 @@ static MlirOperation splittable(const splitter *s, MlirOperation op) {
   MlirValue a = mlirOperationGetOperand(op, 0), b = mlirOperationGetOperand(op, 1);
   int64_t weight = value_position(&s->positions, b);
   MlirOperation concat = value_defined_by(a, OP_concat);
-  if (mlirOperationIsNull(concat) || weight < 0 || !s->from_weights[weight] || type_of(b).rank != 2) return none;
-  tensor_type type = type_of(a);
+  if (mlirOperationIsNull(concat) || weight < 0 || !s->from_weights[weight] || tensor_type_of(b).rank != 2) return none;
+  tensor_type type = tensor_type_of(a);
   if (!dtype_is_float(type.dtype) || type.rank < 2 || attr_i64(concat, "axis", 0) != type.rank - 1) return none;
   intptr_t known = 0, pieces = mlirOperationGetNumOperands(concat);
   for (intptr_t i = 0; i < pieces; i++) known += is_known(s, mlirOperationGetOperand(concat, i));
@@ -73,12 +67,12 @@ static MlirValue before_broadcast(MlirValue piece) {
   MlirOperation broadcast = value_defined_by(piece, OP_broadcast);
   if (mlirOperationIsNull(broadcast)) return piece;
   MlirValue source = mlirOperationGetOperand(broadcast, 0);
-  tensor_type from = type_of(source), to = type_of(piece);
+  tensor_type from = tensor_type_of(source), to = tensor_type_of(piece);
   return from.rank >= 2 && from.dims[from.rank - 1] == to.dims[to.rank - 1] ? source : piece;
 }
 
 static int64_t columns_of(MlirValue value) {
-  tensor_type type = type_of(value);
+  tensor_type type = tensor_type_of(value);
   return type.dims[type.rank - 1];
 }
 

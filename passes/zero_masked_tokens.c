@@ -27,12 +27,6 @@ typedef struct masked_tokens {
   const mask_element *elements; /* of that */
 } masked_tokens;
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 /* ---- What may be 0 ---- */
 
 /* When an element of a bool tensor is true; NEVER too if that is not known. */
@@ -61,7 +55,7 @@ static bool row_is_safe(const masked_tokens *p, const demand *needed, const tens
 
 /* NULL, or why the rows of tokens that are not valid must stay as they are. */
 static const char *why_not_zero(const masked_tokens *p, MlirValue value) {
-  const tensor_type type = type_of(value);
+  const tensor_type type = tensor_type_of(value);
   const demand needed = demand_map_get(&p->proofs.needed, value);
   if (demand_is_empty(&needed)) return "nothing needs it";
   for (int64_t row = 0; row < p->zeros.rows; row++)
@@ -80,7 +74,7 @@ static MlirValue build_zero(builder *b, pinion_dtype dtype) {
 /* select(valid, value, 0) takes the place of `value`, for all that reads it: in front of `before`. */
 static status clear_rows(masked_tokens *p, MlirValue value, MlirOperation before) {
   MlirOperation definition = value_definition(value);
-  tensor_type rows = type_of(value);
+  tensor_type rows = tensor_type_of(value);
   builder b = builder_before(p->compilation, before);
   b.location = mlirOperationGetLocation(definition);
   for (int d = zero_rows_axis(&p->zeros, &rows) + 1; d < rows.rank; d++) rows.dims[d] = 1;
@@ -109,7 +103,7 @@ static status visit_norm(masked_tokens *p, MlirOperation norm) {
   MlirValue x = op_operand(norm, "x"), place = find_place(norm);
   MlirOperation definition = value_definition(place), behind = mlirOperationGetNextInBlock(definition);
   MlirLocation location = mlirOperationGetLocation(definition);
-  const tensor_type type = type_of(x);
+  const tensor_type type = tensor_type_of(x);
   const int axis = zero_rows_axis(&p->zeros, &type);
   if (axis < 0 || axis >= attr_i64(norm, "axis", 0) || zero_rows_has(&p->zeros, x)) return STATUS_OK;
   const char *why = why_not_zero(p, place);

@@ -7,12 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static tensor_type type_of(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 MlirValue value_before_reshapes(MlirValue value) {
   for (;;) {
     MlirOperation op = value_defined_by(value, OP_reshape);
@@ -25,7 +19,7 @@ MlirValue value_before_reshapes(MlirValue value) {
 static MlirValue key_mask(MlirOperation op) {
   MlirValue mask = op_kind_of(op) == OP_attention ? op_operand(op, "mask") : (MlirValue){0};
   if (mlirValueIsNull(mask)) return mask;
-  const tensor_type type = type_of(mask);
+  const tensor_type type = tensor_type_of(mask);
   const bool is_vector = type.rank == 4 && type.dims[1] == 1 && type.dims[2] == 1;
   return type.dtype == PINION_DTYPE_bool && is_vector ? value_before_reshapes(mask) : (MlirValue){0};
 }
@@ -51,7 +45,7 @@ zero_rows zero_rows_begin(compilation *c, arena *a, MlirValue mask) {
                  .arena = a,
                  .mask = value_before_reshapes(mask),
                  .known = pointer_map_create(a)};
-  const tensor_type type = type_of(z.mask);
+  const tensor_type type = tensor_type_of(z.mask);
   z.rows = type_elements(&type);
   return z;
 }
@@ -180,7 +174,7 @@ static bool is_row_by_row(const zero_rows *z, const tensor_type *y, const tensor
 }
 
 static bool is_constant_finite(compilation *c, MlirOperation constant) {
-  const tensor_type type = type_of(mlirOperationGetResult(constant, 0));
+  const tensor_type type = tensor_type_of(mlirOperationGetResult(constant, 0));
   eval_tensor numbers;
   bool all = true;
   if (eval_tensor_from_bytes(&type, constant_bytes(c, constant), EVAL_AS_TYPED, &numbers) != STATUS_OK) return false;
@@ -212,11 +206,11 @@ static void visit_elementwise(zero_rows *z, MlirOperation op) {
   fact inputs[PINION_MAX_ARGS];
   if (mlirOperationGetNumResults(op) != 1) return;
   MlirValue result = mlirOperationGetResult(op, 0);
-  const tensor_type y = type_of(result);
+  const tensor_type y = tensor_type_of(result);
   pointwise_body_begin(built, z->compilation, PINION_MAX_ARGS);
   if (!pointwise_body_add(built, op, true) || !pointwise_body_end(built, result)) return;
   for (int i = 0; i < built->body.input_count; i++) {
-    const tensor_type type = type_of(built->inputs[i]);
+    const tensor_type type = tensor_type_of(built->inputs[i]);
     inputs[i] = fact_of_operand(z, &y, built->inputs[i], &type);
   }
   if (zero_rows_axis(z, &y) >= 0 && yields_zeros(&built->body, inputs)) add(z, result);
@@ -230,7 +224,7 @@ static bool is_masked_gemm(const zero_rows *z, MlirOperation op) {
 
 /* Without a bias a row of zeros stays one, as epsilon keeps its scale finite. */
 static bool norm_keeps_zeros(const zero_rows *z, MlirOperation norm) {
-  const tensor_type x = type_of(op_operand(norm, "x"));
+  const tensor_type x = tensor_type_of(op_operand(norm, "x"));
   return mlirValueIsNull(op_operand(norm, "bias")) && attr_f64(norm, "epsilon", 0) > 0 &&
          zero_rows_axis(z, &x) < attr_i64(norm, "axis", 0);
 }
@@ -245,7 +239,7 @@ static tensor_type with_group(const gemm_parts *gemm, tensor_type type) {
 }
 
 bool zero_rows_of_gemm(const zero_rows *z, const gemm_parts *gemm) {
-  const tensor_type *y = &gemm->results[0], a = with_group(gemm, type_of(gemm->a));
+  const tensor_type *y = &gemm->results[0], a = with_group(gemm, tensor_type_of(gemm->a));
   const int leading = gemm_leading_inputs(&gemm->form), first_sum = gemm->operand_count - gemm->form.row_sums;
   const int last = y->rank - 1 - gemm->form.grouped; /* of the dimensions that a row may span, the one behind */
   fact inputs[PINION_MAX_ARGS];
@@ -253,7 +247,7 @@ bool zero_rows_of_gemm(const zero_rows *z, const gemm_parts *gemm) {
   if (zero_rows_axis(z, y) < 0 || zero_rows_axis(z, y) >= last) return false;
   for (int i = 0; i < gemm->form.accumulators; i++) inputs[i] = (fact){zero ? FACT_NUMBER : FACT_FINITE, 0};
   for (int i = 0; i < gemm->operand_count; i++) {
-    const tensor_type own = type_of(gemm->operands[i]), type = i < first_sum ? own : with_group(gemm, own);
+    const tensor_type own = tensor_type_of(gemm->operands[i]), type = i < first_sum ? own : with_group(gemm, own);
     inputs[leading + i] = fact_of_operand(z, y, gemm->operands[i], &type);
     if (i >= first_sum && !is_zero(&inputs[leading + i])) inputs[leading + i].kind = FACT_FINITE; /* of several */
   }
@@ -269,7 +263,7 @@ void zero_rows_visit(zero_rows *z, MlirOperation op) {
   if (mlirOperationGetNumResults(op) == 0) return;
   MlirValue result = mlirOperationGetResult(op, 0),
             x = mlirOperationGetNumOperands(op) ? mlirOperationGetOperand(op, 0) : result;
-  const tensor_type y = type_of(result), type = type_of(x);
+  const tensor_type y = tensor_type_of(result), type = tensor_type_of(x);
   gemm_parts gemm;
   if (op_is_elementwise(op)) {
     visit_elementwise(z, op);
