@@ -16,6 +16,15 @@ static PN_DEVICE const pinion_params shape = PN_SHAPE;
 #define ALL_KEYS ((int)shape.size[PN_KEY])
 /* Chunks of 16 bytes in a row; d is padded to 16 elements, with 0. */
 #define CHUNKS(elements) (((elements) + 15) / 16 * 2)
+#define D_STEPS (CHUNKS(PN_D) / 2) /* of 16 elements */
+
+/* For wgmma rows are in pieces of 64 elements, 128 bytes in the 128-byte swizzle: [64 elements][row][128 bytes]. */
+#define PIECES(elements) (((elements) + 63) / 64)
+
+/* Where a chunk of one of `rows` rows lies among them, in bytes. */
+PN_INLINE uint32_t chunk_place(unsigned rows, unsigned row, unsigned chunk) {
+  return (chunk / 8 * rows + row) * 128 + ((chunk ^ row) % 8) * 16;
+}
 
 /* ---- Rows ---- */
 

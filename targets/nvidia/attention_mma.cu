@@ -25,7 +25,6 @@
 #define D_PITCH PITCH(PN_D)
 #define E_PITCH PITCH(PN_E)
 #define P_PITCH PITCH(PN_KEYS)
-#define D_STEPS (CHUNKS(PN_D) / 2)                       /* of 16 */
 #define E_PAIRS ((CHUNKS(PN_E) / 2 + WARPS - 1) / WARPS) /* of 8 columns of v, a warp's */
 #define PAIRS (CHUNKS(PN_E) / 2)                         /* of 8 columns of v, all */
 

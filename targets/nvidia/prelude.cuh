@@ -194,12 +194,12 @@ PN_INLINE void pn_wgmma_sees_writes(void) {
 PN_INLINE void pn_wgmma_begin(void) {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
-/* Ends a group of products; waits for all of them. */
+/* Ends a group of products; waits for all but the last `others` groups. */
 PN_INLINE void pn_wgmma_commit(void) {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-PN_INLINE void pn_wgmma_wait(void) {
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+template <int others = 0> PN_INLINE void pn_wgmma_wait(void) {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(others) : "memory");
 }
 PN_INLINE void pn_wgmma_finish(void) {
   pn_wgmma_commit();

@@ -11,7 +11,6 @@
  * Keys that were there before the launch in front (PN_SETTLED) are brought while it still runs. Memory is used twice:
  * the probabilities come where q was, the other blocks' sums where k was.
  *
- * In shared memory rows are in pieces of 64 elements, 128 bytes in the 128-byte swizzle: [64 elements][row][128 bytes].
  * PN_WGMMA_SCORES and PN_WGMMA_COLUMNS(sums, a, b, add) are the instructions for PN_ROWS columns, the latter with a's
  * rows in the contiguous dimension.
  */
@@ -19,8 +18,6 @@
 #define THREADS (WARPS * 32)
 #define OWN_ROWS (PN_ROWS / PN_CLUSTER) /* of this block, at the end */
 #define OWN_PAIRS (OWN_ROWS / 2)
-#define PIECES(elements) (((elements) + 63) / 64)
-#define D_STEPS (CHUNKS(PN_D) / 2) /* of 16 */
 #define KEY_STEPS (PN_KEYS / 16)
 #define EIGHTS (PN_ROWS / 8)
 #define E_TILES ((PIECES(PN_E) + 1) / 2) /* of 64 columns, a warpgroup's at most */
@@ -64,7 +61,7 @@ PN_INLINE void copy_rows(uint32_t to, const void *base, int count, int from, boo
 #pragma unroll 4
   for (unsigned first = 0; first < extent * chunks; first += THREADS) {
     const unsigned row = (first + threadIdx.x) / chunks, chunk = (first + threadIdx.x) % chunks;
-    const uint32_t place = (chunk / 8 * extent + row) * 128 + ((chunk ^ row) % 8) * 16;
+    const uint32_t place = chunk_place(extent, row, chunk);
     if (row < extent && ((int)row < from) == before)
       pn_copy_chunk(to + place, (const uint16_t *)base + ((int)row < count ? offset(row) + chunk * 8 : 0),
                     (int)row < count && chunk < whole ? 16 : 0);

@@ -7,15 +7,12 @@
  * add up their sums at the end, each for half of the columns. One more warpgroup brings q, and then tiles of k and v in
  * turn, PN_STAGES in flight.
  *
- * In shared memory rows are in pieces of 64 elements, 128 bytes in the 128-byte swizzle: [64 elements][row][128 bytes].
  * PN_WGMMA_SCORES and PN_WGMMA_VALUES(sums, a, b, add) are the instructions for PN_KEYS and PN_E columns.
  */
 #define ROWS (PN_ROW_GROUPS * 64)
 #define CONSUMERS (PN_ROW_GROUPS * PN_KEY_GROUPS * 128)
 #define THREADS (CONSUMERS + 128)
-#define PIECES(elements) (((elements) + 63) / 64)
 #define MOST_PIECES (PIECES(PN_D) > PIECES(PN_E) ? PIECES(PN_D) : PIECES(PN_E))
-#define D_STEPS (CHUNKS(PN_D) / 2) /* of 16 */
 #define KEY_STEPS (PN_KEYS / 16)
 #define E_TILES (PN_E / 8)
 #define MANY_SUMS (PN_E / 2 + PN_KEYS * 3 / 4 > 160) /* a thread's sums, scores and probabilities */
@@ -46,7 +43,7 @@ PN_INLINE void copy_rows(uint32_t to, const void *base, int count, offset_functi
 #pragma unroll 2
   for (unsigned first = 0; first < extent * chunks; first += 128) {
     const unsigned row = (first + thread) / chunks, chunk = (first + thread) % chunks;
-    const uint32_t place = (chunk / 8 * extent + row) * 128 + ((chunk ^ row) % 8) * 16;
+    const uint32_t place = chunk_place(extent, row, chunk);
     if (row < extent)
       pn_copy_chunk(to + place, (const uint16_t *)base + offset(row) + chunk * 8,
                     (int)row < count && chunk < whole ? 16 : 0);

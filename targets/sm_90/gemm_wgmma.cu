@@ -55,9 +55,10 @@ PN_INLINE void bring_guessed_weights(const block_shared &shared, const char *pac
   for (int slice = 0; slice < slices; slice++) bring_slice(shared, slice, packed, rank, n0, slice);
 }
 
-/* One thread: waits for a free stage, asks for the slice's weights. They depend on no launch: the first are there when
-   the launch in front is done. */
-PN_INLINE void bring_weights(const block_shared &shared, const tile_list &list, const char *packed, uint32_t rank) {
+/* Calls bring(stage, place, slice) for the slices of the block's units in turn, each when its stage is free; not for those
+   that were guessed. */
+template <typename bring_function>
+PN_INLINE void bring_each(const block_shared &shared, const tile_list &list, uint32_t rank, bring_function bring) {
   const int slices = SLICES_OF(rank), guessed = guessed_slices(rank);
   int stage = guessed % PN_STAGES, slice = list.guessed ? guessed : 0;
   uint32_t parity = guessed < PN_STAGES;
@@ -67,10 +68,17 @@ PN_INLINE void bring_weights(const block_shared &shared, const tile_list &list, 
 #pragma unroll 1
     for (; slice < slices; slice++) {
       pn_barrier_wait(shared.empty + stage * 8, parity);
-      bring_slice(shared, stage, packed, rank, place.n0, slice);
+      bring(stage, place, slice);
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
   }
+}
+
+/* One thread asks for weights. They depend on no launch: the first are there when the launch in front is done. */
+PN_INLINE void bring_weights(const block_shared &shared, const tile_list &list, const char *packed, uint32_t rank) {
+  bring_each(shared, list, rank, [=](int stage, const unit_place &place, int slice) {
+    bring_slice(shared, stage, packed, rank, place.n0, slice);
+  });
 }
 
 /* Asks for a slice of the tokens of a tile. */
@@ -87,24 +95,14 @@ PN_INLINE void bring_guessed_tokens(const block_shared &shared, const void *map,
   for (int slice = 0; slice < slices; slice++) bring_tile(shared, slice, map, rank, place, slice);
 }
 
-/* Another thread: the same for the tokens, which the first one's barrier expects too. When the last slice is asked for
-   the next launch may start: what it brings before it waits then fills the time in which this one finishes, and is in
-   the way of none of these slices. */
+/* Another thread asks for the tokens, which the first one's barrier expects too. When the last slice is asked for the
+   next launch may start: what it brings before it waits then fills the time in which this one finishes, and is in the
+   way of none of these slices. */
 PN_INLINE void bring_tokens(const block_shared &shared, const tile_list &list, const void *map, uint32_t rank) {
-  const int slices = SLICES_OF(rank), guessed = guessed_slices(rank);
-  int stage = guessed % PN_STAGES, slice = list.guessed ? guessed : 0;
-  uint32_t parity = guessed < PN_STAGES;
   pn_wait_for_inputs();
-#pragma unroll 1
-  for (int unit = blockIdx.x / PN_SPLIT; unit < list.shown * TILES_N; unit += gridDim.x / PN_SPLIT, slice = 0) {
-    const unit_place place = place_of(unit, list);
-#pragma unroll 1
-    for (; slice < slices; slice++) {
-      pn_barrier_wait(shared.empty + stage * 8, parity);
-      bring_tile(shared, stage, map, rank, place, slice);
-      if (++stage == PN_STAGES) stage = 0, parity ^= 1;
-    }
-  }
+  bring_each(shared, list, rank, [=](int stage, const unit_place &place, int slice) {
+    bring_tile(shared, stage, map, rank, place, slice);
+  });
   pn_let_next_start();
 }
 
@@ -159,15 +157,15 @@ PN_INLINE void multiply(const pinion_pointers &arguments, const block_shared &sh
       pn_wgmma_begin();
 #pragma unroll
       for (int k = 0; k < 4; k++) PN_WGMMA(accumulator, b + 2 * k, a + 2 * k, 1);
-      end_products();
+      pn_wgmma_commit();
       if (slice > 0) { /* the slice before is done: its stage may be filled again */
-        wait_for_products<1>();
+        pn_wgmma_wait<1>();
         if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
       }
       before = stage;
       if (++stage == PN_STAGES) stage = 0, parity ^= 1;
     }
-    wait_for_products<0>();
+    pn_wgmma_wait();
     pn_pin(accumulator);
     if (thread == 0) pn_barrier_arrive(shared.empty + before * 8);
 #if PN_SPLIT > 1

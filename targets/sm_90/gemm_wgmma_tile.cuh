@@ -91,13 +91,6 @@ PN_INLINE void store_transposed(uint32_t row, const uint32_t (&pairs)[2]) {
                "r"(pairs[1])
                : "memory");
 }
-PN_INLINE void end_products(void) {
-  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
-/* Until all but the last `others` are done. */
-template <int others> PN_INLINE void wait_for_products(void) {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(others) : "memory");
-}
 #endif
 
 /* ---- Units ---- */

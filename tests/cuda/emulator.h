@@ -296,7 +296,7 @@ static inline void pn_sync(int barrier, unsigned count) {
 static inline void pn_wgmma_sees_writes() {}
 static inline void pn_wgmma_begin() {}
 static inline void pn_wgmma_commit() {}
-static inline void pn_wgmma_wait() {}
+template <int others = 0> static inline void pn_wgmma_wait() {}
 static inline void pn_wgmma_finish() {}
 template <int count> static inline void pn_pin(float (&)[count]) {}
 template <int count> static inline void pn_give_registers() {}
@@ -354,8 +354,6 @@ template <int registers> static void emulated_wgmma_of(float (&d)[registers], co
 
 /* ---- gemm_wgmma.cu's own instructions; products are done at once ---- */
 #define PN_WGMMA(d, a, b, add) emulated_wgmma_of(d, a, b, add)
-static inline void end_products() {}
-template <int others> static inline void wait_for_products() {}
 
 /* In the place of the driver's: what that would be made of. */
 struct tensor_map {
