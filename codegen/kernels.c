@@ -193,9 +193,8 @@ static void compile_instance(compile_queue *queue, kernel_instance *instance) {
   const status result = queue->target->compile(&own, instance->name, instance->source, &instance->blob);
   if (own.stream && result == STATUS_OK && instance->blob.spilled_bytes)
     fprintf(own.stream,
-            "pinion: warning: kernel %s%s%s keeps %d bytes of a thread's registers in memory: what is fused into it is "
-            "more "
-            "than they hold\n",
+            "pinion: warning: kernel %s%s%s keeps %d bytes of a thread's registers in memory: "
+            "what is fused into it is more than they hold\n",
             instance->name, instance->tile ? ", tile " : "", instance->tile ? instance->tile : "",
             instance->blob.spilled_bytes);
   if (own.stream) fclose(own.stream);

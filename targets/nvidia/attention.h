@@ -46,6 +46,15 @@ int64_t mask_bytes(const kernel_problem *problem, int64_t keys);
 /* What attention_common.cuh asks for. */
 void define_common(const kernel_problem *problem, int64_t keys, text *out);
 
+/* ---- Where the blocks of a cluster share the keys ---- */
+
+/* Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2, with so many keys, its
+   products, which take so long, and the exchange within the cluster. */
+double cluster_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile, int64_t keys,
+                    double products);
+/* The grid and the macros for `keys` keys of a block at a time; the source and its shared memory are the form's. */
+void choose_cluster(const kernel_problem *problem, const attention_tile *tile, int64_t keys, kernel_choice *choice);
+
 /* ---- Attention's part of nvidia_choose and nvidia_candidates ---- */
 
 bool choose_attention(const nvidia_chip *chip, arena *a, const kernel_problem *problem, const char *tile,

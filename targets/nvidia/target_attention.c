@@ -177,32 +177,40 @@ static const char *mma_refusal(const nvidia_chip *chip, const kernel_problem *pr
   return tensor_refusal(chip, problem, row_tiles(problem, tile) * tile->split, mma_shared_bytes(problem, tile));
 }
 
-/* Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2, its products, and the
-   exchange within the cluster. */
-static double mma_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
+double cluster_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile, int64_t keys,
+                    double products) {
   const double start = 2.5, exchange = 0.5;
   const nvidia_rates *rates = &chip->attention;
-  const int64_t *size = problem->params.size, keys = keys_at_once(problem, tile);
+  const int64_t *size = problem->params.size;
   const int64_t rounds = round_up_division(row_tiles(problem, tile) * tile->split, chip->multiprocessors);
-  const int64_t steps = round_up_division(round_up_division(size[KEY], keys), tile->split);
   const double width = (double)(size[DEPTH] + size[VALUE]);
-  const double loads = 2.0 * ((double)(steps * keys) * width + (double)(tile->rows * size[DEPTH])) / rates->load;
-  const double products = 2.0 * tile->rows * (double)(steps * keys) * width / rates->tensor;
+  const double loads = 2.0 * ((double)keys * width + (double)(tile->rows * size[DEPTH])) / rates->load;
   const double sums = tile->split > 1 ? exchange + 4.0 * (double)(tile->rows * size[VALUE]) / rates->exchange : 0;
   return start + (double)rounds * (loads + products + sums);
+}
+
+void choose_cluster(const kernel_problem *problem, const attention_tile *tile, int64_t keys, kernel_choice *choice) {
+  choice->common = "attention_common.cuh";
+  set_grid(choice, row_tiles(problem, tile) * tile->split, NVIDIA_THREADS);
+  define_common(problem, keys, &choice->defines);
+  text_append(&choice->defines, "#define PN_ROWS %d\n#define PN_CLUSTER %d\n#define PN_SETTLED %lld\n", tile->rows,
+              tile->split, (long long)problem->settled_keys);
+}
+
+static double mma_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
+  const int64_t *size = problem->params.size, keys = keys_at_once(problem, tile);
+  const int64_t steps = round_up_division(round_up_division(size[KEY], keys), tile->split);
+  const double width = (double)(size[DEPTH] + size[VALUE]);
+  const double products = 2.0 * tile->rows * (double)(steps * keys) * width / chip->attention.tensor;
+  return cluster_cost(chip, problem, tile, steps * keys, products);
 }
 
 static void choose_mma(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
   const int64_t keys = keys_at_once(problem, tile);
   choice->source = "attention_mma.cu";
-  choice->common = "attention_common.cuh";
   choice->dynamic_shared_bytes = (uint32_t)mma_shared_bytes(problem, tile);
-  set_grid(choice, row_tiles(problem, tile) * tile->split, NVIDIA_THREADS);
-  define_common(problem, keys, &choice->defines);
-  text_append(&choice->defines,
-              "#define PN_MMA_TYPE bf16\n#define PN_ROWS %d\n#define PN_CLUSTER %d\n#define PN_RING %d\n"
-              "#define PN_SETTLED %lld\n",
-              tile->rows, tile->split, (int)ring_of(problem, tile), (long long)problem->settled_keys);
+  choose_cluster(problem, tile, keys, choice);
+  text_append(&choice->defines, "#define PN_MMA_TYPE bf16\n#define PN_RING %d\n", (int)ring_of(problem, tile));
 }
 
 const attention_form attention_mma = {.refusal = mma_refusal, .cost = mma_cost, .choose = choose_mma};

@@ -108,29 +108,18 @@ static const char *split_refusal(const nvidia_chip *chip, const kernel_problem *
   return tensor_refusal(chip, problem, row_tiles(problem, tile) * tile->split, split_shared_bytes(problem, tile));
 }
 
-/* Microseconds: rounds of blocks over the multiprocessors, each its operands' way from L2, its products (a step of 16
-   by N columns is 16 + N/4 cycles for 64 rows), and the exchange within the cluster. */
+/* A step of 16 by N columns is 16 + N/4 cycles for 64 rows. */
 static double split_cost(const nvidia_chip *chip, const kernel_problem *problem, const attention_tile *tile) {
-  const double start = 2.5, exchange = 0.5, clock = 1600;
-  const nvidia_rates *rates = &chip->attention;
+  const double clock = 1600;
   const int64_t *size = problem->params.size, keys = split_keys(problem, tile);
-  const int64_t rounds = round_up_division(row_tiles(problem, tile) * tile->split, chip->multiprocessors);
-  const double loads = 2.0 * (double)(keys * (size[DEPTH] + size[VALUE]) + tile->rows * size[DEPTH]) / rates->load;
   const double steps = (double)(pieces(keys) * round_up_division(size[DEPTH], 16) + pieces(size[VALUE]) * keys / 16);
-  const double products = steps * (16 + tile->rows / 4.0) / clock;
-  const double sums = exchange + 4.0 * (double)(tile->rows * size[VALUE]) / rates->exchange;
-  return start + (double)rounds * (loads + products + sums);
+  return cluster_cost(chip, problem, tile, keys, steps * (16 + tile->rows / 4.0) / clock);
 }
 
 static void choose_split(const kernel_problem *problem, const attention_tile *tile, kernel_choice *choice) {
-  const int64_t keys = split_keys(problem, tile);
   choice->source = "attention_split.cu";
-  choice->common = "attention_common.cuh";
   choice->dynamic_shared_bytes = (uint32_t)split_shared_bytes(problem, tile);
-  set_grid(choice, row_tiles(problem, tile) * tile->split, NVIDIA_THREADS);
-  define_common(problem, keys, &choice->defines);
-  text_append(&choice->defines, "#define PN_ROWS %d\n#define PN_CLUSTER %d\n#define PN_SETTLED %lld\n", tile->rows,
-              tile->split, (long long)problem->settled_keys);
+  choose_cluster(problem, tile, split_keys(problem, tile), choice);
   define_wgmma(&choice->defines, "PN_WGMMA_SCORES", tile->rows, A_K_ALONG_ROWS, false);
   define_wgmma(&choice->defines, "PN_WGMMA_COLUMNS", tile->rows, A_M_ALONG_ROWS, false);
 }
