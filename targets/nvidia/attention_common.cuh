@@ -43,7 +43,9 @@ PN_INLINE block_place place_of(unsigned unit, unsigned rows, uint32_t rank) {
 /* Element index of a row in y (0), q (1) or the mask (4). */
 PN_INLINE int64_t row_offset(int argument, const block_place &place, unsigned row) {
   const int64_t *stride = shape.stride[argument];
-  return pn_offset(&shape, argument, 0, 2, place.at) + row / HEADS * stride[PN_QUERY] + row % HEADS * stride[PN_HEAD];
+  const int64_t base = pn_offset(&shape, argument, 0, 2, place.at);
+  if (stride[PN_QUERY] == HEADS * stride[PN_HEAD]) return base + row * stride[PN_HEAD];
+  return base + row / HEADS * stride[PN_QUERY] + row % HEADS * stride[PN_HEAD];
 }
 
 /* The row sees no key from here on; one beyond the last sees what the last does. */

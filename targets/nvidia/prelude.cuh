@@ -210,6 +210,10 @@ template <int count> PN_INLINE void pn_pin(float (&registers)[count]) {
 #pragma unroll
   for (int i = 0; i < count; i++) asm volatile("" : "+f"(registers[i]));
 }
+/* Keeps an address in one register, from which others differ by a constant that the instruction takes. */
+PN_INLINE void pn_pin(uint32_t &address) {
+  asm volatile("" : "+r"(address));
+}
 /* An operand in the 128-byte swizzle: 8 rows are 1024 bytes. `atoms`: bytes from one 128 bytes of columns to the next,
    which matters where a row is not along k. */
 PN_INLINE uint64_t pn_wgmma_operand(uint32_t shared_address, uint32_t atoms) {

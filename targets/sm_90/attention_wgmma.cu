@@ -36,17 +36,24 @@ typedef struct block_state {
 
 /* ---- Loading ---- */
 
-/* Begins to copy `extent` rows, 0 from row `count` on; `chunks` of 16 bytes each, of which `whole` are not padding. */
+/* Begins to copy `extent` rows, 0 from row `count` on; `chunks` of 16 bytes each, of which `whole` are not padding. As
+   many neighbouring threads as 8 chunks take, or the fewer that are left over, share a row: so a thread has the same
+   chunk of all its rows, at the same place of the swizzle, and all addresses are its first ones and a constant. */
 template <int chunks, int whole, int extent, typename offset_function>
 PN_INLINE void copy_rows(uint32_t to, const void *base, int count, offset_function offset) {
-  const unsigned thread = threadIdx.x % 128;
-#pragma unroll 2
-  for (unsigned first = 0; first < extent * chunks; first += 128) {
-    const unsigned row = (first + thread) / chunks, chunk = (first + thread) % chunks;
-    const uint32_t place = chunk_place(extent, row, chunk);
-    if (row < extent)
-      pn_copy_chunk(to + place, (const uint16_t *)base + offset(row) + chunk * 8,
-                    (int)row < count && chunk < whole ? 16 : 0);
+  const int thread = threadIdx.x % 128;
+#pragma unroll
+  for (int first = 0; first < chunks; first += 8) {
+    const int left = chunks - first, threads = left > 4 ? 8 : left > 2 ? 4 : left, rows = 128 / threads;
+    const int row0 = thread / threads, chunk = first + thread % threads;
+    uint32_t place = to + chunk_place(extent, row0, chunk);
+    pn_pin(place);
+    if (chunk >= chunks) continue;
+#pragma unroll
+    for (int row = 0; row < extent; row += rows)
+      if (extent % rows == 0 || row0 + row < extent)
+        pn_copy_chunk(place + row * 128, (const uint16_t *)base + offset(row0 + row) + chunk * 8,
+                      row0 < count - row && chunk < whole ? 16 : 0);
   }
 }
 
@@ -56,7 +63,7 @@ PN_INLINE void copy_tile(const pinion_pointers &arguments, const block_state &st
   const int64_t stride = shape.stride[argument][PN_KEY];
   const int64_t base = pn_offset(&shape, argument, 0, 2, state.place.at) + block * PN_KEYS * stride;
   copy_rows<chunks, whole, PN_KEYS>(to, (const uint16_t *)arguments.pointer[argument] + base,
-                                    ALL_KEYS - block * PN_KEYS, [&](unsigned row) { return row * stride; });
+                                    ALL_KEYS - block * PN_KEYS, [&](int row) { return row * stride; });
 }
 
 /* One warpgroup brings q, and tiles as they are used up. */
@@ -68,7 +75,7 @@ PN_INLINE void bring(const pinion_pointers &arguments, const block_state &state)
     const unsigned row0 = state.place.row0 + group * 64;
     copy_rows<CHUNKS(PN_D), PN_D / 8, 64>(state.q + group * PIECES(PN_D) * 8192, arguments.pointer[1],
                                           (int)HEAD_ROWS - (int)row0,
-                                          [&](unsigned row) { return row_offset(1, state.place, row0 + row); });
+                                          [&](int row) { return row_offset(1, state.place, row0 + row); });
   }
   pn_barrier_arrive_with_copies(state.q_full);
 #pragma unroll 1

@@ -299,6 +299,7 @@ static inline void pn_wgmma_commit() {}
 template <int others = 0> static inline void pn_wgmma_wait() {}
 static inline void pn_wgmma_finish() {}
 template <int count> static inline void pn_pin(float (&)[count]) {}
+static inline void pn_pin(uint32_t &) {}
 template <int count> static inline void pn_give_registers() {}
 template <int count> static inline void pn_take_registers() {}
 
