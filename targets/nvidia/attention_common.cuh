@@ -40,10 +40,15 @@ PN_INLINE block_place place_of(unsigned unit, unsigned rows, uint32_t rank) {
   return {{head / groups, head % groups}, unit % tiles * rows, rank};
 }
 
-/* Element index of a row in y (0), q (1) or the mask (4). */
-PN_INLINE int64_t row_offset(int argument, const block_place &place, unsigned row) {
+/* Element index of the row `more` after `row` in y (0), q (1) or the mask (4). Whole queries more are a constant more.
+ */
+PN_INLINE int64_t row_offset(int argument, const block_place &place, unsigned row, unsigned more = 0) {
   const int64_t *stride = shape.stride[argument];
-  const int64_t base = pn_offset(&shape, argument, 0, 2, place.at);
+  int64_t base = pn_offset(&shape, argument, 0, 2, place.at);
+  if (more % HEADS == 0)
+    base += more / HEADS * stride[PN_QUERY];
+  else
+    row += more;
   if (stride[PN_QUERY] == HEADS * stride[PN_HEAD]) return base + row * stride[PN_HEAD];
   return base + row / HEADS * stride[PN_QUERY] + row % HEADS * stride[PN_HEAD];
 }
@@ -115,6 +120,7 @@ PN_INLINE void find_visible(const pinion_pointers &arguments, const block_place 
 PN_INLINE int next_block(const key_blocks &blocks, int block, int steps) {
 #ifdef PN_KEY_MASK
   if (blocks.visible) {
+#pragma unroll 1
     for (; block < blocks.count; block++) {
       uint32_t any = 0;
       for (int word = 0; word < VISIBLE_WORDS; word++) any |= blocks.visible[block * VISIBLE_WORDS + word];

@@ -210,9 +210,12 @@ template <int count> PN_INLINE void pn_pin(float (&registers)[count]) {
 #pragma unroll
   for (int i = 0; i < count; i++) asm volatile("" : "+f"(registers[i]));
 }
-/* Keeps an address in one register, from which others differ by a constant that the instruction takes. */
+/* Keeps an address in registers, from which others differ by a constant that the instruction takes. */
 PN_INLINE void pn_pin(uint32_t &address) {
   asm volatile("" : "+r"(address));
+}
+template <typename type> PN_INLINE void pn_pin(type *&address) {
+  asm volatile("" : "+l"(address));
 }
 /* An operand in the 128-byte swizzle: 8 rows are 1024 bytes. `atoms`: bytes from one 128 bytes of columns to the next,
    which matters where a row is not along k. */

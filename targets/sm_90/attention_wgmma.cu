@@ -4,8 +4,8 @@
  *
  * A block takes PN_ROW_GROUPS times 64 rows. Each of its PN_ROW_GROUPS * PN_KEY_GROUPS multiplying warpgroups has 64 of
  * them, and every PN_KEY_GROUPS-th block of keys: scores, probabilities and sums stay in its registers. Two key groups
- * add up their sums at the end, each for half of the columns. One more warpgroup brings q, and then tiles of k and v in
- * turn, PN_STAGES in flight.
+ * add up their sums at the end, each for half of the columns. One more warpgroup brings q, and then tiles in rounds,
+ * PN_STAGES in flight: k of one block of keys for each key group, and v of the same ones.
  *
  * PN_WGMMA_SCORES and PN_WGMMA_VALUES(sums, a, b, add) are the instructions for PN_KEYS and PN_E columns.
  */
@@ -38,7 +38,8 @@ typedef struct block_state {
 
 /* Begins to copy `extent` rows, 0 from row `count` on; `chunks` of 16 bytes each, of which `whole` are not padding. As
    many neighbouring threads as 8 chunks take, or the fewer that are left over, share a row: so a thread has the same
-   chunk of all its rows, at the same place of the swizzle, and all addresses are its first ones and a constant. */
+   chunk of all its rows, at the same place of the swizzle, and all addresses are its first ones and a constant.
+   `offset(row, more)` is that of the row `more` after `row`, in elements. */
 template <int chunks, int whole, int extent, typename offset_function>
 PN_INLINE void copy_rows(uint32_t to, const void *base, int count, offset_function offset) {
   const int thread = threadIdx.x % 128;
@@ -47,12 +48,13 @@ PN_INLINE void copy_rows(uint32_t to, const void *base, int count, offset_functi
     const int left = chunks - first, threads = left > 4 ? 8 : left > 2 ? 4 : left, rows = 128 / threads;
     const int row0 = thread / threads, chunk = first + thread % threads;
     uint32_t place = to + chunk_place(extent, row0, chunk);
-    pn_pin(place);
+    const uint16_t *from = (const uint16_t *)base + offset(row0, 0) + chunk * 8;
+    pn_pin(place), pn_pin(from);
     if (chunk >= chunks) continue;
 #pragma unroll
     for (int row = 0; row < extent; row += rows)
       if (extent % rows == 0 || row0 + row < extent)
-        pn_copy_chunk(place + row * 128, (const uint16_t *)base + offset(row0 + row) + chunk * 8,
+        pn_copy_chunk(place + row * 128, from + (offset(row0, row) - offset(row0, 0)),
                       row0 < count - row && chunk < whole ? 16 : 0);
   }
 }
@@ -63,33 +65,37 @@ PN_INLINE void copy_tile(const pinion_pointers &arguments, const block_state &st
   const int64_t stride = shape.stride[argument][PN_KEY];
   const int64_t base = pn_offset(&shape, argument, 0, 2, state.place.at) + block * PN_KEYS * stride;
   copy_rows<chunks, whole, PN_KEYS>(to, (const uint16_t *)arguments.pointer[argument] + base,
-                                    ALL_KEYS - block * PN_KEYS, [&](int row) { return row * stride; });
+                                    ALL_KEYS - block * PN_KEYS,
+                                    [&](int row, int more) { return row * stride + more * stride; });
 }
 
-/* One warpgroup brings q, and tiles as they are used up. */
+/* One warpgroup brings q, and tiles as they are used up; a last round that is not full leaves its places empty. */
 PN_INLINE void bring(const pinion_pointers &arguments, const block_state &state) {
   int stage = 0;
   uint32_t phase = 1;
 #pragma unroll
   for (int group = 0; group < PN_ROW_GROUPS; group++) {
     const unsigned row0 = state.place.row0 + group * 64;
-    copy_rows<CHUNKS(PN_D), PN_D / 8, 64>(state.q + group * PIECES(PN_D) * 8192, arguments.pointer[1],
-                                          (int)HEAD_ROWS - (int)row0,
-                                          [&](int row) { return row_offset(1, state.place, row0 + row); });
+    copy_rows<CHUNKS(PN_D), PN_D / 8, 64>(
+        state.q + group * PIECES(PN_D) * 8192, arguments.pointer[1], (int)HEAD_ROWS - (int)row0,
+        [&](int row, int more) { return row_offset(1, state.place, row0 + row, more); });
   }
   pn_barrier_arrive_with_copies(state.q_full);
 #pragma unroll 1
-  for (int block = next_block(state.blocks, 0, 0); block < state.blocks.count;
-       block = next_block(state.blocks, block + 1, 0)) {
-#pragma unroll
-    for (int tile = 0; tile < 2; tile++) {
+  for (int start = next_block(state.blocks, 0, 0), end = start; start < state.blocks.count; start = end) {
+#pragma unroll 1
+    for (int tile = 0; tile < 2 * PN_KEY_GROUPS; tile++) {
       const uint32_t to = state.tiles + stage * TILE_BYTES;
-      pn_barrier_wait(state.empty + stage * 8, phase);
-      if (tile == 0)
-        copy_tile<2, CHUNKS(PN_D), PN_D / 8>(arguments, state, block, to);
-      else
-        copy_tile<3, E_TILES, E_TILES>(arguments, state, block, to);
-      pn_barrier_arrive_with_copies(state.full + stage * 8);
+      const int block = tile % PN_KEY_GROUPS ? end : start;
+      end = next_block(state.blocks, block + 1, 0);
+      if (block < state.blocks.count) {
+        pn_barrier_wait(state.empty + stage * 8, phase);
+        if (tile < PN_KEY_GROUPS)
+          copy_tile<2, CHUNKS(PN_D), PN_D / 8>(arguments, state, block, to);
+        else
+          copy_tile<3, E_TILES, E_TILES>(arguments, state, block, to);
+        pn_barrier_arrive_with_copies(state.full + stage * 8);
+      }
       if (++stage == PN_STAGES) stage = 0, phase ^= 1;
     }
   }
@@ -219,12 +225,12 @@ PN_INLINE void take_softmax(const float (&score)[PN_KEYS / 2], group_state &grou
 /* All of a warpgroup's blocks of keys. */
 PN_INLINE void consume(const pinion_pointers &arguments, const block_state &state, group_state &group) {
   const bool speaks = threadIdx.x % 128 == 0; /* for its warpgroup: wgmma's end is the same for all */
-  int tile = (int)key_group() * 2;
+  int tile = (int)key_group();
   pn_barrier_wait(state.q_full, 0);
 #pragma unroll 1
   for (int block = next_block(state.blocks, 0, (int)key_group()); block < state.blocks.count;
        block = next_block(state.blocks, block + 1, PN_KEY_GROUPS - 1), tile += PN_KEY_GROUPS * 2) {
-    const int of_k = tile % PN_STAGES, of_v = (tile + 1) % PN_STAGES;
+    const int v_tile = tile + PN_KEY_GROUPS, of_k = tile % PN_STAGES, of_v = v_tile % PN_STAGES;
     float score[PN_KEYS / 2];
     uint32_t p[KEY_STEPS][4];
     pn_barrier_wait(state.full + of_k * 8, tile / PN_STAGES % 2);
@@ -232,7 +238,7 @@ PN_INLINE void consume(const pinion_pointers &arguments, const block_state &stat
     if (speaks) pn_barrier_arrive(state.empty + of_k * 8);
     mask_scores(arguments, state, group, block, score);
     take_softmax(score, group, p);
-    pn_barrier_wait(state.full + of_v * 8, (tile + 1) / PN_STAGES % 2);
+    pn_barrier_wait(state.full + of_v * 8, v_tile / PN_STAGES % 2);
     multiply_values(p, state.tiles + of_v * TILE_BYTES, group.total);
     if (speaks) pn_barrier_arrive(state.empty + of_v * 8);
   }

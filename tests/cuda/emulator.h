@@ -300,6 +300,7 @@ template <int others = 0> static inline void pn_wgmma_wait() {}
 static inline void pn_wgmma_finish() {}
 template <int count> static inline void pn_pin(float (&)[count]) {}
 static inline void pn_pin(uint32_t &) {}
+template <typename type> static inline void pn_pin(type *&) {}
 template <int count> static inline void pn_give_registers() {}
 template <int count> static inline void pn_take_registers() {}
 
