@@ -92,6 +92,7 @@ static status hoist_ops(hoist *h) {
     MlirValue argument =
         mlirBlockInsertArgument(block, count, mlirValueGetType(value), mlirOperationGetLocation(h->ops.ops[i]));
     operands[count++] = outside;
+    cloner_set(&h->outside, argument, outside); /* what is hoisted later may read it, too */
     value_replace(value, argument);
   }
   const int first_table = count;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // RUN: split-file %s %t
 // RUN: pinion opt --passes=hoist-invariant %t/fires.mlir | FileCheck %t/fires.mlir
+// RUN: pinion opt --passes=hoist-invariant %t/both.mlir | FileCheck %t/both.mlir
 // RUN: pinion opt --passes=hoist-invariant %t/stays.mlir | FileCheck %t/stays.mlir
 
 //--- fires.mlir
@@ -36,6 +37,26 @@ func.func private @step(%x: tensor<1x4xbf16>, %s: tensor<4xf32>, %t: tensor<4xbf
   %7 = "pinion.binary"(%5, %6) {kind = "mul"} : (tensor<1x4xbf16>, tensor<1x1xbf16>) -> tensor<1x4xbf16>
   %8 = "pinion.binary"(%7, %t) {kind = "add"} : (tensor<1x4xbf16>, tensor<4xbf16>) -> tensor<1x4xbf16>
   return %8 : tensor<1x4xbf16>
+}
+
+//--- both.mlir
+// The cast is read in the step and by what is hoisted behind it.
+// CHECK-LABEL: func.func @main
+// CHECK: %[[C:.*]] = "pinion.cast"
+// CHECK: %[[Q:.*]] = "pinion.unary"(%[[C]]) {kind = "exp"}
+// CHECK: "pinion.steps"(%{{[^,]*}}, %[[C]], %[[Q]])
+// CHECK-LABEL: func.func private @step
+// CHECK-NOT: "pinion.unary"
+func.func @main(%x: tensor<4xbf16>, %s: tensor<4xf32>) -> tensor<4xbf16> {
+  %0 = "pinion.steps"(%x, %s) {callee = @step, count = 3 : i64, tables = 0 : i64} : (tensor<4xbf16>, tensor<4xf32>) -> tensor<4xbf16>
+  return %0 : tensor<4xbf16>
+}
+func.func private @step(%x: tensor<4xbf16>, %s: tensor<4xf32>) -> tensor<4xbf16> {
+  %0 = "pinion.cast"(%s) : (tensor<4xf32>) -> tensor<4xbf16>
+  %1 = "pinion.unary"(%0) {kind = "exp"} : (tensor<4xbf16>) -> tensor<4xbf16>
+  %2 = "pinion.binary"(%x, %0) {kind = "add"} : (tensor<4xbf16>, tensor<4xbf16>) -> tensor<4xbf16>
+  %3 = "pinion.binary"(%2, %1) {kind = "mul"} : (tensor<4xbf16>, tensor<4xbf16>) -> tensor<4xbf16>
+  return %3 : tensor<4xbf16>
 }
 
 //--- stays.mlir
