@@ -12,7 +12,8 @@
  *
  * The factor stands in front of all that the epilogue did: bias, rotation, activation. w * W is computed in f32 and
  * rounded once; it takes the place of the rounding of the norm's result. Sums are of x as it is stored. It fires when
- * x is made by one gemm and the norm read by gemms with constant weights alone, be it some of its rows, or cast.
+ * x is made by one gemm and the norm read by gemms with constant weights alone, be it some of its rows, or cast. Beside
+ * the gemm's rows x may have rows that are the same in every step.
  */
 #include "norm_fold.h"
 

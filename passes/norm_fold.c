@@ -2,9 +2,9 @@
 /* Norms that go into the gemms around them: norm_fold.h. */
 #include "norm_fold.h"
 
-#include <string.h>
+#include "callers.h"
 
-enum { MOST_SUMS = 2 };
+#include <string.h>
 
 static int64_t last_dimension(MlirValue value) {
   const tensor_type type = tensor_type_of(value);
@@ -104,13 +104,61 @@ static const char *find_readers(norm_fold *f, MlirValue value, MlirOperation sli
   return why;
 }
 
-static const char *find_producer(norm_fold *f) {
+/* Whether the value is what every step is given alike, perhaps in another shape. */
+static bool is_invariant(MlirValue value) {
+  for (MlirOperation op; !mlirOperationIsNull(op = value_definition(value)); value = mlirOperationGetOperand(op, 0))
+    if (op_kind_of(op) != OP_reshape) return false;
+  const intptr_t number = mlirBlockArgumentGetArgNumber(value);
+  arena *a = arena_create();
+  op_list callers = argument_callers(a, value);
+  bool all = callers.count > 0;
+  for (int i = 0; all && i < callers.count; i++)
+    all = op_kind_of(callers.ops[i]) == OP_steps && !caller_carries(callers.ops[i], number) &&
+          !caller_passes_row(callers.ops[i], number);
+  arena_destroy(a);
+  return all;
+}
+
+/* Where x is a concat of rows of which all parts but one are the same in every step: finds that one. */
+static const char *find_part(norm_fold *f) {
   MlirOperation op = value_definition(f->x);
+  f->made = f->x;
+  f->join = (MlirOperation){0};
+  if (mlirOperationIsNull(op) || op_kind_of(op) != OP_concat) return NULL;
+  if (attr_i64(op, "axis", 0) == tensor_type_of(f->x).rank - 1) return "its operand's columns are made apart";
+  int found = 0;
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
+    if (is_invariant(mlirOperationGetOperand(op, i))) continue;
+    f->made = mlirOperationGetOperand(op, i);
+    found++;
+  }
+  if (found != 1) return "its operand is joined of several that differ from step to step";
+  f->join = op;
+  return NULL;
+}
+
+static const char *find_producer(norm_fold *f) {
+  const char *why = find_part(f);
+  if (why) return why;
+  MlirOperation op = value_definition(f->made);
   if (mlirOperationIsNull(op) || !gemm_read(f->context->compilation, op, &f->producer))
     return "its operand is made by no gemm";
   if (f->producer.form.grouped) return "its operand is made in groups";
   if (f->producer.form.column_sums) return "its operand's rows are summed already";
-  for (f->x_result = 0; !mlirValueEqual(mlirOperationGetResult(op, f->x_result), f->x);) f->x_result++;
+  for (f->x_result = 0; !mlirValueEqual(mlirOperationGetResult(op, f->x_result), f->made);) f->x_result++;
+  return NULL;
+}
+
+/* How many columns of sums a gemm writes for rows of x. */
+static int64_t sum_blocks(const norm_fold *f) {
+  return (f->width + PINION_COLUMN_BLOCK - 1) / PINION_COLUMN_BLOCK;
+}
+
+/* Why what is done for the producer's rows cannot be done for those beside them; NULL if it can. */
+static const char *why_not_joined(const norm_fold *f) {
+  if (mlirOperationIsNull(f->join)) return NULL;
+  if (!f->scale_is_constant) return "its scale is no constant, and its operand joined";
+  if (f->width % sum_blocks(f) != 0) return "its operand is joined, and its columns make no blocks of one size";
   return NULL;
 }
 
@@ -146,6 +194,7 @@ static const char *why_not(norm_fold *f) {
   if (!mlirValueIsNull(f->bias) && tensor_type_of(f->bias).rank >= 2 &&
       tensor_type_of(f->bias).dims[tensor_type_of(f->bias).rank - 2] != 1)
     return "its bias is of several rows";
+  if ((why = why_not_joined(f))) return why;
   if (!all_have_room(f)) return "a gemm would have too many operands, results or instructions";
   if (!f->scale_is_constant && !value_move_before(f->scale, f->producer.op)) return "its scale depends on its operand";
   f->has_copy = !f->scale_is_constant || f->read_dtype != dtype;
@@ -208,7 +257,7 @@ static void extend_results(norm_fold *f, gemm_parts *p) {
     p->results[p->result_count++].dtype = f->read_dtype;
   }
   sums.dtype = PINION_DTYPE_f32;
-  sums.dims[sums.rank - 1] = (f->width + PINION_COLUMN_BLOCK - 1) / PINION_COLUMN_BLOCK;
+  sums.dims[sums.rank - 1] = sum_blocks(f);
   p->form.column_sums = sum_count(f);
   for (int i = 0; i < sum_count(f); i++) p->results[p->result_count++] = sums;
 }
@@ -316,7 +365,7 @@ static bool row_variance(const norm_fold *f, pointwise_body *built, const body_o
 
 /* rsqrt(variance + epsilon) */
 static bool row_factor(const norm_fold *f, pointwise_body *built, const MlirValue *sums, body_operand *out) {
-  body_operand own[MOST_SUMS];
+  body_operand own[NORM_MOST_SUMS];
   for (int i = 0; i < sum_count(f); i++)
     if (!pointwise_body_operand(built, sums[i], &own[i])) return false;
   return row_variance(f, built, own, out) && combine(built, "add", *out, literal(f->epsilon), out) &&
@@ -381,6 +430,69 @@ static MlirOperation rewrite_producer(norm_fold *f, pointwise_body *built) {
   return gemm;
 }
 
+/* x * x of a part of the join, in f32 */
+static MlirValue squares(builder *b, MlirValue part) {
+  pointwise_body *built = arena_alloc(b->compilation->arena, sizeof *built);
+  body_operand x;
+  pointwise_body_begin(built, b->compilation, 1);
+  if (!pointwise_body_operand(built, part, &x) || !multiply(built, x, x, &x)) return (MlirValue){0};
+  pointwise_body_yield(built, x, PINION_DTYPE_f32);
+  tensor_type type = tensor_type_of(part);
+  type.dtype = PINION_DTYPE_f32;
+  const MlirType result = type_make(b->compilation->context, &type);
+  MlirNamedAttribute attribute =
+      make_named(b->compilation->context, "body", body_attribute(b->compilation->context, &built->body));
+  MlirOperation op = build_op(b, OP_pointwise, 1, built->inputs, 1, &attribute, 1, &result);
+  return mlirOperationIsNull(op) ? (MlirValue){0} : mlirOperationGetResult(op, 0);
+}
+
+/* A part's sums of kind `index`, as many a row as a gemm writes. */
+static MlirValue sums_of_part(const norm_fold *f, builder *b, MlirValue part, int index) {
+  const bool is_squared = index == sum_count(f) - 1;
+  MlirValue summed = is_squared ? squares(b, part) : cast_to(b, part, PINION_DTYPE_f32);
+  tensor_type type = tensor_type_of(part);
+  const int64_t axis = type.rank;
+  type.dims[type.rank - 1] = sum_blocks(f);
+  type.dims[type.rank++] = f->width / sum_blocks(f);
+  if (!mlirValueIsNull(summed)) summed = build_reshape(b, summed, type.rank, type.dims);
+  return mlirValueIsNull(summed) ? summed : build_reduce(b, "sum", summed, 1, &axis, false);
+}
+
+/* The join again, of `made` by the producer, and of what `of_part` makes of each of the other parts. */
+static MlirValue joined_again(const norm_fold *f, builder *b, MlirValue made, int index,
+                              MlirValue (*of_part)(const norm_fold *f, builder *b, MlirValue part, int index)) {
+  const int count = (int)mlirOperationGetNumOperands(f->join);
+  MlirValue *parts = arena_alloc(b->compilation->arena, (size_t)count * sizeof *parts);
+  for (int i = 0; i < count; i++) {
+    MlirValue part = mlirOperationGetOperand(f->join, i);
+    parts[i] = mlirValueEqual(part, f->made) ? made : of_part(f, b, part, index);
+    if (mlirValueIsNull(parts[i])) return parts[i];
+  }
+  return build_concat(b, count, parts, attr_i64(f->join, "axis", 0));
+}
+
+static MlirValue copy_of_part(const norm_fold *f, builder *b, MlirValue part, int index) {
+  (void)index;
+  return cast_to(b, part, f->read_dtype);
+}
+
+/* Finds what the readers read: of the new producer, joined where x was. */
+static status find_rows(norm_fold *f, MlirOperation gemm) {
+  const int first_sum = f->producer.result_count - sum_count(f);
+  f->rows = mlirOperationGetResult(gemm, f->has_copy ? first_sum - 1 : f->x_result);
+  for (int i = 0; i < sum_count(f); i++) f->sums[i] = mlirOperationGetResult(gemm, first_sum + i);
+  if (mlirOperationIsNull(f->join)) return STATUS_OK;
+  f->made = mlirOperationGetResult(gemm, f->x_result);
+  builder b = builder_before(f->context->compilation, f->join);
+  b.location = joined(f, f->join);
+  f->rows = f->has_copy ? joined_again(f, &b, f->rows, 0, copy_of_part) : f->x;
+  for (int i = 0; i < sum_count(f); i++) {
+    f->sums[i] = joined_again(f, &b, f->sums[i], i, sums_of_part);
+    if (mlirValueIsNull(f->sums[i])) return STATUS_FAILED;
+  }
+  return mlirValueIsNull(f->rows) ? STATUS_FAILED : STATUS_OK;
+}
+
 /* The rows that `slice` takes, of another tensor with such rows; null on failure. */
 static MlirValue same_rows(builder *b, MlirOperation slice, MlirValue value) {
   if (mlirOperationIsNull(slice)) return value;
@@ -392,10 +504,8 @@ static MlirValue same_rows(builder *b, MlirOperation slice, MlirValue value) {
   return build_slice(b, value, starts, type.dims, steps);
 }
 
-/* `gemm` is the new producer. */
-static status rewrite_reader(const norm_fold *f, const norm_reader *reader, MlirOperation gemm, pointwise_body *built) {
-  const int first_sum = f->producer.result_count - sum_count(f);
-  MlirValue rows, sums[MOST_SUMS];
+static status rewrite_reader(const norm_fold *f, const norm_reader *reader, pointwise_body *built) {
+  MlirValue rows, sums[NORM_MOST_SUMS];
   gemm_parts parts;
   if (!gemm_read(f->context->compilation, reader->op, &parts)) return STATUS_FAILED;
   builder b = builder_before(f->context->compilation, reader->op);
@@ -405,9 +515,9 @@ static status rewrite_reader(const norm_fold *f, const norm_reader *reader, Mlir
     b.location = location_fuse(b.compilation->context, 2, locations);
   }
   MlirValue bias = mlirValueIsNull(f->bias) ? f->bias : bias_of_columns(f, &b, &parts);
-  rows = same_rows(&b, reader->slice, mlirOperationGetResult(gemm, f->has_copy ? first_sum - 1 : f->x_result));
+  rows = same_rows(&b, reader->slice, f->rows);
   for (int i = 0; i < sum_count(f); i++) {
-    sums[i] = same_rows(&b, reader->slice, mlirOperationGetResult(gemm, first_sum + i));
+    sums[i] = same_rows(&b, reader->slice, f->sums[i]);
     if (mlirValueIsNull(sums[i])) return STATUS_FAILED;
   }
   if (mlirValueIsNull(rows) || mlirValueIsNull(bias) != mlirValueIsNull(f->bias) ||
@@ -430,9 +540,8 @@ static status apply(norm_fold *f) {
   pointwise_body *built = arena_alloc(context->compilation->arena, sizeof *built);
   MlirOperation producer = rewrite_producer(f, built);
   if (mlirOperationIsNull(producer)) return STATUS_FAILED;
-  status code = STATUS_OK;
-  for (int i = 0; i < f->reader_count && code == STATUS_OK; i++)
-    code = rewrite_reader(f, &f->readers[i], producer, built);
+  status code = find_rows(f, producer);
+  for (int i = 0; i < f->reader_count && code == STATUS_OK; i++) code = rewrite_reader(f, &f->readers[i], built);
   context->changes++;
   return code;
 }

@@ -12,13 +12,16 @@
  * Of a layer norm the scale is constant, and scale * W is centred: each column less its mean, so that it sums to 0 and
  * the product of a row with it is that of the row less the row's mean. The first gemm yields sums of x and of x * x,
  * and the factor is rsqrt(max(mean(x * x) - mean(x)^2, 0) + epsilon).
+ *
+ * x may be a gemm's rows beside rows that are the same in every step: x = concat(c, gemm(..)), c an argument of a step.
+ * The sums are then concat(sums of c, s), where the former are ordinary ops that hoist-invariant takes out of the step.
  */
 #ifndef PINION_PASSES_NORM_FOLD_H
 #define PINION_PASSES_NORM_FOLD_H
 
 #include "gemm_parts.h"
 
-enum { NORM_MAXIMUM_READERS = 8 };
+enum { NORM_MAXIMUM_READERS = 8, NORM_MOST_SUMS = 2 };
 
 /* A gemm that multiplies the norm's result by a weight: all of it, or some of its rows, or a cast of those. */
 typedef struct norm_reader {
@@ -37,12 +40,15 @@ typedef struct norm_fold {
   bool scale_is_constant;       /* or absent: it goes into the weights */
   const pointer_map *positions; /* of the block's ops, borrowed */
   const bool *from_weights;     /* per position, borrowed */
-  gemm_parts producer;          /* of x */
-  int x_result;                 /* which of its results x is */
+  MlirOperation join;           /* the concat of rows that makes x, or null: the producer does */
+  MlirValue made;               /* by the producer: x, or its part of the join */
+  gemm_parts producer;          /* of `made` */
+  int x_result;                 /* which of its results that is */
   norm_reader readers[NORM_MAXIMUM_READERS];
   int reader_count;
-  pinion_dtype read_dtype; /* of the readers' operand */
-  bool has_copy;           /* which is not x itself: x * scale, or x in that type */
+  pinion_dtype read_dtype;              /* of the readers' operand */
+  bool has_copy;                        /* which is not x itself: x * scale, or x in that type */
+  MlirValue rows, sums[NORM_MOST_SUMS]; /* what they read, once the producer is rewritten */
 } norm_fold;
 
 /* Which norms are a pass's. */

@@ -60,6 +60,7 @@ const char *const *pipeline_default(void) {
       "fuse-rmsnorm",         /* after both of them: they take gemms without sums */
       "fuse-layernorm",       /* the same */
       "fuse-adarms",          /* the same */
+      "hoist-invariant",      /* of what the three left: sums of rows that are the same in every step */
       "skip-masked-rows",     /* after all fusions into gemms: it looks into their bodies */
       "hoist-tables",         /* of what fuse-adarms left: the shifts times the weights */
       "outline-weights",      /* after all fusions: they join, permute and scale weights with ordinary ops */

@@ -4,6 +4,9 @@
 // RUN: pinion opt --passes=fuse-rmsnorm %t/forms.mlir | FileCheck %t/forms.mlir
 // RUN: pinion opt --passes=fuse-rmsnorm %t/rows.mlir | FileCheck %t/rows.mlir
 // RUN: pinion opt --passes=fuse-rmsnorm,outline-weights,lower-to-launches %t/fires.mlir | FileCheck %t/fires.mlir --check-prefix=LOWERED
+// RUN: pinion opt --passes=fuse-rmsnorm,hoist-invariant %t/joined.mlir | FileCheck %t/joined.mlir
+// RUN: pinion opt --passes=fuse-rmsnorm,hoist-invariant,lower-to-launches %t/joined.mlir | FileCheck %t/joined.mlir --check-prefix=LAUNCHES
+// RUN: pinion opt --passes=fuse-rmsnorm --remarks %t/apart.mlir 2>&1 | FileCheck %t/apart.mlir
 // RUN: pinion opt --passes=fuse-rmsnorm --remarks %t/stays.mlir 2>&1 | FileCheck %t/stays.mlir
 
 //--- fires.mlir
@@ -76,6 +79,91 @@ func.func @main(%a: tensor<1x5x4xbf16>) -> tensor<1x4x2xf32> {
   %3 = "pinion.cast"(%2) : (tensor<1x4x4xbf16>) -> tensor<1x4x4xf32>
   %4 = "pinion.matmul"(%3, %w) : (tensor<1x4x4xf32>, tensor<4x2xf32>) -> tensor<1x4x2xf32>
   return %4 : tensor<1x4x2xf32>
+}
+
+//--- joined.mlir
+// Beside the gemm's rows stands one that is the same in every step: its sums, as many as the gemm writes a row, are made in front
+// of the steps, and where the gemm's rows of sums stand, so that a step has nothing to do for them. The reader takes f32: of both
+// parts a copy. The join itself keeps its other reader.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: %[[C:[^ ]*]]: tensor<1x1x192xbf16>
+// CHECK-DAG: %[[SQUARES:.*]] = "pinion.pointwise"(%[[C]]) {body = ["mul x0 x0", "yield v0"]} : (tensor<1x1x192xbf16>) -> tensor<1x1x192xf32>
+// CHECK-DAG: %[[BLOCKS:.*]] = "pinion.reshape"(%[[SQUARES]]) : (tensor<1x1x192xf32>) -> tensor<1x1x3x64xf32>
+// CHECK-DAG: %[[SUMS:.*]] = "pinion.reduce"(%[[BLOCKS]]) {axes = array<i64: 3>, keep = false, kind = "sum"}
+// CHECK-DAG: %[[COPY:.*]] = "pinion.cast"(%[[C]]) : (tensor<1x1x192xbf16>) -> tensor<1x1x192xf32>
+// CHECK: "pinion.steps"(%{{[^,]*}}, %[[C]], %[[COPY]], %[[SUMS]])
+// CHECK-LABEL: func.func private @step
+// CHECK-SAME: %[[ROW:[^ ]*]]: tensor<1x1x192xbf16>{{.*}}, %[[ROW32:[^ ]*]]: tensor<1x1x192xf32>{{.*}}, %[[S:[^ ]*]]: tensor<1x1x3xf32>
+// CHECK: %[[X:.*]]:3 = "pinion.gemm"({{.*}}column_sums = 1 : i64, {{.*}} -> (tensor<1x2x192xbf16>, tensor<1x2x192xf32>, tensor<1x2x3xf32>)
+// CHECK-DAG: %[[ROWS:.*]] = "pinion.concat"(%[[ROW32]], %[[X]]#1) {axis = 1 : i64}
+// CHECK-DAG: %[[ALL:.*]] = "pinion.concat"(%[[S]], %[[X]]#2) {axis = 1 : i64}
+// CHECK-DAG: %[[J:.*]] = "pinion.concat"(%[[ROW]], %[[X]]#0) {axis = 1 : i64}
+// CHECK-NOT: "pinion.norm"
+// CHECK: "pinion.gemm"(%[[ROWS]], %{{.*}}, %[[ALL]]) {{.*}}row_sums = 1
+// CHECK: "pinion.slice"(%[[J]])
+// LAUNCHES: family = "gemm"{{.*}} stage = 1
+// LAUNCHES-NEXT: family = "gemm"{{.*}} stage = 1
+// LAUNCHES-NEXT: body = ["cast.f32 x0", "yield v0"], family = "pointwise"
+// LAUNCHES-NEXT: body = ["add x0 x1", "yield v0"], family = "pointwise"
+// LAUNCHES-NEXT: return
+func.func @main(%x: tensor<1x2x4xf32>, %c: tensor<1x1x192xbf16>) -> tensor<1x2x4xf32> attributes {pinion.inputs = ["x", "c"], pinion.outputs = ["y"]} {
+  %0 = "pinion.steps"(%x, %c) {callee = @step, count = 3 : i64, tables = 0 : i64} : (tensor<1x2x4xf32>, tensor<1x1x192xbf16>) -> tensor<1x2x4xf32>
+  return %0 : tensor<1x2x4xf32>
+}
+func.func private @step(%x: tensor<1x2x4xf32>, %c: tensor<1x1x192xbf16>) -> tensor<1x2x4xf32> {
+  %o = "pinion.weight"() {name = "o", file = "w.bin", offset = 0 : i64} : () -> tensor<4x192xf32>
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 4000 : i64} : () -> tensor<192x4xf32>
+  %0 = "pinion.gemm"(%x, %o) {body = ["yield x0"], transpose_b = false} : (tensor<1x2x4xf32>, tensor<4x192xf32>) -> tensor<1x2x192xbf16>
+  %1 = "pinion.concat"(%c, %0) {axis = 1 : i64} : (tensor<1x1x192xbf16>, tensor<1x2x192xbf16>) -> tensor<1x3x192xbf16>
+  %2 = "pinion.norm"(%1) {kind = "rms", axis = 2 : i64, epsilon = 0.001 : f64, operandSegmentSizes = array<i32: 1, 0, 0>} : (tensor<1x3x192xbf16>) -> tensor<1x3x192xbf16>
+  %3 = "pinion.cast"(%2) : (tensor<1x3x192xbf16>) -> tensor<1x3x192xf32>
+  %4 = "pinion.matmul"(%3, %w) : (tensor<1x3x192xf32>, tensor<192x4xf32>) -> tensor<1x3x4xf32>
+  %5 = "pinion.slice"(%4) {starts = array<i64: 0, 1, 0>, steps = array<i64: 1, 1, 1>} : (tensor<1x3x4xf32>) -> tensor<1x2x4xf32>
+  %6 = "pinion.slice"(%1) {starts = array<i64: 0, 1, 0>, steps = array<i64: 1, 1, 1>} : (tensor<1x3x192xbf16>) -> tensor<1x2x4xbf16>
+  %7 = "pinion.cast"(%6) : (tensor<1x2x4xbf16>) -> tensor<1x2x4xf32>
+  %8 = "pinion.binary"(%5, %7) {kind = "add"} : (tensor<1x2x4xf32>, tensor<1x2x4xf32>) -> tensor<1x2x4xf32>
+  return %8 : tensor<1x2x4xf32>
+}
+
+//--- apart.mlir
+// Must not fire: columns are joined; the rows beside the gemm's differ from step to step, be they the carried tensor or a table's;
+// 130 columns make no three blocks of one size.
+// CHECK: remark: fuse-rmsnorm: not at 'columns': its operand's columns are made apart
+// CHECK: remark: fuse-rmsnorm: not at 'carried': its operand is joined of several that differ from step to step
+// CHECK: remark: fuse-rmsnorm: not at 'table': its operand is joined of several that differ from step to step
+// CHECK: remark: fuse-rmsnorm: not at 'odd': its operand is joined, and its columns make no blocks of one size
+// CHECK-NOT: remark
+// CHECK-LABEL: func.func private @step
+// CHECK-COUNT-4: "pinion.norm"
+// CHECK-NOT: "pinion.norm"
+func.func @main(%x: tensor<2x4xf32>, %c: tensor<1x130xf32>, %d: tensor<2x4xf32>, %t: tensor<3x2x4xf32>) -> tensor<2x4xf32> {
+  %0 = "pinion.steps"(%x, %c, %d, %t) {callee = @step, count = 3 : i64, tables = 1 : i64} : (tensor<2x4xf32>, tensor<1x130xf32>, tensor<2x4xf32>, tensor<3x2x4xf32>) -> tensor<2x4xf32>
+  return %0 : tensor<2x4xf32>
+}
+func.func private @step(%x: tensor<2x4xf32>, %c: tensor<1x130xf32>, %d: tensor<2x4xf32>, %t: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 0 : i64} : () -> tensor<4x4xf32>
+  %v = "pinion.weight"() {name = "v", file = "w.bin", offset = 64 : i64} : () -> tensor<4x130xf32>
+  %u = "pinion.weight"() {name = "u", file = "w.bin", offset = 4000 : i64} : () -> tensor<130x4xf32>
+  %q = "pinion.weight"() {name = "q", file = "w.bin", offset = 8000 : i64} : () -> tensor<8x4xf32>
+  %0 = "pinion.matmul"(%x, %w) : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32>
+  %1 = "pinion.concat"(%d, %0) {axis = 1 : i64} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x8xf32>
+  %2 = "pinion.norm"(%1) {kind = "rms", axis = 1 : i64, epsilon = 0.001 : f64, operandSegmentSizes = array<i32: 1, 0, 0>} : (tensor<2x8xf32>) -> tensor<2x8xf32> loc("columns")
+  %3 = "pinion.matmul"(%2, %q) : (tensor<2x8xf32>, tensor<8x4xf32>) -> tensor<2x4xf32>
+  %4 = "pinion.concat"(%x, %0) {axis = 0 : i64} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<4x4xf32>
+  %5 = "pinion.norm"(%4) {kind = "rms", axis = 1 : i64, epsilon = 0.001 : f64, operandSegmentSizes = array<i32: 1, 0, 0>} : (tensor<4x4xf32>) -> tensor<4x4xf32> loc("carried")
+  %6 = "pinion.matmul"(%5, %w) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %7 = "pinion.concat"(%t, %3) {axis = 0 : i64} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<4x4xf32>
+  %8 = "pinion.norm"(%7) {kind = "rms", axis = 1 : i64, epsilon = 0.001 : f64, operandSegmentSizes = array<i32: 1, 0, 0>} : (tensor<4x4xf32>) -> tensor<4x4xf32> loc("table")
+  %9 = "pinion.matmul"(%8, %w) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %10 = "pinion.matmul"(%3, %v) : (tensor<2x4xf32>, tensor<4x130xf32>) -> tensor<2x130xf32>
+  %11 = "pinion.concat"(%c, %10) {axis = 0 : i64} : (tensor<1x130xf32>, tensor<2x130xf32>) -> tensor<3x130xf32>
+  %12 = "pinion.norm"(%11) {kind = "rms", axis = 1 : i64, epsilon = 0.001 : f64, operandSegmentSizes = array<i32: 1, 0, 0>} : (tensor<3x130xf32>) -> tensor<3x130xf32> loc("odd")
+  %13 = "pinion.matmul"(%12, %u) : (tensor<3x130xf32>, tensor<130x4xf32>) -> tensor<3x4xf32>
+  %14 = "pinion.slice"(%13) {starts = array<i64: 1, 0>, steps = array<i64: 1, 1>} : (tensor<3x4xf32>) -> tensor<2x4xf32>
+  %15 = "pinion.binary"(%6, %9) {kind = "add"} : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  %16 = "pinion.slice"(%15) {starts = array<i64: 1, 0>, steps = array<i64: 1, 1>} : (tensor<4x4xf32>) -> tensor<2x4xf32>
+  %17 = "pinion.binary"(%14, %16) {kind = "add"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %17 : tensor<2x4xf32>
 }
 
 //--- stays.mlir
