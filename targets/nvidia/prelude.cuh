@@ -91,6 +91,12 @@ PN_INLINE void pn_store_shared(uint32_t to_shared, uint16_t value) {
 PN_INLINE void pn_copy_chunk(uint32_t to_shared, const void *from, int valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to_shared), "l"(from), "r"(valid) : "memory");
 }
+/* The same of all 16, or nothing; it takes no branch. */
+PN_INLINE void pn_copy_if(bool wanted, uint32_t to_shared, const void *from) {
+  asm volatile("{.reg .pred p; setp.ne.u32 p, %2, 0; @p cp.async.cg.shared.global [%0], [%1], 16;}" ::"r"(to_shared),
+               "l"(from), "r"((uint32_t)wanted)
+               : "memory");
+}
 /* Waits for all copies that this thread began. */
 PN_INLINE void pn_wait_copies(void) {
   asm volatile("cp.async.wait_all;" ::: "memory");
@@ -210,7 +216,8 @@ template <int count> PN_INLINE void pn_pin(float (&registers)[count]) {
 #pragma unroll
   for (int i = 0; i < count; i++) asm volatile("" : "+f"(registers[i]));
 }
-/* Keeps an address in registers, from which others differ by a constant that the instruction takes. */
+/* Keeps an address in registers: it is made before it is needed, or others differ from it by a constant that the
+   instruction takes. */
 PN_INLINE void pn_pin(uint32_t &address) {
   asm volatile("" : "+r"(address));
 }

@@ -8,8 +8,9 @@
  * At the end every block has, for all rows, a maximum m, a sum l of exponentials and a sum of values; each block of the
  * cluster adds up, in the order of the ranks, a part of the rows.
  *
- * Keys that were there before the launch in front (PN_SETTLED) are brought while it still runs. Memory is used twice:
- * the probabilities come where q was, the other blocks' sums where k was.
+ * Keys that were there before the launch in front (PN_SETTLED) are brought while it still runs. Each block has an even
+ * share of them, PN_SETTLED_SHARE at most, and of the others, PN_NEW_SHARE: had one block all of those, the cluster
+ * would wait for it. Memory is used twice: the probabilities come where q was, the other blocks' sums where k was.
  *
  * PN_WGMMA_SCORES and PN_WGMMA_COLUMNS(sums, a, b, add) are the instructions for PN_ROWS columns, the latter with a's
  * rows in the contiguous dimension.
@@ -40,7 +41,8 @@
 #define OF_RANK_AT (OF_WARP_AT + PN_ROWS * 32) /* [rank][own row], 16 bytes: m and l */
 #define BARRIER_AT (OF_RANK_AT + PN_ROWS * 16) /* for what the cluster sends */
 
-/* Element e of half h of eight j: row 8 j + 2 (lane % 4) + e, key 16 (warp) + lane / 4 + 8 h; of values: that column. */
+/* Element e of half h of eight j: row 8 j + 2 (lane % 4) + e, slot 16 (warp) + lane / 4 + 8 h; of values: that
+   column. */
 typedef float tile_sums[PN_ROWS / 2];
 
 typedef float row_values[PN_ROWS / 4]; /* of a thread's rows, two of each eight */
@@ -49,45 +51,140 @@ typedef struct block_state {
   block_place place;
   char *memory;
   uint32_t shared; /* its address in shared memory */
-  int key0;        /* first of the block's keys */
 } block_state;
+
+/* ---- Keys ---- */
+
+#define NO_KEY 0x7fffffff /* no row sees it */
+
+/* A block has PN_KEYS slots: its share of the settled keys, its share of the others, and what is left. */
+PN_INLINE int settled_key(const block_state &state, int slot) {
+  return (int)state.place.rank * PN_SETTLED_SHARE + slot;
+}
+PN_INLINE int new_key(const block_state &state, int slot) {
+  return (int)PN_SETTLED + (int)state.place.rank * PN_NEW_SHARE + slot - PN_SETTLED_SHARE;
+}
+PN_INLINE int key_at(const block_state &state, int slot) {
+  const int settled = settled_key(state, slot), other = new_key(state, slot);
+  if (slot < PN_SETTLED_SHARE) return settled < PN_SETTLED ? settled : NO_KEY;
+  return slot < PN_SETTLED_SHARE + PN_NEW_SHARE && other < ALL_KEYS ? other : NO_KEY;
+}
+/* Whether one of the block's rows may see one of its keys. */
+PN_INLINE bool sees_keys(const block_state &state) {
+  const int settled = key_at(state, 0), other = key_at(state, PN_SETTLED_SHARE);
+  return (settled < other ? settled : other) < row_limit(state.place.row0 + PN_ROWS - 1);
+}
 
 /* ---- Loading ---- */
 
-/* Begins to copy `extent` rows of which `count` exist, the others are 0: those before `from`, or from there on. A row has
-   `chunks` of 16 bytes, of which `whole` are not padding. */
-template <int chunks, int whole, int extent, typename offset_function>
-PN_INLINE void copy_rows(uint32_t to, const void *base, int count, int from, bool before, offset_function offset) {
+/* Of 16 bytes: of 16 zeros where there is nothing to copy, and none if a thread has fewer. */
+typedef struct chunk_copy {
+  const uint16_t *from;
+  uint32_t to;
+  bool wanted, exists;
+} chunk_copy;
+
+PN_INLINE void begin_copy(const chunk_copy &copy) {
+  if (copy.wanted) pn_copy_chunk(copy.to, copy.from, copy.exists ? 16 : 0);
+}
+/* All of it that need not wait for the launch in front, so that as little as can be is left to do. */
+PN_INLINE void prepare_copy(chunk_copy &copy) {
+  if (copy.wanted && !copy.exists) pn_copy_chunk(copy.to, copy.from, 0);
+}
+PN_INLINE void begin_prepared(const chunk_copy &copy) {
+  pn_copy_if(copy.wanted && copy.exists, copy.to, copy.from);
+}
+PN_INLINE void pin_copy(chunk_copy &copy) {
+  pn_pin(copy.from);
+  pn_pin(copy.to);
+}
+
+/* A thread's copies, for rows of `chunks` chunks. */
+#define COPIES(rows, chunks) (((rows) * (chunks) + THREADS - 1) / THREADS)
+typedef struct late_copies { /* of what the launch in front may have written */
+  chunk_copy q[COPIES(PN_ROWS, CHUNKS(PN_D))], k[COPIES(PN_NEW_SHARE, CHUNKS(PN_D)) + 1],
+      v[COPIES(PN_NEW_SHARE, CHUNKS(PN_E)) + 1]; /* one more: there may be none */
+} late_copies;
+
+PN_INLINE chunk_copy q_copy(const pinion_pointers &arguments, const block_state &state, unsigned i) {
+  const unsigned chunk = (i * THREADS + threadIdx.x) % CHUNKS(PN_D), n = (i * THREADS + threadIdx.x) / CHUNKS(PN_D);
+  const unsigned row = state.place.row0 + n;
+  const int64_t at = row_offset(1, state.place, row) + chunk * 8;
+  return {(const uint16_t *)arguments.pointer[1] + at, state.shared + Q_AT + chunk_place(PN_ROWS, n, chunk),
+          n < PN_ROWS, row < HEAD_ROWS && chunk < PN_D / 8};
+}
+
+/* Of the block's rows of k (argument 2) or v (3), of `width` elements: the new ones; or the settled ones, and then
+   those of slots that are left, which are 0. */
+template <int argument, unsigned width, bool is_new>
+PN_INLINE chunk_copy key_copy(const pinion_pointers &arguments, const block_state &state, uint32_t to, unsigned i) {
+  const unsigned chunk = (i * THREADS + threadIdx.x) % CHUNKS(width), n = (i * THREADS + threadIdx.x) / CHUNKS(width);
+  const bool is_left = !is_new && n >= PN_SETTLED_SHARE;
+  const unsigned slot = is_new ? n + PN_SETTLED_SHARE : is_left ? n + PN_NEW_SHARE : n;
+  const int key = is_new ? new_key(state, (int)slot) : settled_key(state, (int)slot);
+  const int64_t at =
+      pn_offset(&shape, argument, 0, 2, state.place.at) + key * shape.stride[argument][PN_KEY] + chunk * 8;
+  const bool exists = !is_left && key < (is_new ? ALL_KEYS : (int)PN_SETTLED) && chunk < width / 8;
+  return {(const uint16_t *)arguments.pointer[argument] + at, to + chunk_place(PN_KEYS, slot, chunk),
+          n < (is_new ? PN_NEW_SHARE : PN_KEYS - PN_NEW_SHARE), exists};
+}
+template <bool is_new>
+PN_INLINE chunk_copy k_copy(const pinion_pointers &arguments, const block_state &state, unsigned i) {
+  return key_copy<2, PN_D, is_new>(arguments, state, state.shared + K_AT, i);
+}
+template <bool is_new>
+PN_INLINE chunk_copy v_copy(const pinion_pointers &arguments, const block_state &state, unsigned i) {
+  return key_copy<3, PN_E, is_new>(arguments, state, state.shared + V_AT, i);
+}
+
+PN_INLINE void copy_settled_k(const pinion_pointers &arguments, const block_state &state) {
 #pragma unroll 4
-  for (unsigned first = 0; first < extent * chunks; first += THREADS) {
-    const unsigned row = (first + threadIdx.x) / chunks, chunk = (first + threadIdx.x) % chunks;
-    const uint32_t place = chunk_place(extent, row, chunk);
-    if (row < extent && ((int)row < from) == before)
-      pn_copy_chunk(to + place, (const uint16_t *)base + ((int)row < count ? offset(row) + chunk * 8 : 0),
-                    (int)row < count && chunk < whole ? 16 : 0);
+  for (unsigned i = 0; i < COPIES(PN_KEYS - PN_NEW_SHARE, CHUNKS(PN_D)); i++)
+    begin_copy(k_copy<false>(arguments, state, i));
+}
+PN_INLINE void copy_settled_v(const pinion_pointers &arguments, const block_state &state) {
+#pragma unroll 4
+  for (unsigned i = 0; i < COPIES(PN_KEYS - PN_NEW_SHARE, CHUNKS(PN_E)); i++)
+    begin_copy(v_copy<false>(arguments, state, i));
+}
+
+/* Without keys only those of q. */
+PN_INLINE void prepare_copies(const pinion_pointers &arguments, const block_state &state, bool has_keys,
+                              late_copies &copies) {
+#pragma unroll
+  for (unsigned i = 0; i < COPIES(PN_ROWS, CHUNKS(PN_D)); i++) {
+    copies.q[i] = q_copy(arguments, state, i);
+    prepare_copy(copies.q[i]);
+  }
+#pragma unroll
+  for (unsigned i = 0; i < COPIES(PN_NEW_SHARE, CHUNKS(PN_D)); i++) {
+    copies.k[i] = k_copy<true>(arguments, state, i);
+    copies.k[i].wanted &= has_keys;
+    prepare_copy(copies.k[i]);
+  }
+#pragma unroll
+  for (unsigned i = 0; i < COPIES(PN_NEW_SHARE, CHUNKS(PN_E)); i++) {
+    copies.v[i] = v_copy<true>(arguments, state, i);
+    copies.v[i].wanted &= has_keys;
+    prepare_copy(copies.v[i]);
   }
 }
-
-PN_INLINE void copy_q(const pinion_pointers &arguments, const block_state &state) {
-  const unsigned row0 = state.place.row0;
-  copy_rows<CHUNKS(PN_D), PN_D / 8, PN_ROWS>(state.shared + Q_AT, arguments.pointer[1], (int)(HEAD_ROWS - row0), PN_ROWS,
-                                             true,
-                                             [&](unsigned row) { return row_offset(1, state.place, row0 + row); });
+/* Keeps the compiler from making what is prepared only where it is used, when all wait for it. */
+PN_INLINE void pin_copies(late_copies &copies) {
+#pragma unroll
+  for (int i = 0; i < COPIES(PN_ROWS, CHUNKS(PN_D)); i++) pin_copy(copies.q[i]);
+#pragma unroll
+  for (int i = 0; i < COPIES(PN_NEW_SHARE, CHUNKS(PN_D)); i++) pin_copy(copies.k[i]);
+#pragma unroll
+  for (int i = 0; i < COPIES(PN_NEW_SHARE, CHUNKS(PN_E)); i++) pin_copy(copies.v[i]);
 }
-
-/* The block's rows of k (argument 2) or v (3): those that were there before the launch in front, or the others. */
-template <int argument, int chunks, int whole>
-PN_INLINE void copy_keys(const pinion_pointers &arguments, const block_state &state, uint32_t at, bool settled) {
-  const int64_t stride = shape.stride[argument][PN_KEY];
-  const int64_t base = pn_offset(&shape, argument, 0, 2, state.place.at) + state.key0 * stride;
-  copy_rows<chunks, whole, PN_KEYS>(state.shared + at, (const uint16_t *)arguments.pointer[argument] + base,
-                                    ALL_KEYS - state.key0, PN_SETTLED - state.key0, settled,
-                                    [&](unsigned row) { return row * stride; });
-}
-PN_INLINE void copy_k_and_v(const pinion_pointers &arguments, const block_state &state, bool settled) {
-  if (settled ? state.key0 >= PN_SETTLED : state.key0 + PN_KEYS <= PN_SETTLED) return;
-  copy_keys<2, CHUNKS(PN_D), PN_D / 8>(arguments, state, K_AT, settled);
-  copy_keys<3, CHUNKS(PN_E), PN_E / 8>(arguments, state, V_AT, settled);
+PN_INLINE void begin_copies(const late_copies &copies) {
+#pragma unroll
+  for (int i = 0; i < COPIES(PN_ROWS, CHUNKS(PN_D)); i++) begin_prepared(copies.q[i]);
+#pragma unroll
+  for (int i = 0; i < COPIES(PN_NEW_SHARE, CHUNKS(PN_D)); i++) begin_prepared(copies.k[i]);
+#pragma unroll
+  for (int i = 0; i < COPIES(PN_NEW_SHARE, CHUNKS(PN_E)); i++) begin_prepared(copies.v[i]);
 }
 
 /* ---- Scores ---- */
@@ -95,8 +192,7 @@ PN_INLINE void copy_k_and_v(const pinion_pointers &arguments, const block_state 
 PN_INLINE unsigned row_of(int eight, int e) {
   return eight * 8 + threadIdx.x % 4 * 2 + e;
 }
-/* Among the block's keys. */
-PN_INLINE int key_of(int half) {
+PN_INLINE int slot_of(int half) {
   return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + half * 8;
 }
 
@@ -120,7 +216,7 @@ PN_INLINE void load_mask(const pinion_pointers &arguments, const block_state &st
 #pragma unroll
   for (int i = 0; i < PN_ROWS / 2; i++) {
     const unsigned row = state.place.row0 + row_of(i / 4, i % 2);
-    const int key = state.key0 + key_of(i / 2 % 2);
+    const int key = key_at(state, slot_of(i / 2 % 2));
     const bool seen = row < HEAD_ROWS && key < row_limit(row);
     mask[i] = seen ? (float)PN_LOAD(4, row_offset(4, state.place, row) + key * shape.stride[4][PN_KEY]) : 0;
   }
@@ -129,10 +225,10 @@ PN_INLINE void load_mask(const pinion_pointers &arguments, const block_state &st
 
 /* ---- What the block's threads know of a row together ---- */
 
-/* Combines the values of a row in the eight threads of a warp that have it, and leaves the result in `of_warp`, [row][warp]:
-   in each of three steps a thread gives away half of its rows, and ends with one, or where there are few with none. */
-template <typename function>
-PN_INLINE void combine_rows(row_values &values, char *of_warp, function combined) {
+/* Combines the values of a row in the eight threads of a warp that have it, and leaves the result in `of_warp`,
+   [row][warp]: in each of three steps a thread gives away half of its rows, and ends with one, or where there are few
+   with none. */
+template <typename function> PN_INLINE void combine_rows(row_values &values, char *of_warp, function combined) {
   const int lane = threadIdx.x % 32;
   int first = 0, count = PN_ROWS / 4; /* rows that the thread still has */
 #pragma unroll
@@ -178,7 +274,7 @@ PN_INLINE void mask_scores(const block_state &state, const tile_sums &mask, tile
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         const int i = eight * 4 + half * 2 + e;
-        bool hidden = key_of(half) >= PN_KEYS || state.key0 + key_of(half) >= limit;
+        bool hidden = key_at(state, slot_of(half)) >= limit;
 #if PN_MASK == 1
         score[i] = score[i] * SCALE + mask[i];
 #elif PN_MASK == 2
@@ -205,7 +301,7 @@ PN_INLINE void take_softmax(const block_state &state, const tile_sums &score) {
       sum[eight * 2 + e] = x + y;
 #pragma unroll
       for (int half = 0; half < 2; half++) {
-        const unsigned key = key_of(half), chunk = key % 64 / 8;
+        const unsigned key = slot_of(half), chunk = key % 64 / 8;
         const uint32_t at = P_AT + (key / 64 * PN_ROWS + row) * 128 + ((chunk ^ row) % 8) * 16 + key % 8 * 2;
         if (key < PN_KEYS) *(uint16_t *)(state.memory + at) = (uint16_t)(half ? both >> 16 : both);
       }
@@ -224,8 +320,8 @@ PN_INLINE void begin_values(const block_state &state, int warpgroup, tile_sums (
     const int piece = tile * 2 + warpgroup < PIECES(PN_E) ? tile * 2 + warpgroup : 0; /* any: it is not sent */
 #pragma unroll
     for (int step = 0; step < KEY_STEPS; step++)
-      PN_WGMMA_COLUMNS(value[tile], v + piece * (PN_KEYS * 8) + step * 128,
-                       p + step / 4 * (PN_ROWS * 8) + step % 4 * 2, step > 0 ? 1 : 0);
+      PN_WGMMA_COLUMNS(value[tile], v + piece * (PN_KEYS * 8) + step * 128, p + step / 4 * (PN_ROWS * 8) + step % 4 * 2,
+                       step > 0 ? 1 : 0);
   }
   pn_wgmma_commit();
 }
@@ -267,8 +363,8 @@ PN_INLINE void send_rows(const block_state &state) {
        float4{greatest(state, row), sum, 0, 0});
 }
 
-/* Adds up this block's own rows: a thread two columns, 8 apart, of two rows. Neighbours exchange, so that each stores two
-   columns of one row. */
+/* Adds up this block's own rows: a thread two columns, 8 apart, of two rows. Neighbours exchange, so that each stores
+   two columns of one row. */
 PN_INLINE void store_rows(const pinion_pointers &arguments, const block_state &state) {
   const float4 *sums = (const float4 *)(state.memory + SUMS_AT), *of_rank = (const float4 *)(state.memory + OF_RANK_AT);
   for (unsigned i = threadIdx.x; i < OWN_PAIRS * E_BLOCKS * 8; i += THREADS) { /* whole warps */
@@ -309,7 +405,6 @@ PN_INLINE block_state begin_block(void) {
   state.place = place_of(blockIdx.x / PN_CLUSTER, PN_ROWS, blockIdx.x % PN_CLUSTER);
   state.memory = pn_shared + (-pn_shared_address(pn_shared) & 1023);
   state.shared = pn_shared_address(state.memory);
-  state.key0 = (int)state.place.rank * PN_KEYS;
   if (threadIdx.x == 0) {
     pn_barrier_init(state.shared + BARRIER_AT, 1);
     pn_barrier_expect(state.shared + BARRIER_AT, PN_ROWS * (E_BLOCKS * 64 + 16));
@@ -322,13 +417,15 @@ PN_INLINE block_state begin_block(void) {
 PN_ENTRY_EARLY(THREADS, 1) {
   const block_state state = begin_block();
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
-  const bool has_keys = state.key0 < row_limit(state.place.row0 + PN_ROWS - 1);
+  const bool has_keys = sees_keys(state);
   tile_sums score = {}, mask, value[E_TILES] = {};
-  if (has_keys) copy_k_and_v(arguments, state, true);
+  late_copies copies;
+  if (has_keys) copy_settled_k(arguments, state);
+  prepare_copies(arguments, state, has_keys, copies);
+  pin_copies(copies);
+  if (has_keys) copy_settled_v(arguments, state);
   pn_wait_for_inputs();
-  copy_q(arguments, state);
-  if (has_keys) copy_k_and_v(arguments, state, false);
-  pn_commit_copies();
+  begin_copies(copies);
   load_mask(arguments, state, mask);
   pn_wait_copies();
   pn_wgmma_sees_writes();

@@ -85,9 +85,15 @@ const attention_form attention_wgmma = {.refusal = wgmma_refusal, .cost = wgmma_
 
 /* ---- attention_split.cu ---- */
 
-/* Keys of a block: an even share. */
+/* Keys of a block, at most: an even share of the settled ones, and of the others. */
+static int64_t settled_share(const kernel_problem *problem, const attention_tile *tile) {
+  return round_up_division(problem->settled_keys, tile->split);
+}
+static int64_t new_share(const kernel_problem *problem, const attention_tile *tile) {
+  return round_up_division(problem->params.size[KEY] - problem->settled_keys, tile->split);
+}
 static int64_t split_keys(const kernel_problem *problem, const attention_tile *tile) {
-  const int64_t share = round_up_division(problem->params.size[KEY], tile->split);
+  const int64_t share = settled_share(problem, tile) + new_share(problem, tile);
   return share > 0 ? round_up_division(share, 16) * 16 : 16;
 }
 
@@ -120,6 +126,8 @@ static void choose_split(const kernel_problem *problem, const attention_tile *ti
   choice->source = "attention_split.cu";
   choice->dynamic_shared_bytes = (uint32_t)split_shared_bytes(problem, tile);
   choose_cluster(problem, tile, split_keys(problem, tile), choice);
+  text_append(&choice->defines, "#define PN_SETTLED_SHARE %d\n#define PN_NEW_SHARE %d\n",
+              (int)settled_share(problem, tile), (int)new_share(problem, tile));
   define_wgmma(&choice->defines, "PN_WGMMA_SCORES", tile->rows, A_K_ALONG_ROWS, false);
   define_wgmma(&choice->defines, "PN_WGMMA_COLUMNS", tile->rows, A_M_ALONG_ROWS, false);
 }

@@ -210,6 +210,9 @@ static inline void pn_copy_chunk(uint32_t to, const void *from, int valid) {
   memset(shared_bytes + to, 0, 16);
   memcpy(shared_bytes + to, from, (size_t)valid);
 }
+static inline void pn_copy_if(bool wanted, uint32_t to, const void *from) {
+  if (wanted) pn_copy_chunk(to, from, 16);
+}
 static inline void pn_wait_copies() {}
 static inline void pn_commit_copies() {}
 template <int groups> static inline void pn_wait_copies_but() {}
@@ -298,9 +301,7 @@ static inline void pn_wgmma_begin() {}
 static inline void pn_wgmma_commit() {}
 template <int others = 0> static inline void pn_wgmma_wait() {}
 static inline void pn_wgmma_finish() {}
-template <int count> static inline void pn_pin(float (&)[count]) {}
-static inline void pn_pin(uint32_t &) {}
-template <typename type> static inline void pn_pin(type *&) {}
+template <typename type> static inline void pn_pin(type &) {}
 template <int count> static inline void pn_give_registers() {}
 template <int count> static inline void pn_take_registers() {}
 

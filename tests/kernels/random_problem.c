@@ -442,6 +442,11 @@ static void set_tolerance(const problem_case *k, const kernel_problem *problem, 
 
 /* ---- Problems ---- */
 
+/* Of so many keys; none and all of them more often than by chance. */
+static int64_t random_settled(int64_t keys) {
+  return !one_in(3) ? random_between(0, keys) : one_in(2) ? 0 : keys;
+}
+
 bool random_problem_make(const problem_case *k, const kernel_problem *fixed, const struct target *target,
                          random_problem *out_problem) {
   kernel_problem *problem = &out_problem->problem;
@@ -452,7 +457,7 @@ bool random_problem_make(const problem_case *k, const kernel_problem *fixed, con
   memset(out_problem, 0, sizeof *out_problem);
   *problem = *fixed;
   random_shape(k, &problem->params, &use);
-  if (k->family == PINION_FAMILY_ATTENTION) problem->settled_keys = random_between(0, problem->params.size[4]);
+  if (k->family == PINION_FAMILY_ATTENTION) problem->settled_keys = random_settled(problem->params.size[4]);
   for (int a = 0; a < problem->params.arg_count; a++) {
     random_layout(problem, &use, a, &arguments[a]);
     fill_argument(problem, a, &arguments[a]);

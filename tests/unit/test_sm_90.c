@@ -436,6 +436,35 @@ static void attention_falls_back_to_the_plain_form_with_a_reason(void **state) {
   assert_string_equal(why, "sm_90 has no attention tile 'mma_1x1'");
 }
 
+static void a_cluster_shares_settled_keys_and_the_others_evenly(void **state) {
+  (void)state;
+  static const struct {
+    int64_t keys, settled;
+    const char *shares, *refusal;
+  } splits[] = {
+      {839, 788, "#define PN_SETTLED_SHARE 99\n#define PN_NEW_SHARE 7\n", NULL},
+      {839, 0, "#define PN_SETTLED_SHARE 0\n#define PN_NEW_SHARE 105\n", NULL},
+      {839, 839, "#define PN_SETTLED_SHARE 105\n#define PN_NEW_SHARE 0\n", NULL},
+      {1024, 1000, "#define PN_SETTLED_SHARE 125\n#define PN_NEW_SHARE 3\n", NULL},
+      {1024, 1001, NULL, "more keys than its products take"},
+  };
+  arena *a = arena_create();
+  for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+    kernel_problem problem = attention_problem(1, 8, 51, splits[i].keys, 256);
+    kernel_choice choice;
+    const char *why;
+    problem.settled_keys = splits[i].settled;
+    assert_true(sm_90()->choose(a, &problem, "wgmma_32x128_split8", &choice, &why) == !splits[i].refusal);
+    if (splits[i].refusal) {
+      assert_non_null(strstr(why, splits[i].refusal));
+      continue;
+    }
+    assert_non_null(strstr(choice.defines.data, splits[i].shares));
+    text_free(&choice.defines);
+  }
+  arena_destroy(a);
+}
+
 static void every_attention_tile_fits_a_multiprocessor(void **state) {
   (void)state;
   kernel_problem problem = attention_problem(1, 8, 788, 839, 256);
@@ -520,6 +549,7 @@ int main(void) {
       cmocka_unit_test(attention_gets_the_tiles_that_were_measured_to_be_fast),
       cmocka_unit_test(attention_of_a_batch_takes_many_rows_a_block),
       cmocka_unit_test(attention_falls_back_to_the_plain_form_with_a_reason),
+      cmocka_unit_test(a_cluster_shares_settled_keys_and_the_others_evenly),
       cmocka_unit_test(every_attention_tile_fits_a_multiprocessor),
       cmocka_unit_test(a_tensor_cores_tile_must_have_its_instruction),
       cmocka_unit_test(spills_and_lost_fast_forms_are_complaints),
