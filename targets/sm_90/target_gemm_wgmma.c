@@ -10,6 +10,7 @@ enum {
   ATOM_ROWS = 64,       /* of packed weights */
   WGMMA_SLICE = 64,     /* k of a slice */
   WGMMA_PITCH = 68 * 4, /* bytes of a token's row of the staged tile */
+  WGMMA_LEAST_STAGES = 3,
   WGMMA_MOST_STAGES = 8,
   WGMMA_MOST_SKIPPED = 2048, /* tiles of tokens that are told apart: with more of them some stages would have no room */
 };
@@ -127,10 +128,11 @@ static bool wgmma_streams(const kernel_problem *problem, const gemm_tile *tile) 
  * Shared memory of a block. Launches that stream weights follow one another, and the next one's blocks bring theirs
  * while the one in front still runs: so a multiprocessor must hold blocks of two launches, and not two of the same
  * launch as long as others stand empty (it would take in twice as much). A large share and a small one fit together,
- * two large ones do not; where each block of a small one is alone depends on what is there before it.
+ * two large ones do not; where each block of a small one is alone depends on what is there before it. The large one
+ * holds the most stages of one column's tile, the small one what that leaves.
  */
 static int wgmma_share(const kernel_problem *problem, const gemm_tile *tile) {
-  enum { SMALL = 88 << 10, LARGE = SHARED_PER_SM - SMALL };
+  enum { SMALL = 98 << 10, LARGE = SHARED_PER_SM - SMALL };
   if (wgmma_resident(tile) == 1) return SHARED_PER_SM;
   return !wgmma_streams(problem, tile) ? SHARED_PER_SM / 2 : tile->split > 1 ? SMALL : LARGE;
 }
@@ -149,14 +151,18 @@ static int wgmma_own_bytes(const kernel_problem *problem, const gemm_tile *tile)
   return 256 + sums + (int)wgmma_masked_tiles(problem, tile) * 3;
 }
 
-/* As many as fit; 1024 bytes are the driver's, and 1024 go to the swizzle's alignment. */
+/* As many as fit, but no more than a block has slices where another launch's blocks could have the memory; 1024 bytes
+   are the driver's, and 1024 go to the swizzle's alignment. */
 static int wgmma_stages(const kernel_problem *problem, const gemm_tile *tile) {
   const int bytes = wgmma_share(problem, tile) - 1024 - 1024 - wgmma_own_bytes(problem, tile);
   const int staged = wgmma_staged_bytes(problem, tile);
   const bool over = wgmma_sends_over_stages(tile);
   const int stages = (bytes - (over ? 0 : staged)) / wgmma_stage_bytes(tile);
+  const int64_t slices = round_up_division(shape_of(problem).slices, tile->split);
+  int most = WGMMA_MOST_STAGES;
+  if (wgmma_resident(tile) > 1 && slices < most) most = slices > WGMMA_LEAST_STAGES ? (int)slices : WGMMA_LEAST_STAGES;
   if (over && staged > stages * wgmma_stage_bytes(tile)) return 0;
-  return stages < WGMMA_MOST_STAGES ? stages : WGMMA_MOST_STAGES;
+  return stages < most ? stages : most;
 }
 
 static uint32_t wgmma_shared_bytes(const kernel_problem *problem, const gemm_tile *tile) {
@@ -197,7 +203,7 @@ static const char *wgmma_refusal(const nvidia_chip *chip, const kernel_problem *
   if (shape.m >= INT32_MAX || shape.n >= INT32_MAX || wgmma_units(&shape, tile) * tile->split >= INT32_MAX ||
       shape.m * shape.n * shape.b0 * shape.b1 >= INT32_MAX)
     return "wgmma's kernel counts in 32 bits";
-  return wgmma_stages(problem, tile) < 3 ? "fewer than three stages fit shared memory" : NULL;
+  return wgmma_stages(problem, tile) < WGMMA_LEAST_STAGES ? "fewer than three stages fit shared memory" : NULL;
 }
 
 /* Microseconds of a unit's slices, `here` units that share a multiprocessor: the longer of the tensor core's time (16 +

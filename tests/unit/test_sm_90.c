@@ -194,6 +194,9 @@ static void blocks_of_streaming_neighbours_share_a_multiprocessor(void **state) 
   assert_true(large + small + 2 * own <= most);
   assert_true(2 * (large + own) > most);
   assert_true(2 * (small + own) <= most);
+  /* A rank of 4 slices takes no stage for a fifth. */
+  const kernel_problem shallow = layer_problem(51, 1024, 2048);
+  assert_true(shared_bytes(&shallow, "wgmma_64x56_split8") <= small - (64 + 56) * 128);
 }
 
 /* Whether a choice finishes elements in the registers, by what it defines. */
