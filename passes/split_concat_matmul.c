@@ -50,9 +50,20 @@ static int64_t columns_of(MlirValue value) {
   return type.dims[type.rank - 1];
 }
 
-/* matmul(concat of pieces [first, end), their rows of the weight, which begin at `row`). */
-static MlirValue product_of_pieces(const splitter *s, builder *b, MlirOperation concat, intptr_t first, intptr_t end,
-                                   MlirValue weight, int64_t row) {
+/* matmul(x, rows) in the type that the whole product has: it may be f32 where its operands are not. */
+static MlirValue product(builder *b, MlirValue x, MlirValue rows, pinion_dtype dtype) {
+  tensor_type result = tensor_type_of(x);
+  result.dtype = dtype;
+  result.dims[result.rank - 1] = columns_of(rows);
+  const MlirType type = type_make(b->compilation->context, &result);
+  MlirOperation matmul = build_op(b, OP_matmul, 2, (MlirValue[]){x, rows}, 0, NULL, 1, &type);
+  return mlirOperationIsNull(matmul) ? (MlirValue){0} : mlirOperationGetResult(matmul, 0);
+}
+
+/* The product of the pieces [first, end) of `concat` and their rows of `op`'s weight, which begin at `row`. */
+static MlirValue product_of_pieces(const splitter *s, builder *b, MlirOperation op, MlirOperation concat,
+                                   intptr_t first, intptr_t end, int64_t row) {
+  MlirValue weight = mlirOperationGetOperand(op, 1);
   MlirValue *pieces = arena_alloc(s->arena, (size_t)(end - first) * sizeof *pieces);
   int64_t starts[2] = {row}, sizes[2] = {0, columns_of(weight)};
   const int64_t steps[2] = {1, 1};
@@ -66,7 +77,8 @@ static MlirValue product_of_pieces(const splitter *s, builder *b, MlirOperation 
   else if (value_is_known(&s->known, x))
     x = before_broadcast(x);
   MlirValue rows = build_slice(b, weight, starts, sizes, steps);
-  return mlirValueIsNull(x) || mlirValueIsNull(rows) ? (MlirValue){0} : build_matmul(b, x, rows);
+  return mlirValueIsNull(x) || mlirValueIsNull(rows) ? (MlirValue){0}
+                                                     : product(b, x, rows, value_dtype(mlirOperationGetResult(op, 0)));
 }
 
 /* What must be computed comes first: the known part is then a bias. */
@@ -74,7 +86,7 @@ static status split(const splitter *s, MlirOperation op, MlirOperation concat) {
   MlirLocation taken[] = {mlirOperationGetLocation(concat), mlirOperationGetLocation(op)};
   builder b = builder_before(s->context->compilation, op);
   if (!pass_may_rewrite(s->context, location_fuse(b.compilation->context, 2, taken))) return STATUS_OK;
-  MlirValue weight = mlirOperationGetOperand(op, 1), computed = {0}, known = {0};
+  MlirValue computed = {0}, known = {0};
   intptr_t pieces = mlirOperationGetNumOperands(concat);
   int64_t row = 0;
   for (intptr_t first = 0, end; first < pieces; first = end) {
@@ -82,7 +94,7 @@ static status split(const splitter *s, MlirOperation op, MlirOperation concat) {
     int64_t next_row = row;
     for (end = first; end < pieces && value_is_known(&s->known, mlirOperationGetOperand(concat, end)) == is_bias; end++)
       next_row += columns_of(mlirOperationGetOperand(concat, end));
-    MlirValue part = product_of_pieces(s, &b, concat, first, end, weight, row);
+    MlirValue part = product_of_pieces(s, &b, op, concat, first, end, row);
     if (mlirValueIsNull(part)) return STATUS_FAILED;
     MlirValue *sum = is_bias ? &known : &computed;
     *sum = mlirValueIsNull(*sum) ? part : build_binary(&b, "add", *sum, part);

@@ -3,6 +3,7 @@
 // RUN: pinion opt --passes=split-concat-matmul %t/step.mlir | FileCheck %t/step.mlir
 // RUN: pinion opt --passes=split-concat-matmul,hoist-tables %t/step.mlir | FileCheck %t/step.mlir --check-prefix=HOISTED
 // RUN: pinion opt --passes=split-concat-matmul %t/pieces.mlir | FileCheck %t/pieces.mlir
+// RUN: pinion opt --passes=split-concat-matmul %t/wide.mlir | FileCheck %t/wide.mlir
 // RUN: pinion opt --passes=split-concat-matmul %t/stays.mlir | FileCheck %t/stays.mlir
 
 //--- step.mlir
@@ -53,6 +54,20 @@ func.func @main(%x: tensor<2x2xf32>, %y: tensor<2x2xf32>) -> tensor<2x4xf32> {
   %b = "pinion.constant"() {value = dense<2.0> : tensor<2x3xf32>} : () -> tensor<2x3xf32>
   %0 = "pinion.concat"(%a, %x, %y, %b) {axis = 1 : i64} : (tensor<2x1xf32>, tensor<2x2xf32>, tensor<2x2xf32>, tensor<2x3xf32>) -> tensor<2x8xf32>
   %1 = "pinion.matmul"(%0, %t) : (tensor<2x8xf32>, tensor<8x4xf32>) -> tensor<2x4xf32>
+  return %1 : tensor<2x4xf32>
+}
+
+//--- wide.mlir
+// A product of bf16 that is f32 (narrow-operands has been there) is a sum of such.
+// CHECK-LABEL: func.func @main
+// CHECK: %[[A:.*]] = "pinion.matmul"({{.*}}) : (tensor<2x2xbf16>, tensor<2x4xbf16>) -> tensor<2x4xf32>
+// CHECK: %[[B:.*]] = "pinion.matmul"({{.*}}) : (tensor<2x3xbf16>, tensor<3x4xbf16>) -> tensor<2x4xf32>
+// CHECK: "pinion.binary"(%[[A]], %[[B]]) {kind = "add"} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+func.func @main(%x: tensor<2x2xbf16>) -> tensor<2x4xf32> {
+  %w = "pinion.weight"() {name = "w", file = "w.bin", offset = 0 : i64} : () -> tensor<5x4xbf16>
+  %b = "pinion.constant"() {value = dense<2.0> : tensor<2x3xbf16>} : () -> tensor<2x3xbf16>
+  %0 = "pinion.concat"(%x, %b) {axis = 1 : i64} : (tensor<2x2xbf16>, tensor<2x3xbf16>) -> tensor<2x5xbf16>
+  %1 = "pinion.matmul"(%0, %w) : (tensor<2x5xbf16>, tensor<5x4xbf16>) -> tensor<2x4xf32>
   return %1 : tensor<2x4xf32>
 }
 
