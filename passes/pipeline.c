@@ -35,6 +35,7 @@ const char *const *pipeline_default(void) {
       "eliminate-dead",       /* across functions: what a step computes or is given for nothing */
       "outline-steps",        /* where the copies are equal only now; before any fusion */
       "split-concat-matmul",  /* before hoist-tables, which computes the part split off */
+      "fold-linear",          /* after split-concat-matmul, whose product may be the second; its bias goes to tables */
       "hoist-tables",         /* before outline-weights: what it hoists depends on weights alone */
       "hoist-invariant",      /* before outline-stages: what it hoists becomes part of @prefix */
       "outline-stages",       /* after the steps: what is left in @main splits by what it depends on */

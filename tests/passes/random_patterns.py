@@ -202,6 +202,20 @@ def siblings(g, x):
 
 
 @block
+def two_projections(g, x):
+    """One behind the other, with a row, a cast or other rows between them."""
+    h = linear(g, x, g.choose(2, 12, 16), g.often())
+    if g.often(0.3):
+        h = g.cast(g.cast(h, g.choose("bf16", "f32", "f64")), g.dtype)
+    if g.often(0.3):
+        h = g.reshape(h, [h.dims[0] * h.dims[1], h.dims[2]])
+    if g.twist("an activation between two projections"):
+        h = g.unary("tanh", h)
+    y = g.reshape(linear(g, h, WIDTH), x.dims)
+    return g.either_order("add", y, g.argument(x.dims)) if g.often(0.3) else y
+
+
+@block
 def product_of_concat(g, x):
     """Some of the columns are the same in every row, and known."""
     known = g.broadcast(g.weight([1, 1, 4], 1.0), [*x.dims[:2], 4])
