@@ -101,16 +101,28 @@ PN_INLINE key_blocks blocks_before(unsigned row_end) {
 }
 
 #ifdef PN_KEY_MASK
-/* Writes the bits; all `warps` warps of the block do, and must wait for each other before they use them. */
+/* Writes the bits; warps 0 .. `warps` of the block do, and must wait for each other before they use them. A lane loads
+   what it can at once: one load after another would take as long as each from memory. */
 template <int warps>
 PN_INLINE void find_visible(const pinion_pointers &arguments, const block_place &place, key_blocks &blocks,
                             uint32_t *bits) {
+  enum { LOADS = 4 };
   const int64_t base = pn_offset(&shape, 4, 0, 2, place.at);
-  for (int i = threadIdx.x / 32; i < blocks.count * VISIBLE_WORDS; i += warps) {
-    const int inside = i % VISIBLE_WORDS * 32 + threadIdx.x % 32, key = i / VISIBLE_WORDS * PN_KEYS + inside;
-    const bool seen = inside < PN_KEYS && key < ALL_KEYS && PN_LOAD(4, base + key * shape.stride[4][PN_KEY]);
-    const uint32_t word = __ballot_sync(0xffffffffu, seen);
-    if (threadIdx.x % 32 == 0) bits[i] = word;
+  const int words = blocks.count * VISIBLE_WORDS;
+  for (int first = threadIdx.x / 32; first < words; first += warps * LOADS) {
+    bool seen[LOADS];
+#pragma unroll
+    for (int i = 0; i < LOADS; i++) {
+      const int word = first + i * warps, inside = word % VISIBLE_WORDS * 32 + threadIdx.x % 32;
+      const int key = word / VISIBLE_WORDS * PN_KEYS + inside;
+      seen[i] = word < words && inside < PN_KEYS && key < ALL_KEYS && PN_LOAD(4, base + key * shape.stride[4][PN_KEY]);
+    }
+#pragma unroll
+    for (int i = 0; i < LOADS; i++) {
+      const int word = first + i * warps;
+      const uint32_t shown = __ballot_sync(0xffffffffu, seen[i]);
+      if (word < words && threadIdx.x % 32 == 0) bits[word] = shown;
+    }
   }
   blocks.visible = bits;
 }

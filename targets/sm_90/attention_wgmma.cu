@@ -25,6 +25,8 @@
 #define BARRIERS_AT (TILES_END > SUM_BYTES ? TILES_END : SUM_BYTES)
 #define VISIBLE_AT (BARRIERS_AT + (2 * PN_STAGES + 1) * 8)
 
+enum { MULTIPLYING_THREADS = 1, ALL_THREADS }; /* numbered barriers */
+
 /* What all threads of the block know. */
 typedef struct block_state {
   block_place place;
@@ -69,8 +71,33 @@ PN_INLINE void copy_tile(const pinion_pointers &arguments, const block_state &st
                                     [&](int row, int more) { return row * stride + more * stride; });
 }
 
+#ifdef PN_KEY_MASK
+/* Multiplying warps find which keys the mask shows; all others come to wait for that. */
+PN_INLINE void see_mask(const pinion_pointers &arguments, block_state &state) {
+  uint32_t *bits = (uint32_t *)(state.memory + VISIBLE_AT);
+  if (threadIdx.x < CONSUMERS) find_visible<CONSUMERS / 32>(arguments, state.place, state.blocks, bits);
+  state.blocks.visible = bits;
+  pn_sync(ALL_THREADS, THREADS);
+}
+
+/* Begins to copy k of the first round as if the mask showed keys of all blocks, which it most often does, and then
+   waits for it. Returns whether that was right: then nothing has arrived at the tiles' barriers yet, and else no copy
+   is under way. */
+PN_INLINE bool guess_keys(const pinion_pointers &arguments, block_state &state) {
+  const int blocks = state.blocks.count < PN_KEY_GROUPS ? state.blocks.count : PN_KEY_GROUPS;
+#pragma unroll 1
+  for (int block = 0; block < blocks; block++)
+    copy_tile<2, CHUNKS(PN_D), PN_D / 8>(arguments, state, block, state.tiles + block * TILE_BYTES);
+  see_mask(arguments, state);
+  const bool right = blocks > 0 && next_block(state.blocks, 0, blocks - 1) == blocks - 1;
+  if (!right) pn_wait_copies();
+  return right;
+}
+#endif
+
 /* One warpgroup brings q, and tiles as they are used up; a last round that is not full leaves its places empty. */
-PN_INLINE void bring(const pinion_pointers &arguments, const block_state &state) {
+PN_INLINE void bring(const pinion_pointers &arguments, block_state &state) {
+  bool has_keys = false; /* of the round */
   int stage = 0;
   uint32_t phase = 1;
 #pragma unroll
@@ -81,6 +108,9 @@ PN_INLINE void bring(const pinion_pointers &arguments, const block_state &state)
         [&](int row, int more) { return row_offset(1, state.place, row0 + row, more); });
   }
   pn_barrier_arrive_with_copies(state.q_full);
+#ifdef PN_KEY_MASK
+  has_keys = guess_keys(arguments, state);
+#endif
 #pragma unroll 1
   for (int start = next_block(state.blocks, 0, 0), end = start; start < state.blocks.count; start = end) {
 #pragma unroll 1
@@ -90,16 +120,18 @@ PN_INLINE void bring(const pinion_pointers &arguments, const block_state &state)
       end = next_block(state.blocks, block + 1, 0);
       if (block < state.blocks.count) {
         pn_barrier_wait(state.empty + stage * 8, phase);
-        if (tile < PN_KEY_GROUPS)
-          copy_tile<2, CHUNKS(PN_D), PN_D / 8>(arguments, state, block, to);
-        else
+        if (tile >= PN_KEY_GROUPS)
           copy_tile<3, E_TILES, E_TILES>(arguments, state, block, to);
+        else if (!has_keys)
+          copy_tile<2, CHUNKS(PN_D), PN_D / 8>(arguments, state, block, to);
         pn_barrier_arrive_with_copies(state.full + stage * 8);
       }
       if (++stage == PN_STAGES) stage = 0, phase ^= 1;
     }
+    has_keys = false;
   }
   pn_wait_copies();
+  if (PN_KEY_GROUPS > 1) pn_sync(ALL_THREADS, THREADS);
 }
 
 /* ---- Multiplying ---- */
@@ -309,13 +341,13 @@ PN_INLINE void take_tiles(const block_state &state, group_state &group, const fl
 /* Both key groups of the same rows: each has the sums of all keys in half of the columns. */
 PN_INLINE void store_rows(const pinion_pointers &arguments, const block_state &state, group_state &group) {
   float factor[2], other[2];
-  pn_sync(1, CONSUMERS); /* all tiles are read */
+  pn_sync(ALL_THREADS, THREADS); /* all tiles are read, and none is brought */
   *passed_rows(state, key_group()) = {group.maximum[0], group.maximum[1], group.sum[0], group.sum[1]};
   if (key_group())
     give_tiles<0, E_TILES / 2>(state, group);
   else
     give_tiles<E_TILES / 2, E_TILES>(state, group);
-  pn_sync(1, CONSUMERS);
+  pn_sync(MULTIPLYING_THREADS, CONSUMERS);
   const float4 there = *passed_rows(state, 1 - key_group());
 #pragma unroll
   for (int half = 0; half < 2; half++) {
@@ -340,7 +372,7 @@ PN_INLINE void store_rows(const pinion_pointers &arguments, const block_state &s
 
 /* ---- The block ---- */
 
-PN_INLINE block_state begin_block(const pinion_pointers &arguments) {
+PN_INLINE block_state begin_block(void) {
   block_state state;
   state.place = place_of(blockIdx.x, ROWS, 0);
   state.blocks = blocks_before(state.place.row0 + ROWS);
@@ -358,9 +390,6 @@ PN_INLINE block_state begin_block(const pinion_pointers &arguments) {
     }
     pn_barrier_publish();
   }
-#ifdef PN_KEY_MASK
-  find_visible<THREADS / 32>(arguments, state.place, state.blocks, (uint32_t *)(state.memory + VISIBLE_AT));
-#endif
   __syncthreads();
   return state;
 }
@@ -373,14 +402,24 @@ PN_INLINE void begin_group(const block_state &state, group_state &group) {
   for (int i = 0; i < E_TILES * 4; i++) group.total[i] = 0;
 }
 
-PN_ENTRY(THREADS, 1) {
-  const block_state state = begin_block(arguments);
+PN_INLINE void begin_work(void) {
+  pn_wait_for_inputs();
+  pn_let_next_start();
+}
+
+PN_ENTRY_EARLY(THREADS, 1) {
+  block_state state = begin_block();
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   if (warpgroup == CONSUMERS / 128) {
     if (CONSUMERS > 128) pn_give_registers<MANY_SUMS ? 40 : 88>();
+    begin_work();
     bring(arguments, state);
   } else {
     if (CONSUMERS > 128) pn_take_registers<MANY_SUMS ? 232 : 208>();
+    begin_work();
+#ifdef PN_KEY_MASK
+    see_mask(arguments, state);
+#endif
     group_state group;
     begin_group(state, group);
     consume(arguments, state, group);

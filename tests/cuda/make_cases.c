@@ -75,6 +75,8 @@ static const problem_case cases[] = {
     ATTENTION("attention_wgmma_64", "bf16 bf16 bf16 bf16", "wgmma_64x64_split2"),
     ATTENTION("attention_wgmma_64_bool", "bf16 bf16 bf16 bf16 bool", "wgmma_64x64_split2"),
     ATTENTION("attention_wgmma_64_mask", "bf16 bf16 bf16 bf16 f32", "wgmma_64x80_split2"),
+    {"attention_wgmma_128_keys", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 bool", {NULL}, "wgmma_128x64", false, 1 << 14, .key_mask = true},
+    {"attention_wgmma_64_keys", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 bool", {NULL}, "wgmma_64x80_split2", false, 1 << 14, .key_mask = true},
     ATTENTION("attention_split", "bf16 bf16 bf16 bf16", "wgmma_32x128_split8"),
     ATTENTION("attention_split_bool", "bf16 bf16 bf16 bf16 bool", "wgmma_32x128_split8"),
     ATTENTION("attention_split_mask", "bf16 bf16 bf16 bf16 f32", "wgmma_32x128_split8"),

@@ -172,10 +172,10 @@ static void shape_blocks(pinion_params *params) {
 }
 
 /* In half of the draws as a policy's layers are: rows at multiples of 16 bytes, many query heads for one of keys. */
-static void shape_attention(pinion_params *params, dimension_use *use) {
+static void shape_attention(const problem_case *k, pinion_params *params, dimension_use *use) {
   static const char *const operands[4] = {"bghqe", "bghqd", "bgkd", "bgke"};
   static const char *const masks[6] = {"bqk", "bqk", "qk", "bgqk", "bk", "k"};
-  const char *mask = masks[random_between(0, 5)];
+  const char *mask = masks[random_between(k->key_mask ? 4 : 0, 5)];
   int64_t sizes[7] = {random_between(1, 2),  random_between(1, 2),  random_between(1, 3), random_between(1, 20),
                       random_between(1, 40), random_between(1, 40), random_between(1, 40)};
   use->in_rows = one_in(2);
@@ -193,6 +193,7 @@ static void shape_attention(pinion_params *params, dimension_use *use) {
   case 3: sizes[6] = use->in_rows ? sizes[6] : random_between(60, 300); break;
   default: break;
   }
+  if (k->key_mask) sizes[4] = random_between(150, 600);
   set_sizes(params, 7, sizes);
   for (int a = 0; a < params->arg_count; a++)
     for (int d = 0; d < 7; d++) use->used[a][d] = strchr(a < 4 ? operands[a] : mask, "bghqkde"[d]) != NULL;
@@ -238,7 +239,7 @@ static void random_shape(const problem_case *k, pinion_params *params, dimension
   switch (k->family) {
   case PINION_FAMILY_POINTWISE: shape_pointwise(params, use); break;
   case PINION_FAMILY_GEMM: shape_gemm(k, params, use); break;
-  case PINION_FAMILY_ATTENTION: shape_attention(params, use); break;
+  case PINION_FAMILY_ATTENTION: shape_attention(k, params, use); break;
   case PINION_FAMILY_GATHER: shape_gather(params, use); break;
   case PINION_FAMILY_IM2COL: shape_im2col(params, use); break;
   case PINION_FAMILY_ROPE: shape_rope(params); break;
@@ -389,6 +390,27 @@ static void mask_rows(const kernel_problem *problem, problem_argument *arguments
   free(shown);
 }
 
+/* Hides a key of attention from all queries. */
+static void hide_key(const pinion_params *params, int64_t key, problem_argument *mask) {
+  const int64_t *stride = params->stride[4];
+  int64_t others = 1;
+  for (int d = 0; d < 4; d++) others *= params->size[d];
+  for (int64_t point = 0; point < others; point++) {
+    int64_t place = mask->origin + key * stride[4];
+    for (int64_t d = 3, rest = point; d >= 0; rest /= params->size[d--]) place += rest % params->size[d] * stride[d];
+    mask->memory[place] = false;
+  }
+}
+
+/* Hides keys in runs, some longer than a block of them, and at times all. */
+static void hide_keys(const pinion_params *params, problem_argument *mask) {
+  bool is_shown = one_in(2);
+  for (int64_t key = 0, end; key < params->size[4]; key = end, is_shown = !is_shown) {
+    end = key + (one_in(2) ? random_between(1, 40) : random_between(80, 300));
+    for (int64_t i = key; i < end && i < params->size[4] && !is_shown; i++) hide_key(params, i, mask);
+  }
+}
+
 /* b as weights lie in weights.bin; its place in the launch has no strides. */
 static void pack_b(kernel_problem *problem, const struct target *target, problem_argument *argument) {
   int b = problem->result_count + 1;
@@ -465,6 +487,7 @@ bool random_problem_make(const problem_case *k, const kernel_problem *fixed, con
     if (arguments[a].values) results[a] = arguments[a].values + arguments[a].origin;
   }
   if (k->row_mask) mask_rows(problem, arguments);
+  if (k->key_mask) hide_keys(&problem->params, &arguments[4]);
   problem->mask_is_early = k->row_mask && one_in(2);
   problem->packed_b = false;
   bool done = reference_run(problem, args, results);
