@@ -123,6 +123,16 @@ PN_INLINE void pn_load_transposed(uint32_t *registers, uint32_t from_shared) {
                : "r"(from_shared)
                : "memory");
 }
+/* One 8 x 8 matrix of 16 bits, or two; lane l has rows 2 (l % 4) and the next of column l / 4, and lane 8 i + r gives
+   the address of row r of matrix i. */
+PN_INLINE void pn_store_transposed(uint32_t to_shared, const uint32_t (&pairs)[1]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(to_shared), "r"(pairs[0]) : "memory");
+}
+PN_INLINE void pn_store_transposed(uint32_t to_shared, const uint32_t (&pairs)[2]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to_shared), "r"(pairs[0]),
+               "r"(pairs[1])
+               : "memory");
+}
 /* c[16 x 8] += a[16 x 16] b[16 x 8], in the fragments of mma.m16n8k16. */
 #define PN_MMA(name)                                                                                                   \
   PN_INLINE void pn_mma_##name(float *c, const uint32_t *a, const uint32_t *b) {                                       \

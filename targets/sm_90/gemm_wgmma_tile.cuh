@@ -82,15 +82,6 @@ PN_INLINE float4 load_four(uint32_t shared_address) {
 PN_INLINE void store_float(uint32_t shared_address, float x) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(shared_address), "f"(x) : "memory");
 }
-/* 8 x 8 elements, or two times so many, transposed: a lane has pairs of a column, and the address of a row. */
-PN_INLINE void store_transposed(uint32_t row, const uint32_t (&pairs)[1]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(row), "r"(pairs[0]) : "memory");
-}
-PN_INLINE void store_transposed(uint32_t row, const uint32_t (&pairs)[2]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(pairs[0]),
-               "r"(pairs[1])
-               : "memory");
-}
 #endif
 
 /* ---- Units ---- */
@@ -384,7 +375,7 @@ PN_INLINE float finish_one(const float *sums, const column_operands &operands, c
 /* Finished elements of 8 tokens, from where a product leaves them, to rows of the tile at `to`: one token each. */
 PN_INLINE void store_group(const uint32_t (&pairs)[THREAD_COLUMNS], uint32_t to) {
   const uint32_t row = to + threadIdx.x % 8 * OUT_PITCH + threadIdx.x / 8 % THREAD_COLUMNS * 16;
-  store_transposed(row, pairs);
+  pn_store_transposed(row, pairs);
 }
 
 /* Rows of the tile to memory: tokens first .. first + tokens of the unit. */

@@ -230,6 +230,15 @@ static void pn_load_transposed(uint32_t *registers, uint32_t from_shared) {
     memcpy(&registers[i], pair, 4);
   }
 }
+template <int matrices> static void pn_store_transposed(uint32_t to, const uint32_t (&pairs)[matrices]) {
+  const emulated_words *lanes = emulated_show({{to}});
+  for (int i = 0; i < matrices; i++)
+    for (int r = 0; r < 2; r++) {
+      const uint16_t bits = (uint16_t)(pairs[i] >> 16 * r);
+      const uint32_t row = lanes[i * 8 + emulated_lane() % 4 * 2 + r].word[0];
+      memcpy(shared_bytes + row + emulated_lane() / 4 * 2, &bits, sizeof bits);
+    }
+}
 static float emulated_element(uint32_t pair, int high, bool is_bf16) {
   uint16_t bits = (uint16_t)(high ? pair >> 16 : pair);
   return is_bf16 ? emulated_bf16(bits) : pn_value_f16(bits);
@@ -389,15 +398,6 @@ static inline float4 load_four(uint32_t address) {
 }
 static inline void store_float(uint32_t address, float x) {
   memcpy(shared_bytes + address, &x, sizeof x);
-}
-template <int matrices> static void store_transposed(uint32_t row, const uint32_t (&pairs)[matrices]) {
-  const emulated_words *lanes = emulated_show({{row}});
-  for (int i = 0; i < matrices; i++)
-    for (int r = 0; r < 2; r++) {
-      const uint16_t bits = (uint16_t)(pairs[i] >> 16 * r);
-      const uint32_t to = lanes[i * 8 + emulated_lane() % 4 * 2 + r].word[0];
-      memcpy(shared_bytes + to + emulated_lane() / 4 * 2, &bits, sizeof bits);
-    }
 }
 static inline int __popc(uint32_t bits) {
   return __builtin_popcount(bits);
