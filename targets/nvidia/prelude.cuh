@@ -226,10 +226,13 @@ template <int count> PN_INLINE void pn_pin(float (&registers)[count]) {
 #pragma unroll
   for (int i = 0; i < count; i++) asm volatile("" : "+f"(registers[i]));
 }
-/* Keeps an address in registers: it is made before it is needed, or others differ from it by a constant that the
-   instruction takes. */
+/* Keeps an address, or an offset, in registers: it is made before it is needed, or others differ from it by a constant
+   that the instruction takes. */
 PN_INLINE void pn_pin(uint32_t &address) {
   asm volatile("" : "+r"(address));
+}
+PN_INLINE void pn_pin(int64_t &offset) {
+  asm volatile("" : "+l"(offset));
 }
 template <typename type> PN_INLINE void pn_pin(type *&address) {
   asm volatile("" : "+l"(address));

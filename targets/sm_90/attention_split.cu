@@ -15,6 +15,8 @@
  * PN_WGMMA_SCORES and PN_WGMMA_COLUMNS(sums, a, b, add) are the instructions for PN_ROWS columns, the latter with a's
  * rows in the contiguous dimension.
  */
+static_assert(PN_ROWS <= 32, "a lane knows a row");
+static_assert(PIECES(PN_E) <= 4, "a warpgroup has two groups of products at most");
 #define WARPS 8
 #define THREADS (WARPS * 32)
 #define OWN_ROWS (PN_ROWS / PN_CLUSTER) /* of this block, at the end */
@@ -36,10 +38,12 @@
 #define V_AT (K_AT + (K_BYTES > SUM_BYTES ? K_BYTES : SUM_BYTES))
 #define V_BYTES (PIECES(PN_E) * PN_KEYS * 128)
 #define TILES_END (V_AT + (V_BYTES > 8192 ? V_BYTES : 8192))
-#define MAXIMA_AT TILES_END                    /* [row][warp] */
-#define OF_WARP_AT (MAXIMA_AT + PN_ROWS * 32)  /* the same, sums */
-#define OF_RANK_AT (OF_WARP_AT + PN_ROWS * 32) /* [rank][own row], 16 bytes: m and l */
-#define BARRIER_AT (OF_RANK_AT + PN_ROWS * 16) /* for what the cluster sends */
+#define MAXIMA_AT TILES_END                         /* [row][warp] */
+#define WEIGHTS_AT MAXIMA_AT                        /* [own row][rank], at the end */
+#define OF_WARP_AT (MAXIMA_AT + PN_ROWS * 32)       /* the same, sums */
+#define OF_RANK_AT (OF_WARP_AT + PN_ROWS * 32)      /* [rank][own row], 16 bytes: m and l */
+#define ROWS_BARRIER_AT (OF_RANK_AT + PN_ROWS * 16) /* for what the cluster sends there */
+#define SUMS_BARRIER_AT (ROWS_BARRIER_AT + 8)
 
 /* Element e of half h of eight j: row 8 j + 2 (lane % 4) + e, slot 16 (warp) + lane / 4 + 8 h; of values: that
    column. */
@@ -196,8 +200,8 @@ PN_INLINE int slot_of(int half) {
   return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + half * 8;
 }
 
-/* score = k . q of the warpgroup's 64 keys. */
-PN_INLINE void multiply_keys(const block_state &state, int warpgroup, tile_sums &score) {
+/* Begins score = k . q of the warpgroup's 64 keys. */
+PN_INLINE void begin_scores(const block_state &state, int warpgroup, tile_sums &score) {
   const uint64_t k = pn_wgmma_operand(state.shared + K_AT + warpgroup * 8192, 16);
   const uint64_t q = pn_wgmma_operand(state.shared + Q_AT, 16);
   pn_pin(score);
@@ -206,21 +210,79 @@ PN_INLINE void multiply_keys(const block_state &state, int warpgroup, tile_sums 
   for (int step = 0; step < D_STEPS; step++)
     PN_WGMMA_SCORES(score, k + step / 4 * (PN_KEYS * 8) + step % 4 * 2, q + step / 4 * (PN_ROWS * 8) + step % 4 * 2,
                     step > 0 ? 1 : 0);
-  pn_wgmma_finish();
+  pn_wgmma_commit();
+}
+PN_INLINE void finish_scores(tile_sums &score) {
+  pn_wgmma_wait();
   pn_pin(score);
 }
 
-/* The mask of this thread's scores, as far as they are of keys that the rows may see; 0 of the others. */
-PN_INLINE void load_mask(const pinion_pointers &arguments, const block_state &state, tile_sums &mask) {
+/* ---- The mask ---- */
+
+/* What a thread reads of it: a key's two, where it is the same for all queries, or a score's. */
+#if PN_MASK
+typedef PN_C4 mask_value;
+#else
+typedef float mask_value;
+#endif
+#ifdef PN_KEY_MASK
+#define MASK_AT(i) ((i) / 2 % 2) /* of score i */
+#define MASK_VALUES 2
+#else
+#define MASK_AT(i) (i)
+#define MASK_VALUES (PN_ROWS / 2)
+#endif
+typedef struct thread_mask {
+  int64_t offset[MASK_VALUES];
+  mask_value value[MASK_VALUES];
+} thread_mask;
+
+/* Where there is no such row or key any other's will do: bounds hide it. */
+PN_INLINE void find_mask(const block_state &state, thread_mask &mask) {
 #if PN_MASK
 #pragma unroll
   for (int i = 0; i < PN_ROWS / 2; i++) {
-    const unsigned row = state.place.row0 + row_of(i / 4, i % 2);
+#ifdef PN_KEY_MASK
+    const unsigned row = 0;
+#else
+    const unsigned last = HEAD_ROWS - 1, own = state.place.row0 + row_of(i / 4, i % 2), row = own < last ? own : last;
+#endif
     const int key = key_at(state, slot_of(i / 2 % 2));
-    const bool seen = row < HEAD_ROWS && key < row_limit(row);
-    mask[i] = seen ? (float)PN_LOAD(4, row_offset(4, state.place, row) + key * shape.stride[4][PN_KEY]) : 0;
+    mask.offset[MASK_AT(i)] = row_offset(4, state.place, row) + (key == NO_KEY ? 0 : key) * shape.stride[4][PN_KEY];
   }
 #endif
+}
+PN_INLINE void load_mask(const pinion_pointers &arguments, thread_mask &mask) {
+#if PN_MASK
+#pragma unroll
+  for (int i = 0; i < MASK_VALUES; i++) mask.value[i] = PN_LOAD(4, mask.offset[i]);
+#endif
+}
+
+/* What a score is at most: nothing where the row does not see the key, by their places. */
+PN_INLINE void find_bounds(const block_state &state, tile_sums &bound) {
+#pragma unroll
+  for (int i = 0; i < PN_ROWS / 2; i++) {
+    const unsigned row = state.place.row0 + row_of(i / 4, i % 2);
+    const bool seen = row < HEAD_ROWS && key_at(state, slot_of(i / 2 % 2)) < row_limit(row);
+    bound[i] = seen ? PN_INFINITY : -PN_INFINITY;
+  }
+}
+/* The same, by a mask of bools. */
+PN_INLINE void lower_bounds(const thread_mask &mask, tile_sums &bound) {
+  pn_pin(bound);
+#if PN_MASK == 2
+#pragma unroll
+  for (int i = 0; i < PN_ROWS / 2; i++) bound[i] = mask.value[MASK_AT(i)] ? bound[i] : -PN_INFINITY;
+#endif
+}
+
+PN_INLINE void pin_mask(thread_mask &mask, tile_sums &bound) {
+#if PN_MASK
+#pragma unroll
+  for (int i = 0; i < MASK_VALUES; i++) pn_pin(mask.offset[i]);
+#endif
+  pn_pin(bound);
 }
 
 /* ---- What the block's threads know of a row together ---- */
@@ -263,53 +325,46 @@ PN_INLINE float greatest(const block_state &state, unsigned row) {
 /* ---- Softmax ---- */
 
 /* Masks the scores, and leaves the greatest of each row where all warps find it. */
-PN_INLINE void mask_scores(const block_state &state, const tile_sums &mask, tile_sums &score) {
+PN_INLINE void mask_scores(const block_state &state, const thread_mask &mask, const tile_sums &bound,
+                           tile_sums &score) {
   row_values maximum;
 #pragma unroll
-  for (int eight = 0; eight < EIGHTS; eight++)
-#pragma unroll
-    for (int e = 0; e < 2; e++) {
-      const unsigned row = state.place.row0 + row_of(eight, e);
-      const int limit = row < HEAD_ROWS ? row_limit(row) : 0;
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int i = eight * 4 + half * 2 + e;
-        bool hidden = key_at(state, slot_of(half)) >= limit;
+  for (int i = 0; i < PN_ROWS / 2; i++) {
 #if PN_MASK == 1
-        score[i] = score[i] * SCALE + mask[i];
-#elif PN_MASK == 2
-        hidden |= mask[i] == 0;
+    score[i] = score[i] * SCALE + mask.value[MASK_AT(i)];
 #endif
-        if (hidden) score[i] = -PN_INFINITY;
-      }
-      maximum[eight * 2 + e] = fmaxf(score[eight * 4 + e], score[eight * 4 + 2 + e]);
-    }
+    score[i] = fminf(score[i], bound[i]); /* what is not a number is hidden, too; seen, it becomes infinite */
+  }
+#pragma unroll
+  for (int i = 0; i < PN_ROWS / 4; i++) maximum[i] = fmaxf(score[i / 2 * 4 + i % 2], score[i / 2 * 4 + 2 + i % 2]);
   combine_rows(maximum, state.memory + MAXIMA_AT, [](float x, float y) { return fmaxf(x, y); });
 }
 
-/* The exponentials, in bf16, and of each warp their sums, into shared memory: rows of p are keys. */
-PN_INLINE void take_softmax(const block_state &state, const tile_sums &score) {
-  row_values sum;
+/* The exponentials, in bf16, into shared memory: rows of p are keys. `sum`: of this thread's; `maximum`: the greatest
+   score of row `lane`. */
+PN_INLINE void take_softmax(const block_state &state, const tile_sums &score, float &maximum, row_values &sum) {
+  const unsigned lane = threadIdx.x % 32;
+  uint32_t p[EIGHTS][2]; /* [half] */
+  maximum = over_warps(state.memory + MAXIMA_AT, lane % PN_ROWS, [](float x, float y) { return fmaxf(x, y); });
+  const float centre_of_lane = centre_of(maximum);
 #pragma unroll
-  for (int eight = 0; eight < EIGHTS; eight++)
+  for (int eight = 0; eight < EIGHTS; eight++) {
+    float centre[2], x[4];
+    for (int e = 0; e < 2; e++) centre[e] = __shfl_sync(0xffffffffu, centre_of_lane, (int)row_of(eight, e));
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-      const unsigned row = row_of(eight, e);
-      const float centre = centre_of(greatest(state, row));
-      const float x = exponential(score[eight * 4 + e], centre), y = exponential(score[eight * 4 + 2 + e], centre);
-      const uint32_t both = pn_pack_bf16(x, y);
-      sum[eight * 2 + e] = x + y;
+    for (int i = 0; i < 4; i++) x[i] = exponential(score[eight * 4 + i], centre[i % 2]);
+    for (int e = 0; e < 2; e++) sum[eight * 2 + e] = x[e] + x[2 + e];
+    for (int half = 0; half < 2; half++) p[eight][half] = pn_pack_bf16(x[half * 2], x[half * 2 + 1]);
+  }
+  if (threadIdx.x / 32 * 16 >= PN_KEYS) return;
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const unsigned key = slot_of(half), chunk = key % 64 / 8;
-        const uint32_t at = P_AT + (key / 64 * PN_ROWS + row) * 128 + ((chunk ^ row) % 8) * 16 + key % 8 * 2;
-        if (key < PN_KEYS) *(uint16_t *)(state.memory + at) = (uint16_t)(half ? both >> 16 : both);
-      }
-    }
-  combine_rows(sum, state.memory + OF_WARP_AT, [](float x, float y) { return x + y; });
+  for (int eight = 0; eight < EIGHTS; eight++) { /* a row's address of the lower or the upper eight keys */
+    const unsigned row = eight * 8 + lane % 8, key = threadIdx.x / 32 * 16 + lane / 8 % 2 * 8;
+    pn_store_transposed(state.shared + P_AT + chunk_place(PN_ROWS, row, key / 8), p[eight]);
+  }
 }
 
-/* Begins value = v^T . p^T of the warpgroup's columns: tiles `warpgroup`, `warpgroup` + 2. */
+/* Begins value = v^T . p^T of the warpgroup's columns: tiles `warpgroup`, `warpgroup` + 2, a group of products each. */
 PN_INLINE void begin_values(const block_state &state, int warpgroup, tile_sums (&value)[E_TILES]) {
   const uint64_t v = pn_wgmma_operand(state.shared + V_AT, 16), p = pn_wgmma_operand(state.shared + P_AT, 16);
 #pragma unroll
@@ -322,79 +377,96 @@ PN_INLINE void begin_values(const block_state &state, int warpgroup, tile_sums (
     for (int step = 0; step < KEY_STEPS; step++)
       PN_WGMMA_COLUMNS(value[tile], v + piece * (PN_KEYS * 8) + step * 128, p + step / 4 * (PN_ROWS * 8) + step % 4 * 2,
                        step > 0 ? 1 : 0);
+    pn_wgmma_commit();
   }
-  pn_wgmma_commit();
-}
-PN_INLINE void finish_values(tile_sums (&value)[E_TILES]) {
-  pn_wgmma_wait();
-#pragma unroll
-  for (int tile = 0; tile < E_TILES; tile++) pn_pin(value[tile]);
 }
 
 /* ---- The cluster's sums ---- */
 
-PN_INLINE void send(const block_state &state, uint32_t at, uint32_t owner, float4 x) {
-  pn_send(state.shared + at, owner, x, state.shared + BARRIER_AT);
-}
-
-/* Sends every pair of rows' values to the block that owns it. */
-PN_INLINE void send_values(const block_state &state, int warpgroup, const tile_sums (&value)[E_TILES]) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-#pragma unroll
-  for (int tile = 0; tile < E_TILES; tile++) {
-    const int e_block = (tile * 2 + warpgroup) * 4 + warp;
-    if (tile * 2 + warpgroup >= PIECES(PN_E)) continue;
-#pragma unroll
-    for (int eight = 0; eight < EIGHTS; eight++) {
-      const float *four = value[tile] + eight * 4;
-      const unsigned row = row_of(eight, 0), pair = row % OWN_ROWS / 2;
-      const uint32_t slot = ((state.place.rank * OWN_PAIRS + pair) * E_BLOCKS + e_block) * 8 + lane / 4;
-      send(state, SUMS_AT + slot * 16, row / OWN_ROWS, float4{four[0], four[1], four[2], four[3]});
-    }
-  }
-}
-
-/* The same of every row's m and l. */
-PN_INLINE void send_rows(const block_state &state) {
+/* Of a block: m and l of row `lane`, to the block that owns it. */
+PN_INLINE void send_row(const block_state &state, float maximum) {
   const unsigned row = threadIdx.x;
   if (row >= PN_ROWS) return;
   const float sum = over_warps(state.memory + OF_WARP_AT, row, [](float x, float y) { return x + y; });
-  send(state, OF_RANK_AT + (state.place.rank * OWN_ROWS + row % OWN_ROWS) * 16, row / OWN_ROWS,
-       float4{greatest(state, row), sum, 0, 0});
+  pn_send(state.shared + OF_RANK_AT + (state.place.rank * OWN_ROWS + row % OWN_ROWS) * 16, row / OWN_ROWS,
+          float4{maximum, sum, 0, 0}, state.shared + ROWS_BARRIER_AT);
+}
+
+/* The same of every pair of rows' values in a tile. */
+PN_INLINE void send_tile(const block_state &state, int tile, const tile_sums &value) {
+  const int lane = threadIdx.x % 32, e_block = tile * 4 + threadIdx.x / 32 % 4;
+#pragma unroll
+  for (int eight = 0; eight < EIGHTS; eight++) {
+    const float *four = value + eight * 4;
+    const unsigned row = row_of(eight, 0), pair = row % OWN_ROWS / 2;
+    const uint32_t slot = ((state.place.rank * OWN_PAIRS + pair) * E_BLOCKS + e_block) * 8 + lane / 4;
+    pn_send(state.shared + SUMS_AT + slot * 16, row / OWN_ROWS, float4{four[0], four[1], four[2], four[3]},
+            state.shared + SUMS_BARRIER_AT);
+  }
+}
+
+/* Each tile as soon as it is done, while the next is multiplied. */
+PN_INLINE void send_values(const block_state &state, int warpgroup, tile_sums (&value)[E_TILES]) {
+#pragma unroll
+  for (int tile = 0; tile < E_TILES; tile++) {
+    if (tile + 1 < E_TILES)
+      pn_wgmma_wait<1>();
+    else
+      pn_wgmma_wait();
+    pn_pin(value[tile]);
+    if (tile * 2 + warpgroup < PIECES(PN_E)) send_tile(state, tile * 2 + warpgroup, value[tile]);
+  }
+}
+
+/* What a rank's sums of a row count in the result: [own row][rank], for all threads of the block. */
+PN_INLINE void weigh_ranks(const block_state &state) {
+  if (threadIdx.x < 32) {
+    const unsigned own = threadIdx.x / PN_CLUSTER % OWN_ROWS, rank = threadIdx.x % PN_CLUSTER;
+    pn_barrier_wait_for_cluster(state.shared + ROWS_BARRIER_AT);
+    const float4 of_rank = ((const float4 *)(state.memory + OF_RANK_AT))[rank * OWN_ROWS + own];
+    float maximum = of_rank.x;
+#pragma unroll
+    for (int lanes = 1; lanes < PN_CLUSTER; lanes *= 2)
+      maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, lanes));
+    const float factor = exponential(of_rank.x, centre_of(maximum));
+    float sum = of_rank.y * factor;
+#pragma unroll
+    for (int lanes = 1; lanes < PN_CLUSTER; lanes *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+    ((float *)(state.memory + WEIGHTS_AT))[own * PN_CLUSTER + rank] = factor * inverse_sum(sum);
+  }
+  __syncthreads();
 }
 
 /* Adds up this block's own rows: a thread two columns, 8 apart, of two rows. Neighbours exchange, so that each stores
    two columns of one row. */
 PN_INLINE void store_rows(const pinion_pointers &arguments, const block_state &state) {
-  const float4 *sums = (const float4 *)(state.memory + SUMS_AT), *of_rank = (const float4 *)(state.memory + OF_RANK_AT);
-  for (unsigned i = threadIdx.x; i < OWN_PAIRS * E_BLOCKS * 8; i += THREADS) { /* whole warps */
-    const unsigned own = i / (E_BLOCKS * 8) * 2, odd = i % 2, column = i / 8 % E_BLOCKS * 16 + i % 8 - odd;
-    float value[4] = {0, 0, 0, 0}, inverse[2];
+  const unsigned i = threadIdx.x, own = i / (E_BLOCKS * 8) * 2, odd = i % 2;
+  const unsigned column = i / 8 % E_BLOCKS * 16 + i % 8 - odd;
+  const unsigned row = state.place.row0 + state.place.rank * OWN_ROWS + own + odd;
+  const bool has_rows = own < OWN_ROWS; /* whole warps */
+  const float4 *sums = (const float4 *)(state.memory + SUMS_AT) + i;
+  float weight[2][PN_CLUSTER], value[4] = {0, 0, 0, 0};
+  if (!has_rows) return;
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-      float maximum = -PN_INFINITY, sum = 0;
+  for (int rank = 0; rank < 2 * PN_CLUSTER; rank++)
+    weight[rank / PN_CLUSTER][rank % PN_CLUSTER] =
+        ((const float *)(state.memory + WEIGHTS_AT))[own * PN_CLUSTER + rank];
+  pn_barrier_wait_for_cluster(state.shared + SUMS_BARRIER_AT);
 #pragma unroll
-      for (int rank = 0; rank < PN_CLUSTER; rank++) maximum = fmaxf(maximum, of_rank[rank * OWN_ROWS + own + e].x);
-      const float centre = centre_of(maximum);
+  for (int rank = 0; rank < PN_CLUSTER; rank++) {
+    const float4 x = sums[rank * (OWN_PAIRS * E_BLOCKS * 8)];
+    value[0] += x.x * weight[0][rank];
+    value[1] += x.y * weight[1][rank];
+    value[2] += x.z * weight[0][rank];
+    value[3] += x.w * weight[1][rank];
+  }
 #pragma unroll
-      for (int rank = 0; rank < PN_CLUSTER; rank++) {
-        const float4 part = of_rank[rank * OWN_ROWS + own + e], x = sums[rank * (OWN_PAIRS * E_BLOCKS * 8) + i];
-        const float factor = exponential(part.x, centre);
-        sum += part.y * factor;
-        value[e] += (e ? x.y : x.x) * factor;
-        value[2 + e] += (e ? x.w : x.z) * factor;
-      }
-      inverse[e] = inverse_sum(sum);
-    }
-    const unsigned row = state.place.row0 + state.place.rank * OWN_ROWS + own + odd;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const float first = value[half * 2] * inverse[0], second = value[half * 2 + 1] * inverse[1];
-      const float other = __shfl_xor_sync(0xffffffffu, odd ? first : second, 1);
-      const uint32_t both = odd ? pn_pack_bf16(other, second) : pn_pack_bf16(first, other);
-      if (row < HEAD_ROWS && column + half * 8 < PN_E)
-        *(uint32_t *)((uint16_t *)arguments.pointer[0] + row_offset(0, state.place, row) + column + half * 8) = both;
-    }
+  for (int half = 0; half < 2; half++) {
+    const float first = value[half * 2], second = value[half * 2 + 1];
+    const float other = __shfl_xor_sync(0xffffffffu, odd ? first : second, 1);
+    const uint32_t both = odd ? pn_pack_bf16(other, second) : pn_pack_bf16(first, other);
+    if (row < HEAD_ROWS && column + half * 8 < PN_E)
+      *(uint32_t *)((uint16_t *)arguments.pointer[0] + row_offset(0, state.place, row) + column + half * 8) = both;
   }
 }
 
@@ -406,8 +478,10 @@ PN_INLINE block_state begin_block(void) {
   state.memory = pn_shared + (-pn_shared_address(pn_shared) & 1023);
   state.shared = pn_shared_address(state.memory);
   if (threadIdx.x == 0) {
-    pn_barrier_init(state.shared + BARRIER_AT, 1);
-    pn_barrier_expect(state.shared + BARRIER_AT, PN_ROWS * (E_BLOCKS * 64 + 16));
+    pn_barrier_init(state.shared + ROWS_BARRIER_AT, 1);
+    pn_barrier_init(state.shared + SUMS_BARRIER_AT, 1);
+    pn_barrier_expect(state.shared + ROWS_BARRIER_AT, PN_ROWS * 16);
+    pn_barrier_expect(state.shared + SUMS_BARRIER_AT, PN_ROWS * E_BLOCKS * 64);
     pn_barrier_publish();
   }
   __syncwarp();
@@ -418,31 +492,40 @@ PN_ENTRY_EARLY(THREADS, 1) {
   const block_state state = begin_block();
   const int warpgroup = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   const bool has_keys = sees_keys(state);
-  tile_sums score = {}, mask, value[E_TILES] = {};
+  tile_sums score = {}, bound, value[E_TILES] = {};
   late_copies copies;
+  thread_mask mask;
+  row_values sum;
+  float maximum;
   if (has_keys) copy_settled_k(arguments, state);
   prepare_copies(arguments, state, has_keys, copies);
+  find_mask(state, mask);
+  find_bounds(state, bound);
   pin_copies(copies);
+  pin_mask(mask, bound);
   if (has_keys) copy_settled_v(arguments, state);
   pn_wait_for_inputs();
   begin_copies(copies);
-  load_mask(arguments, state, mask);
+  load_mask(arguments, mask);
   pn_wait_copies();
   pn_wgmma_sees_writes();
   __syncthreads(); /* all has come */
-  if (has_keys && warpgroup * 64 < PN_KEYS) multiply_keys(state, warpgroup, score);
-  mask_scores(state, mask, score);
+  if (has_keys && warpgroup * 64 < PN_KEYS) begin_scores(state, warpgroup, score);
+  lower_bounds(mask, bound); /* beside the product */
+  finish_scores(score);
+  mask_scores(state, mask, bound, score);
   pn_let_next_start(); /* not before: what it brings would be in the way of q and the last keys */
   __syncthreads();     /* the maxima are there; q and k have been read */
   pn_cluster_begin();
-  take_softmax(state, score);
+  take_softmax(state, score, maximum, sum);
   pn_wgmma_sees_writes();
-  __syncthreads(); /* the probabilities are there, and their sums */
+  __syncthreads(); /* the probabilities are there */
   if (has_keys) begin_values(state, warpgroup, value);
+  combine_rows(sum, state.memory + OF_WARP_AT, [](float x, float y) { return x + y; });
+  __syncthreads(); /* their sums are there */
   pn_cluster_wait();
-  send_rows(state);
-  finish_values(value);
+  send_row(state, maximum);
   send_values(state, warpgroup, value);
-  pn_barrier_wait_for_cluster(state.shared + BARRIER_AT);
+  weigh_ranks(state);
   store_rows(arguments, state);
 }
