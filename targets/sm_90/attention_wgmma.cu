@@ -278,16 +278,19 @@ PN_INLINE void consume(const pinion_pointers &arguments, const block_state &stat
 
 /* ---- Storing ---- */
 
-/* Columns of tiles first .. end, divided by the sum: a lane gathers eight of one tile, and stores 16 bytes. */
+/* Of a row's sum of exponentials, of which each of its four lanes has a part. */
+PN_INLINE float inverse_of_row(float sum) {
+  sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+  sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+  return inverse_sum(sum);
+}
+
+/* Columns of tiles first .. end: a lane gathers eight of one tile, and stores 16 bytes. */
 template <int first, int end>
 PN_INLINE void store_tiles(const pinion_pointers &arguments, const block_state &state, const group_state &group) {
   const unsigned lane = threadIdx.x % 32, quad = lane % 4;
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    float sum = group.sum[half];
-    sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-    sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-    const float inverse = inverse_sum(sum);
     const unsigned row = row_of(state, half);
     uint16_t *y = (uint16_t *)arguments.pointer[0] + row_offset(0, state.place, row);
 #pragma unroll
@@ -296,7 +299,7 @@ PN_INLINE void store_tiles(const pinion_pointers &arguments, const block_state &
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         const float *two = &group.total[(n + i < end ? n + i : first) * 4 + half * 2];
-        word[i] = pn_pack_bf16(two[0] * inverse, two[1] * inverse);
+        word[i] = pn_pack_bf16(two[0], two[1]);
       }
 #pragma unroll
       for (int i = 0; i < 2; i++) { /* even lanes get tiles n and n + 2, odd ones n + 1 and n + 3, of two lanes */
@@ -316,31 +319,58 @@ PN_INLINE void store_tiles(const pinion_pointers &arguments, const block_state &
 
 #if PN_KEY_GROUPS > 1
 /* Where a row group's sums of tile n, and a key group's maxima and sums, pass from thread to thread. */
-PN_INLINE float *passed_tile(const block_state &state, int n) {
-  return (float *)state.memory + (row_group() * E_TILES + n) * 4 * 128 + threadIdx.x % 128;
+PN_INLINE float4 *passed_tile(const block_state &state, int n) {
+  return (float4 *)state.memory + (row_group() * E_TILES + n) * 128 + threadIdx.x % 128;
 }
 PN_INLINE float4 *passed_rows(const block_state &state, int keys) {
-  float4 *all = (float4 *)((float *)state.memory + PN_ROW_GROUPS * E_TILES * 4 * 128);
+  float4 *all = (float4 *)state.memory + PN_ROW_GROUPS * E_TILES * 128;
   return all + (row_group() * PN_KEY_GROUPS + keys) * 128 + threadIdx.x % 128;
 }
 
 /* Gives the other key group the tiles first .. end, which it stores. */
 template <int first, int end> PN_INLINE void give_tiles(const block_state &state, const group_state &group) {
 #pragma unroll
-  for (int i = first * 4; i < end * 4; i++) passed_tile(state, i / 4)[i % 4 * 128] = group.total[i];
+  for (int n = first; n < end; n++) {
+    const float *total = &group.total[n * 4];
+    *passed_tile(state, n) = {total[0], total[1], total[2], total[3]};
+  }
 }
 
 /* Adds what the other key group gave. */
 template <int first, int end>
 PN_INLINE void take_tiles(const block_state &state, group_state &group, const float *factor, const float *other) {
 #pragma unroll
-  for (int i = first * 4; i < end * 4; i++)
-    group.total[i] = group.total[i] * factor[i / 2 % 2] + passed_tile(state, i / 4)[i % 4 * 128] * other[i / 2 % 2];
+  for (int n = first; n < end; n++) {
+    const float4 there = *passed_tile(state, n);
+    float *total = &group.total[n * 4];
+    total[0] = total[0] * factor[0] + there.x * other[0];
+    total[1] = total[1] * factor[0] + there.y * other[0];
+    total[2] = total[2] * factor[1] + there.z * other[1];
+    total[3] = total[3] * factor[1] + there.w * other[1];
+  }
+}
+
+/* Adds up tiles first .. end and stores them, for rows of which the other key group has the maxima and sums `there`. */
+template <int first, int end>
+PN_INLINE void store_sums(const pinion_pointers &arguments, const block_state &state, group_state &group,
+                          const float4 &there) {
+  float factor[2], other[2];
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const float maximum = half ? there.y : there.x, centre = centre_of(fmaxf(maximum, group.maximum[half]));
+    factor[half] = exponential(group.maximum[half], centre);
+    other[half] = exponential(maximum, centre);
+    const float sum = group.sum[half] * factor[half] + (half ? there.w : there.z) * other[half];
+    const float inverse = inverse_of_row(sum);
+    factor[half] *= inverse;
+    other[half] *= inverse;
+  }
+  take_tiles<first, end>(state, group, factor, other);
+  store_tiles<first, end>(arguments, state, group);
 }
 
 /* Both key groups of the same rows: each has the sums of all keys in half of the columns. */
 PN_INLINE void store_rows(const pinion_pointers &arguments, const block_state &state, group_state &group) {
-  float factor[2], other[2];
   pn_sync(ALL_THREADS, THREADS); /* all tiles are read, and none is brought */
   *passed_rows(state, key_group()) = {group.maximum[0], group.maximum[1], group.sum[0], group.sum[1]};
   if (key_group())
@@ -349,23 +379,16 @@ PN_INLINE void store_rows(const pinion_pointers &arguments, const block_state &s
     give_tiles<E_TILES / 2, E_TILES>(state, group);
   pn_sync(MULTIPLYING_THREADS, CONSUMERS);
   const float4 there = *passed_rows(state, 1 - key_group());
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const float maximum = half ? there.y : there.x, centre = centre_of(fmaxf(maximum, group.maximum[half]));
-    factor[half] = exponential(group.maximum[half], centre);
-    other[half] = exponential(maximum, centre);
-    group.sum[half] = group.sum[half] * factor[half] + (half ? there.w : there.z) * other[half];
-  }
-  if (key_group()) {
-    take_tiles<E_TILES / 2, E_TILES>(state, group, factor, other);
-    store_tiles<E_TILES / 2, E_TILES>(arguments, state, group);
-  } else {
-    take_tiles<0, E_TILES / 2>(state, group, factor, other);
-    store_tiles<0, E_TILES / 2>(arguments, state, group);
-  }
+  if (key_group())
+    store_sums<E_TILES / 2, E_TILES>(arguments, state, group, there);
+  else
+    store_sums<0, E_TILES / 2>(arguments, state, group, there);
 }
 #else
 PN_INLINE void store_rows(const pinion_pointers &arguments, const block_state &state, group_state &group) {
+  const float inverse[2] = {inverse_of_row(group.sum[0]), inverse_of_row(group.sum[1])};
+#pragma unroll
+  for (int i = 0; i < E_TILES * 4; i++) group.total[i] *= inverse[i / 2 % 2];
   store_tiles<0, E_TILES>(arguments, state, group);
 }
 #endif
