@@ -80,6 +80,7 @@ static const problem_case cases[] = {
     ATTENTION("attention_split", "bf16 bf16 bf16 bf16", "wgmma_32x128_split8"),
     ATTENTION("attention_split_bool", "bf16 bf16 bf16 bf16 bool", "wgmma_32x128_split8"),
     ATTENTION("attention_split_mask", "bf16 bf16 bf16 bf16 f32", "wgmma_32x128_split8"),
+    {"attention_split_keys", PINION_FAMILY_ATTENTION, "", 1, "bf16 bf16 bf16 bf16 bool", {NULL}, "wgmma_32x128_split8", false, 1 << 14, .key_mask = true},
     ATTENTION("attention_mma_split4_bf16", "bf16 bf16 bf16 bf16 bf16", "mma_16x112_split4"),
 #undef ATTENTION
     {"gather_f32", PINION_FAMILY_GATHER, "", 1, "f32 f32 i64", {NULL}, NULL, false, 0},
