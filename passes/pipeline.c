@@ -68,6 +68,7 @@ const char *const *pipeline_default(void) {
       "drop-roundings",       /* after all that makes bodies; what @weights computes stays as exported */
       "eliminate-dead",       /* nothing dead may become a launch */
       "lower-to-launches",
+      "carry-casts", /* before plan-memory: it makes a buffer live through all steps */
       "plan-memory",
       NULL,
   };
