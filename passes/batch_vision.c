@@ -4,6 +4,10 @@
  *
  *   a = call @vision(x), b = call @vision(y)  ->  c = call @vision(concat(x, y)), a = slice c, b = slice c
  *
+ * What the function alone does first to an argument, element by element, and with the elements' order, the callers do
+ * to inputs of the model instead: an image then goes to its place in the batch as the patches of bf16 that a product
+ * reads.
+ *
  * Requires: outline-stages, which proves the towers equal; before outline-weights, so that what a tower adds to each
  * row can be repeated at compile time. Produces: core ops; dimension 0 of what depends on an argument is as many times
  * larger, and of an op's `onnx` names each is one block of it. Breaks: nothing.
@@ -30,6 +34,82 @@ static bool function_batches(const batching *t) {
                 "its %s does not compute each part of dimension 0 from the same part of its operands",
                 op_name(op_kind_of(op)));
   return false;
+}
+
+/* ---- What the callers do ---- */
+
+/* Ops from an argument on, each the only one that reads what the one in front of it makes. */
+typedef struct preparation {
+  MlirOperation ops[16];
+  int count;
+} preparation;
+
+static bool is_elementwise(MlirOperation op) {
+  return (op_kind_of(op) == OP_cast || op_kind_of(op) == OP_unary) && mlirOperationGetNumOperands(op) == 1;
+}
+
+/* Up to the first elementwise op, and what moves elements behind it: one launch, which writes to its place in the
+   batch. Nothing where it would only reshape: then it is a view in the function as well. */
+static preparation find_preparation(MlirValue argument) {
+  preparation found = {.count = 0};
+  bool works = false, has_computed = false;
+  for (MlirValue value = argument; found.count < 16 && value_has_one_use(value);) {
+    MlirOperation op = mlirOpOperandGetOwner(mlirValueGetFirstUse(value));
+    const op_kind kind = op_kind_of(op);
+    const bool computes = is_elementwise(op);
+    if (!(kind == OP_reshape || kind == OP_transpose || (computes && !has_computed))) break;
+    works |= computes || kind == OP_transpose;
+    has_computed |= computes;
+    found.ops[found.count++] = op;
+    value = mlirOperationGetResult(op, 0);
+  }
+  if (!works) found.count = 0;
+  return found;
+}
+
+/* Whether every call passes an input of the model: what an op computes may be written to its place in any case. */
+static bool are_inputs(const batching *t, intptr_t index) {
+  bool all = true;
+  for (int i = 0; all && i < t->calls.count; i++)
+    all = mlirOperationIsNull(value_definition(mlirOperationGetOperand(t->calls.ops[i], index)));
+  return all;
+}
+
+/* In front of the first call, for the value that call `call` passes. */
+static void prepare_operand(const batching *t, const preparation *p, int call, intptr_t index) {
+  MlirOperation first = t->calls.ops[0];
+  MlirValue value = mlirOperationGetOperand(t->calls.ops[call], index);
+  for (int i = 0; i < p->count; i++) {
+    MlirOperation clone = mlirOperationClone(p->ops[i]);
+    mlirOperationSetOperand(clone, 0, value);
+    mlirOperationRemoveAttributeByName(clone, mlirStringRefCreateFromCString("onnx")); /* of all calls' values */
+    mlirBlockInsertOwnedOperationBefore(mlirOperationGetBlock(first), first, clone);
+    value = mlirOperationGetResult(clone, 0);
+  }
+  mlirOperationSetOperand(t->calls.ops[call], index, value);
+}
+
+/* The function takes what the last op made. */
+static void take_prepared(const batching *t, const preparation *p, intptr_t index) {
+  MlirBlock body = function_body(t->function);
+  MlirValue made = mlirOperationGetResult(p->ops[p->count - 1], 0);
+  MlirValue argument =
+      mlirBlockInsertArgument(body, index, mlirValueGetType(made), mlirOperationGetLocation(p->ops[p->count - 1]));
+  value_replace(made, argument);
+  for (int i = p->count - 1; i >= 0; i--) op_erase(p->ops[i]);
+  mlirBlockEraseArgument(body, (unsigned)index + 1);
+}
+
+/* Leaves to the callers what they can do. */
+static void prepare_arguments(batching *t) {
+  MlirBlock body = function_body(t->function);
+  for (intptr_t i = 0; i < mlirBlockGetNumArguments(body); i++) {
+    const preparation p = find_preparation(mlirBlockGetArgument(body, i));
+    if (p.count == 0 || !are_inputs(t, i)) continue;
+    for (int call = 0; call < t->calls.count; call++) prepare_operand(t, &p, call, i);
+    take_prepared(t, &p, i);
+  }
+  function_update_type(t->context->compilation, t->function);
 }
 
 /* ---- The calls ---- */
@@ -136,6 +216,8 @@ static status batch_function(pass_context *context, arena *a, MlirModule module,
     return STATUS_OK;
   }
   if (!function_batches(&t) || !pass_may_rewrite(context, function_location(&t))) return STATUS_OK;
+  prepare_arguments(&t);
+  t.rows = row_blocks_read(context->compilation, a, function, NULL, t.calls.count); /* of what is left */
   status code = row_blocks_grow(&t.rows, true);
   context->changes++;
   return code == STATUS_OK ? join_calls(&t) : code;

@@ -9,7 +9,8 @@
  * All else stays as exported: the sums of residual branches, norms, the Euler accumulator.
  *
  * Requires: the recognise passes, which look for uncast products; outline-stages. Produces: casts, each next to where
- * its value is made, in front of reshapes and transposes, so that the op before it computes it in passing; norms whose
+ * its value is made, in front of reshapes and transposes, so that the op before it computes it in passing; where no op
+ * does, as the value is an argument, behind the transposes, which are then the cast's way of reading; norms whose
  * result is bf16. Breaks: nothing.
  */
 #include "graph.h"
@@ -43,6 +44,14 @@ static bool moves_elements(op_kind kind) {
   return kind == OP_reshape || kind == OP_transpose || kind == OP_broadcast || kind == OP_slice;
 }
 
+/* Whether no op computes what `value` is made of by moving elements: it is an argument's. */
+static bool is_of_argument(MlirValue value) {
+  MlirOperation op;
+  while (!mlirOperationIsNull(op = value_definition(value)) && moves_elements(op_kind_of(op)))
+    value = mlirOperationGetOperand(op, 0);
+  return mlirOperationIsNull(op);
+}
+
 /* `value` rounded to bf16; null on failure. */
 static MlirValue narrow(compilation *c, MlirValue value) {
   MlirOperation op = value_definition(value);
@@ -51,7 +60,8 @@ static MlirValue narrow(compilation *c, MlirValue value) {
   if (kind == OP_cast && value_type(mlirOperationGetOperand(op, 0), &source) && source.dtype == PINION_DTYPE_bf16)
     return mlirOperationGetOperand(op, 0);
   builder b = builder_behind(c, value);
-  if (!moves_elements(kind)) return build_cast(&b, value, PINION_DTYPE_bf16);
+  if (!moves_elements(kind) || (kind == OP_transpose && is_of_argument(value)))
+    return build_cast(&b, value, PINION_DTYPE_bf16);
   MlirValue moved = narrow(c, mlirOperationGetOperand(op, 0));
   if (mlirValueIsNull(moved)) return moved;
   MlirOperation clone = mlirOperationClone(op);

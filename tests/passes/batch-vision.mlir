@@ -2,6 +2,9 @@
 // RUN: split-file %s %t
 // RUN: pinion opt --passes=batch-vision %t/fires.mlir | FileCheck %t/fires.mlir
 // RUN: pinion opt --passes=batch-vision %t/fused.mlir | FileCheck %t/fused.mlir
+// RUN: pinion opt --passes=batch-vision %t/prepared.mlir | FileCheck %t/prepared.mlir
+// RUN: pinion opt --passes=batch-vision,lower-to-launches %t/prepared.mlir | FileCheck %t/prepared.mlir --check-prefix=LAUNCHES
+// RUN: pinion opt --passes=batch-vision %t/kept.mlir | FileCheck %t/kept.mlir
 // RUN: pinion opt --passes=batch-vision --remarks %t/mixes.mlir 2>&1 | FileCheck %t/mixes.mlir
 // RUN: pinion opt --passes=batch-vision --remarks %t/waits.mlir 2>&1 | FileCheck %t/waits.mlir
 // RUN: pinion opt --passes=batch-vision %t/once.mlir | FileCheck %t/once.mlir
@@ -76,6 +79,70 @@ func.func private @vision(%x: tensor<1x1x4x4xf32>) -> tensor<1x2x4x2xf32> {
   %4 = "pinion.transpose"(%3) {permutation = array<i64: 0, 2, 1, 3>} : (tensor<1x4x2x2xf32>) -> tensor<1x2x4x2xf32>
   %5 = "pinion.attention"(%4, %4, %4) {scale = 0.5 : f64, causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 0>} : (tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>, tensor<1x2x4x2xf32>) -> tensor<1x2x4x2xf32>
   return %5 : tensor<1x2x4x2xf32>
+}
+
+//--- prepared.mlir
+// What is done to an image, element by element and in another order, the caller does, for each camera on the way to its place in
+// the batch: one launch each, and none in the tower. The exponential behind would be a launch for each camera more: it stays.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[X:.*]]: tensor<1x4x6xf32>{{.*}}, %[[Z:.*]]: tensor<1x4x6xf32>
+// CHECK-NEXT: %[[X1:.*]] = "pinion.reshape"(%[[X]]) : (tensor<1x4x6xf32>) -> tensor<1x2x2x6xf32>
+// CHECK-NEXT: %[[X2:.*]] = "pinion.transpose"(%[[X1]])
+// CHECK-NEXT: %[[X3:.*]] = "pinion.cast"(%[[X2]]) : (tensor<1x2x6x2xf32>) -> tensor<1x2x6x2xbf16>
+// CHECK-NEXT: %[[X4:.*]] = "pinion.reshape"(%[[X3]]) : (tensor<1x2x6x2xbf16>) -> tensor<1x12x2xbf16>
+// CHECK-NEXT: "pinion.reshape"(%[[Z]])
+// CHECK-NEXT: "pinion.transpose"
+// CHECK-NEXT: "pinion.cast"
+// CHECK-NEXT: %[[Z4:.*]] = "pinion.reshape"
+// CHECK-NEXT: %[[BOTH:.*]] = "pinion.concat"(%[[X4]], %[[Z4]]) {axis = 0 : i64}
+// CHECK-NEXT: call @vision(%[[BOTH]]) : (tensor<2x12x2xbf16>) -> tensor<2x12x2xbf16>
+// CHECK-LABEL: func.func private @vision
+// CHECK-SAME: (%[[P:.*]]: tensor<2x12x2xbf16>
+// CHECK-NEXT: "pinion.unary"(%[[P]]) {kind = "exp"}
+// CHECK-NEXT: "pinion.softmax"
+// LAUNCHES-COUNT-2: body = ["cast.bf16 x0", "yield v0"], family = "pointwise"{{.*}} stage = 0
+// LAUNCHES-NEXT: body = ["exp x0", "yield v0"], family = "pointwise"{{.*}} stage = 1
+// LAUNCHES-NEXT: family = "softmax"{{.*}} stage = 1
+func.func @main(%x: tensor<1x4x6xf32>, %z: tensor<1x4x6xf32>) -> (tensor<1x12x2xbf16>, tensor<1x12x2xbf16>) attributes {pinion.inputs = ["x", "z"], pinion.outputs = ["a", "b"]} {
+  %0 = call @vision(%x) : (tensor<1x4x6xf32>) -> tensor<1x12x2xbf16>
+  %1 = call @vision(%z) : (tensor<1x4x6xf32>) -> tensor<1x12x2xbf16>
+  return %0, %1 : tensor<1x12x2xbf16>, tensor<1x12x2xbf16>
+}
+func.func private @vision(%x: tensor<1x4x6xf32>) -> tensor<1x12x2xbf16> {
+  %0 = "pinion.reshape"(%x) : (tensor<1x4x6xf32>) -> tensor<1x2x2x6xf32>
+  %1 = "pinion.transpose"(%0) {permutation = array<i64: 0, 1, 3, 2>} : (tensor<1x2x2x6xf32>) -> tensor<1x2x6x2xf32>
+  %2 = "pinion.cast"(%1) : (tensor<1x2x6x2xf32>) -> tensor<1x2x6x2xbf16>
+  %3 = "pinion.reshape"(%2) : (tensor<1x2x6x2xbf16>) -> tensor<1x12x2xbf16>
+  %4 = "pinion.unary"(%3) {kind = "exp"} : (tensor<1x12x2xbf16>) -> tensor<1x12x2xbf16>
+  %5 = "pinion.softmax"(%4) {axis = 2 : i64} : (tensor<1x12x2xbf16>) -> tensor<1x12x2xbf16>
+  return %5 : tensor<1x12x2xbf16>
+}
+
+//--- kept.mlir
+// The tower keeps what would cost the callers more: a cast of what is computed in front of a call, which may be written to its
+// place in the batch; a cast that another op shares its argument with; a reshape alone.
+// CHECK-LABEL: func.func @main
+// CHECK-COUNT-3: "pinion.concat"
+// CHECK-NEXT: call @vision(%{{.*}}) : (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>)
+// CHECK-LABEL: func.func private @vision
+// CHECK-COUNT-2: "pinion.cast"
+func.func @main(%x: tensor<1x4xf32>, %z: tensor<1x4xf32>) -> (tensor<1x4xbf16>, tensor<1x4xbf16>) {
+  %0 = "pinion.softmax"(%x) {axis = 1 : i64} : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %1 = "pinion.softmax"(%z) {axis = 1 : i64} : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %2 = call @vision(%0, %x, %x) : (tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xbf16>
+  %3 = call @vision(%1, %z, %z) : (tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xbf16>
+  return %2, %3 : tensor<1x4xbf16>, tensor<1x4xbf16>
+}
+func.func private @vision(%x: tensor<1x4xf32>, %y: tensor<1x4xf32>, %z: tensor<1x4xf32>) -> tensor<1x4xbf16> {
+  %0 = "pinion.cast"(%x) : (tensor<1x4xf32>) -> tensor<1x4xbf16>
+  %1 = "pinion.cast"(%y) : (tensor<1x4xf32>) -> tensor<1x4xbf16>
+  %2 = "pinion.softmax"(%y) {axis = 1 : i64} : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %3 = "pinion.reshape"(%z) : (tensor<1x4xf32>) -> tensor<1x2x2xf32>
+  %4 = "pinion.softmax"(%3) {axis = 2 : i64} : (tensor<1x2x2xf32>) -> tensor<1x2x2xf32>
+  %5 = "pinion.reshape"(%4) : (tensor<1x2x2xf32>) -> tensor<1x4xf32>
+  %6 = "pinion.binary"(%2, %5) {kind = "add"} : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %7 = "pinion.pointwise"(%0, %1, %6) {body = ["add x0 x1", "add v0 x2", "yield v1"]} : (tensor<1x4xbf16>, tensor<1x4xbf16>, tensor<1x4xf32>) -> tensor<1x4xbf16>
+  return %7 : tensor<1x4xbf16>
 }
 
 //--- mixes.mlir

@@ -2,6 +2,8 @@
 // RUN: split-file %s %t
 // RUN: pinion opt --passes=narrow-operands %t/products.mlir | FileCheck %t/products.mlir
 // RUN: pinion opt --passes=narrow-operands %t/attention.mlir | FileCheck %t/attention.mlir
+// RUN: pinion opt --passes=narrow-operands %t/argument.mlir | FileCheck %t/argument.mlir
+// RUN: pinion opt --passes=narrow-operands,lower-to-launches %t/argument.mlir | FileCheck %t/argument.mlir --check-prefix=LAUNCHES
 // RUN: pinion opt --passes=narrow-operands %t/norm.mlir | FileCheck %t/norm.mlir
 // RUN: pinion opt --passes=narrow-operands %t/as-exported.mlir | FileCheck %t/as-exported.mlir
 
@@ -40,6 +42,30 @@ module attributes {pinion.precision = "bf16"} {
     %q = "pinion.reshape"(%x) : (tensor<6x8xf32>) -> tensor<1x2x6x4xf32>
     %y = "pinion.attention"(%q, %q, %q) {scale = 5.0e-01 : f64, causal = false, operandSegmentSizes = array<i32: 1, 1, 1, 0>} : (tensor<1x2x6x4xf32>, tensor<1x2x6x4xf32>, tensor<1x2x6x4xf32>) -> tensor<1x2x6x4xf32>
     return %y : tensor<1x2x6x4xf32>
+  }
+}
+
+//--- argument.mlir
+// No op in front could cast an argument: its transpose's reader does, in the launch that puts the rows together in any case. What
+// an op computes is cast there.
+// CHECK-LABEL: func.func @main
+// CHECK: %[[T:.*]] = "pinion.transpose"({{.*}}) {{.*}} -> tensor<2x3x2xf32>
+// CHECK: %[[C:.*]] = "pinion.cast"(%[[T]]) : (tensor<2x3x2xf32>) -> tensor<2x3x2xbf16>
+// CHECK: "pinion.reshape"(%[[C]]) : (tensor<2x3x2xbf16>) -> tensor<6x2xbf16>
+// CHECK: %[[S:.*]] = "pinion.softmax"
+// CHECK: "pinion.cast"(%[[S]])
+// CHECK: "pinion.transpose"(%{{.*}} -> tensor<2x2xbf16>
+// LAUNCHES: body = ["cast.bf16 x0", "yield v0"], family = "pointwise"
+// LAUNCHES-NOT: "yield x0"
+// LAUNCHES: family = "gemm"
+module attributes {pinion.precision = "bf16"} {
+  func.func @main(%x: tensor<2x2x3xf32>, %y: tensor<2x2xf32>) -> tensor<6x2xf32> attributes {pinion.inputs = ["x", "y"], pinion.outputs = ["z"]} {
+    %0 = "pinion.transpose"(%x) {permutation = array<i64: 0, 2, 1>} : (tensor<2x2x3xf32>) -> tensor<2x3x2xf32>
+    %1 = "pinion.reshape"(%0) : (tensor<2x3x2xf32>) -> tensor<6x2xf32>
+    %2 = "pinion.softmax"(%y) {axis = 1 : i64} : (tensor<2x2xf32>) -> tensor<2x2xf32>
+    %3 = "pinion.transpose"(%2) {permutation = array<i64: 1, 0>} : (tensor<2x2xf32>) -> tensor<2x2xf32>
+    %4 = "pinion.matmul"(%1, %3) : (tensor<6x2xf32>, tensor<2x2xf32>) -> tensor<6x2xf32>
+    return %4 : tensor<6x2xf32>
   }
 }
 
