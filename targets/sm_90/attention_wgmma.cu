@@ -157,6 +157,8 @@ PN_INLINE unsigned row_of(const block_state &state, int half) {
   return state.place.row0 + row_group() * 64 + thread / 32 * 16 + thread % 32 / 4 + half * 8;
 }
 
+/* Products are begun, and the warpgroup does what does not need them before it waits for their end. */
+
 /* score = q . k */
 PN_INLINE void multiply_keys(uint32_t q, uint32_t k, float (&score)[PN_KEYS / 2]) {
   const uint64_t a = pn_wgmma_operand(q, 16), b = pn_wgmma_operand(k, 16);
@@ -166,8 +168,7 @@ PN_INLINE void multiply_keys(uint32_t q, uint32_t k, float (&score)[PN_KEYS / 2]
   for (int step = 0; step < D_STEPS; step++)
     PN_WGMMA_SCORES(score, a + step / 4 * 512 + step % 4 * 2, b + step / 4 * (PN_KEYS * 8) + step % 4 * 2,
                     step > 0 ? 1 : 0);
-  pn_wgmma_finish();
-  pn_pin(score);
+  pn_wgmma_commit();
 }
 
 /* total += p . v */
@@ -178,28 +179,39 @@ PN_INLINE void multiply_values(const uint32_t (&p)[KEY_STEPS][4], uint32_t v, fl
   pn_wgmma_begin();
 #pragma unroll
   for (int step = 0; step < KEY_STEPS; step++) PN_WGMMA_VALUES(total, p[step], b + step * 128, 1);
-  pn_wgmma_finish();
-  pn_pin(total);
+  pn_wgmma_commit();
 }
 
-/* Hides what a row does not see, and adds the mask. */
-PN_INLINE void mask_scores(const pinion_pointers &arguments, const block_state &state, const group_state &group,
-                           int block, float (&score)[PN_KEYS / 2]) {
-  const int column = threadIdx.x % 4 * 2, key0 = block * PN_KEYS;
-  bool whole = key0 + PN_KEYS <= group.least_limit;
+/* Waits for the products, of which these are the sums. */
+template <int count> PN_INLINE void finish_products(float (&sums)[count]) {
+  pn_wgmma_wait();
+  pn_pin(sums);
+}
+
+/* Whether all rows of the warpgroup see all keys of a block, and no mask is to be added. */
+PN_INLINE bool sees_all(const block_state &state, const group_state &group, int block) {
+  bool all = block * PN_KEYS + PN_KEYS <= group.least_limit;
 #ifdef PN_KEY_MASK
-  uint32_t word[VISIBLE_WORDS];
 #pragma unroll
   for (int i = 0; i < VISIBLE_WORDS; i++) {
     const int bits = PN_KEYS - i * 32;
-    word[i] = state.blocks.visible[block * VISIBLE_WORDS + i];
-    whole &= word[i] == (bits < 32 ? (1u << bits % 32) - 1 : 0xffffffffu);
-    word[i] >>= column;
+    all &= state.blocks.visible[block * VISIBLE_WORDS + i] == (bits < 32 ? (1u << bits % 32) - 1 : 0xffffffffu);
   }
 #elif PN_MASK
-  whole = false;
+  all = false;
 #endif
-  if (whole) return;
+  return all;
+}
+
+/* Hides what a row does not see, and adds the mask. */
+PN_INLINE void mask_scores(const pinion_pointers &arguments, const block_state &state, int block,
+                           float (&score)[PN_KEYS / 2]) {
+  const int column = threadIdx.x % 4 * 2, key0 = block * PN_KEYS;
+#ifdef PN_KEY_MASK
+  uint32_t word[VISIBLE_WORDS];
+#pragma unroll
+  for (int i = 0; i < VISIBLE_WORDS; i++) word[i] = state.blocks.visible[block * VISIBLE_WORDS + i] >> column;
+#endif
   unsigned row[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) { /* one beyond the last has no mask of its own */
@@ -260,18 +272,22 @@ PN_INLINE void consume(const pinion_pointers &arguments, const block_state &stat
   int tile = (int)key_group();
   pn_barrier_wait(state.q_full, 0);
 #pragma unroll 1
-  for (int block = next_block(state.blocks, 0, (int)key_group()); block < state.blocks.count;
-       block = next_block(state.blocks, block + 1, PN_KEY_GROUPS - 1), tile += PN_KEY_GROUPS * 2) {
+  for (int block = next_block(state.blocks, 0, (int)key_group()), next; block < state.blocks.count;
+       block = next, tile += PN_KEY_GROUPS * 2) {
     const int v_tile = tile + PN_KEY_GROUPS, of_k = tile % PN_STAGES, of_v = v_tile % PN_STAGES;
     float score[PN_KEYS / 2];
     uint32_t p[KEY_STEPS][4];
     pn_barrier_wait(state.full + of_k * 8, tile / PN_STAGES % 2);
     multiply_keys(state.q + row_group() * PIECES(PN_D) * 8192, state.tiles + of_k * TILE_BYTES, score);
+    next = next_block(state.blocks, block + 1, PN_KEY_GROUPS - 1);
+    const bool all = sees_all(state, group, block);
+    finish_products(score);
     if (speaks) pn_barrier_arrive(state.empty + of_k * 8);
-    mask_scores(arguments, state, group, block, score);
+    if (!all) mask_scores(arguments, state, block, score);
     take_softmax(score, group, p);
     pn_barrier_wait(state.full + of_v * 8, v_tile / PN_STAGES % 2);
     multiply_values(p, state.tiles + of_v * TILE_BYTES, group.total);
+    finish_products(group.total);
     if (speaks) pn_barrier_arrive(state.empty + of_v * 8);
   }
 }
