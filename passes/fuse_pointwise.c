@@ -10,9 +10,10 @@
  *
  * What depends on weights alone stays apart: outline-weights has it computed at compile time.
  * An op joins its user's tree if all its uses are in the tree, and it has the tree's shape or is cheap enough to be
- * computed again for each element. An op with users elsewhere is repeated only if it widens its operand. A bf16 or f16
- * value between two fused ops keeps its rounding, as a cast in the body: what the fused loop computes is what the ops
- * computed.
+ * computed again for each element. An op with users elsewhere is repeated only if it widens its operand, or if it is
+ * cheap, elementwise ops alone read it, and its operands are smaller than its result, as of an angle for each position
+ * and frequency: to read it costs more than to compute it. A bf16 or f16 value between two fused ops keeps its
+ * rounding, as a cast in the body: what the fused loop computes is what the ops computed.
  */
 #include "pointwise_body.h"
 
@@ -55,12 +56,28 @@ static bool widens(MlirOperation op) {
          value_type(mlirOperationGetResult(op, 0), &to) && pinion_dtype_size(from.dtype) <= pinion_dtype_size(to.dtype);
 }
 
+static bool is_read_by_elementwise_ops(MlirValue value) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
+    if (!op_is_elementwise(mlirOpOperandGetOwner(use))) return false;
+  return true;
+}
+
+/* Whether the operands have less than half the elements of the result, which broadcasts them. */
+static bool spreads(MlirOperation op) {
+  int64_t read = 0;
+  for (intptr_t i = 0; i < mlirOperationGetNumOperands(op); i++) {
+    const tensor_type type = tensor_type_of(value_before_broadcast(mlirOperationGetOperand(op, i)));
+    read += type_elements(&type);
+  }
+  return 2 * read < result_elements(op) && op_is_cheap(op) && is_read_by_elementwise_ops(mlirOperationGetResult(op, 0));
+}
+
 static bool may_join(const tree *t, MlirOperation op) {
   if (t->count == MAXIMUM_MEMBERS || !op_is_elementwise(op) || mlirOperationGetNumResults(op) != 1) return false;
   const int64_t at = pointer_map_get(t->positions, op.ptr);
   if (at < 0 || t->from_weights[at] || is_member(t, op)) return false;
   if (result_elements(op) != result_elements(t->members[0]) && !op_is_cheap(op)) return false;
-  return uses_are_members(t, mlirOperationGetResult(op, 0)) || widens(op);
+  return uses_are_members(t, mlirOperationGetResult(op, 0)) || widens(op) || spreads(op);
 }
 
 /* The body of the tree as it stands; false if it is over a limit. */

@@ -54,6 +54,7 @@ const char *const *pipeline_default(void) {
       "batch-vision",         /* after outline-stages made the calls; images of one camera stay together */
       "fuse-qkv",             /* after recognise-rope: what is rotated is joined in any case */
       "eliminate-common",     /* outlining cloned weights and constants into each function */
+      "raise-views",          /* before fuse-pointwise, which does not look through them */
       "fuse-pointwise",       /* after all that wants to see single ops */
       "fuse-epilogue",        /* after fuse-pointwise: takes a whole tree into the matmul that feeds it */
       "fuse-gate-up",         /* after fuse-epilogue: finds the one product in the other's epilogue */

@@ -6,6 +6,7 @@
 // RUN: pinion opt --passes=fuse-pointwise %t/rows.mlir | FileCheck %t/rows.mlir
 // RUN: pinion opt --passes=fuse-pointwise %t/limits.mlir | FileCheck %t/limits.mlir
 // RUN: pinion opt --passes=fuse-pointwise %t/weights.mlir | FileCheck %t/weights.mlir
+// RUN: pinion opt --passes=fuse-pointwise %t/spread.mlir | FileCheck %t/spread.mlir
 // RUN: pinion opt --passes=fuse-pointwise,fuse-pointwise %t/tree.mlir | FileCheck %t/tree.mlir
 
 //--- tree.mlir
@@ -126,4 +127,35 @@ func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %2 = "pinion.binary"(%x, %1) {kind = "mul"} : (tensor<2x4xf32>, tensor<4xf32>) -> tensor<2x4xf32>
   %3 = "pinion.unary"(%2) {kind = "neg"} : (tensor<2x4xf32>) -> tensor<2x4xf32>
   return %3 : tensor<2x4xf32>
+}
+
+//--- spread.mlir
+// A product of a column and a row is repeated in each op that reads it: its operands are fewer to read. Must not fire: the operands
+// are as many, or the op is costly, or a row's sum reads it as well.
+// CHECK-LABEL: func.func @main
+// CHECK: "pinion.pointwise"(%[[X:.*]], %[[Y:.*]]) {body = ["mul x0 x1", "cos v0", "yield v1"]}
+// CHECK: "pinion.pointwise"(%[[X]], %[[Y]]) {body = ["mul x0 x1", "sin v0", "yield v1"]}
+// CHECK: %[[WHOLE:.*]] = "pinion.binary"({{.*}}) {kind = "mul"} : (tensor<8x8xf32>, tensor<8xf32>)
+// CHECK-NEXT: "pinion.unary"(%[[WHOLE]]) {kind = "cos"}
+// CHECK-NEXT: "pinion.unary"(%[[WHOLE]]) {kind = "sin"}
+// CHECK: %[[COSTLY:.*]] = "pinion.binary"({{.*}}) {kind = "pow"}
+// CHECK-NEXT: "pinion.unary"(%[[COSTLY]]) {kind = "cos"}
+// CHECK-NEXT: "pinion.unary"(%[[COSTLY]]) {kind = "sin"}
+// CHECK: %[[SUMMED:.*]] = "pinion.binary"({{.*}}) {kind = "add"}
+// CHECK-NEXT: "pinion.unary"(%[[SUMMED]]) {kind = "cos"}
+// CHECK-NEXT: "pinion.reduce"(%[[SUMMED]])
+func.func @main(%x: tensor<8x1xf32>, %y: tensor<8xf32>, %z: tensor<8x8xf32>) -> (tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8xf32>) {
+  %0 = "pinion.binary"(%x, %y) {kind = "mul"} : (tensor<8x1xf32>, tensor<8xf32>) -> tensor<8x8xf32>
+  %1 = "pinion.unary"(%0) {kind = "cos"} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+  %2 = "pinion.unary"(%0) {kind = "sin"} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+  %3 = "pinion.binary"(%z, %y) {kind = "mul"} : (tensor<8x8xf32>, tensor<8xf32>) -> tensor<8x8xf32>
+  %4 = "pinion.unary"(%3) {kind = "cos"} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+  %5 = "pinion.unary"(%3) {kind = "sin"} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+  %6 = "pinion.binary"(%x, %y) {kind = "pow"} : (tensor<8x1xf32>, tensor<8xf32>) -> tensor<8x8xf32>
+  %7 = "pinion.unary"(%6) {kind = "cos"} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+  %8 = "pinion.unary"(%6) {kind = "sin"} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+  %9 = "pinion.binary"(%x, %y) {kind = "add"} : (tensor<8x1xf32>, tensor<8xf32>) -> tensor<8x8xf32>
+  %10 = "pinion.unary"(%9) {kind = "cos"} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+  %11 = "pinion.reduce"(%9) {kind = "sum", axes = array<i64: 1>, keep = false} : (tensor<8x8xf32>) -> tensor<8xf32>
+  return %1, %2, %4, %5, %7, %8, %10, %11 : tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8xf32>
 }
