@@ -3,7 +3,7 @@
  * Measures the tiles that an artifact was compiled with candidates for, on a board without Pinion; the tuning file goes
  * to standard output, what is measured to standard error.
  *
- *   tune [DIR] [--rounds=N] [--device=N] > FILE
+ *   tune [DIR] [--rounds=N] [--only=TEXT] [--device=N] > FILE
  *
  * DIR is the artifact's folder; without it, the current one. Elsewhere, `pinion compile --timing-cache=FILE` uses it.
  */
@@ -16,6 +16,7 @@ typedef struct tune_arguments {
   const char *folder;
   pinion_options options;
   uint32_t rounds;
+  const char *only; /* NULL, or what the keys of the problems to measure contain */
 } tune_arguments;
 
 static bool read_arguments(int argc, char **argv, tune_arguments *out) {
@@ -25,6 +26,8 @@ static bool read_arguments(int argc, char **argv, tune_arguments *out) {
     char rest;
     if (sscanf(argv[i], "--rounds=%u%c", &value, &rest) == 1 && value > 0 && value <= PINION_TUNE_ROUNDS_AT_MOST)
       out->rounds = value;
+    else if (!strncmp(argv[i], "--only=", 7))
+      out->only = argv[i] + 7;
     else if (sscanf(argv[i], "--device=%u%c", &value, &rest) == 1)
       out->options.device_index = (int32_t)value;
     else if (argv[i][0] != '-')
@@ -48,9 +51,10 @@ static pinion_status set_random_inputs(const pinion_model_desc *desc, pinion_ins
   return status ? status : pinion_prepare(instance);
 }
 
-static pinion_status tune(const pinion_api *api, pinion_model *model, pinion_instance *instance, uint32_t rounds) {
+static pinion_status tune(const pinion_api *api, pinion_model *model, pinion_instance *instance,
+                          const tune_arguments *arguments) {
   const pinion_model_desc *desc = pinion_model_description();
-  const pinion_tuner tuner = {api, desc, pinion_model_tuning(), instance, rounds, stderr};
+  const pinion_tuner tuner = {api, desc, pinion_model_tuning(), instance, arguments->rounds, arguments->only, stderr};
   pinion_device_facts facts;
   pinion_tune_result result = {0};
   pinion_status status = set_random_inputs(desc, instance);
@@ -73,12 +77,12 @@ int main(int argc, char **argv) {
   pinion_instance *instance = NULL;
   tune_arguments arguments;
   if (!read_arguments(argc, argv, &arguments)) {
-    fprintf(stderr, "usage: %s [DIR] [--rounds=N] [--device=N] > FILE\n", argv[0]);
+    fprintf(stderr, "usage: %s [DIR] [--rounds=N] [--only=TEXT] [--device=N] > FILE\n", argv[0]);
     return 2;
   }
   pinion_status status = pinion_model_open(pinion_model_description(), arguments.folder, &arguments.options, &model);
   if (!status) status = pinion_instance_create(model, &instance);
-  if (!status) status = tune(&api, model, instance, arguments.rounds);
+  if (!status) status = tune(&api, model, instance, &arguments);
   if (status) fprintf(stderr, "%s: %s: %s\n", argv[0], pinion_status_name(status), pinion_last_error(model));
   pinion_instance_destroy(instance);
   pinion_model_close(model);

@@ -23,6 +23,7 @@ typedef struct pinion_tuner {
   const pinion_tuning_desc *tuning;
   pinion_instance *instance; /* prepared, its inputs set */
   uint32_t rounds;           /* pairs of replays for each tile; at least 1 */
+  const char *only;          /* NULL, or what a problem's key must contain to be measured */
   FILE *log;                 /* what is measured is said here as it is; NULL: nowhere */
 } pinion_tuner;
 
@@ -246,7 +247,7 @@ static inline int pinion_compare_tuned(const void *a, const void *b) {
   return strcmp(((const pinion_tuned *)a)->problem, ((const pinion_tuned *)b)->problem);
 }
 
-/* Every problem that has candidates, then all winners together. */
+/* Every problem that has candidates and is asked for, then all winners together. */
 static inline pinion_status pinion_tune_all(const pinion_tuning_run *run, pinion_tune_result *result) {
   const pinion_tuner *t = run->tuner;
   const pinion_tuning_desc *tuning = t->tuning;
@@ -254,7 +255,7 @@ static inline pinion_status pinion_tune_all(const pinion_tuning_run *run, pinion
   pinion_status outcome = PINION_OK;
   for (uint32_t i = 0; i < tuning->candidate_count && !outcome; i++) {
     const char *problem = tuning->launches[tuning->candidates[i].launch].problem;
-    bool known = false;
+    bool known = t->only && !strstr(problem, t->only);
     for (uint32_t j = 0; j < result->count; j++) known |= !strcmp(result->problems[j].problem, problem);
     if (!known) outcome = pinion_tune_problem(run, problem, &result->problems[result->count++]);
   }

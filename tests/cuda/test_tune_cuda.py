@@ -81,6 +81,17 @@ class Tune(unittest.TestCase):
                          "3 problems; a call takes 500.0 us with the artifact's own tiles, 200.0 % of the 250.0 us"):
             self.assertIn(expected, said)
 
+    def test_problems_that_are_not_asked_for_keep_their_lines(self):
+        artifact, tuning = os.path.join(self.folder, "artifact"), os.path.join(self.folder, "sm_90.tuning")
+        kept = "z sum | older | 1.0 | another GPU | another compiler"
+        make_artifact(artifact)
+        with open(tuning, "w", encoding="utf-8") as file:
+            file.write(kept + "\n")
+        said = self.pinion("tune", artifact, "--driver=" + DRIVER, "--rounds=5", "--only=1x1x2x1x5", "-o", tuning)
+        with open(tuning, encoding="utf-8") as file:
+            self.assertEqual([line for line in file.read().splitlines() if line[0] != "#"], [LINES[1], kept])
+        self.assertIn("1 problems; a call takes", said)
+
     def test_the_artifacts_own_program_finds_the_same(self):
         artifact = os.path.join(self.folder, "artifact")
         make_artifact(artifact)
@@ -91,6 +102,9 @@ class Tune(unittest.TestCase):
         done = subprocess.run(["./tune", ".", "--rounds=5"], cwd=artifact, capture_output=True, text=True, check=True,
                               env={**os.environ, "PINION_CUDA_DRIVER": DRIVER})
         self.assertEqual([line for line in done.stdout.splitlines() if line[0] != "#"], LINES)
+        done = subprocess.run(["./tune", "--rounds=5", "--only=gemm f32"], cwd=artifact, capture_output=True, text=True, check=True,
+                              env={**os.environ, "PINION_CUDA_DRIVER": DRIVER})
+        self.assertEqual([line for line in done.stdout.splitlines() if line[0] != "#"], LINES[1:2])
         self.assertEqual(subprocess.run(["./tune", "--rounds=0"], cwd=artifact, capture_output=True).returncode, USAGE)
 
     def test_an_artifact_without_candidates_says_how_to_get_them(self):

@@ -39,7 +39,7 @@ typedef struct tuner {
 } tuner;
 
 typedef struct tune_flags {
-  const char *shapes, *type, *output, *target;
+  const char *shapes, *type, *output, *target, *only;
   int64_t milliseconds, rounds;
   artifact_flags artifact;
 } tune_flags;
@@ -319,11 +319,11 @@ static status tune_alone(tuner *t, const tune_flags *f, const char *folder) {
 }
 
 static status tune(tuner *t, const tune_flags *f, const char *folder, const char *output) {
-  status result = t->target->kernel_flags ? tune_alone(t, f, folder)
-                  : folder
-                      ? tune_device(&t->diagnostics, t->arena, folder, &f->artifact, (uint32_t)f->rounds, add_line, t)
-                      : diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL,
-                                 "target %s is tuned inside an artifact: give its folder", t->target->name);
+  status result =
+      t->target->kernel_flags ? tune_alone(t, f, folder)
+      : folder ? tune_device(&t->diagnostics, t->arena, folder, &f->artifact, (uint32_t)f->rounds, f->only, add_line, t)
+               : diagnose(&t->diagnostics, STATUS_USAGE, NULL, NULL,
+                          "target %s is tuned inside an artifact: give its folder", t->target->name);
   const int measured = t->count;
   if (result == STATUS_OK) result = add_existing(t, output);
   if (result == STATUS_OK) result = write_file(t, output);
@@ -365,6 +365,7 @@ int command_tune(int argc, char **argv) {
            .short_name = "o"),
       FLAG("target", FLAG_STRING, &f.target, "NAME", "whose tiles (the artifact's target; cpu)"),
       FLAG("rounds", FLAG_INTEGER, &f.rounds, "N", "GPU: pairs of replays for each tile (40)"),
+      FLAG("only", FLAG_STRING, &f.only, "TEXT", "GPU: problems whose line in the file contains this (all)"),
       FLAG("shapes", FLAG_STRING, &f.shapes, "MxNxK,..", "cpu: gemms to measure, beside or instead of an artifact's"),
       FLAG("type", FLAG_STRING, &f.type, "TYPE", "cpu: weights' type of --shapes (f32)"),
       FLAG("milliseconds", FLAG_INTEGER, &f.milliseconds, "N", "cpu: to measure each tile for (200)"),

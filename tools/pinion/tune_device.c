@@ -26,8 +26,8 @@ static status set_inputs(diagnostics *d, artifact *of) {
 }
 
 static status tune_opened(diagnostics *d, arena *a, artifact *of, const pinion_tuning_desc *tuning, uint32_t rounds,
-                          tuned_line *add, void *user) {
-  const pinion_tuner tuner = {&of->api, of->desc, tuning, of->instance, rounds, stderr};
+                          const char *only, tuned_line *add, void *user) {
+  const pinion_tuner tuner = {&of->api, of->desc, tuning, of->instance, rounds, only, stderr};
   pinion_device_facts facts;
   pinion_tune_result found = {0};
   status result = set_inputs(d, of);
@@ -45,7 +45,7 @@ static status tune_opened(diagnostics *d, arena *a, artifact *of, const pinion_t
 }
 
 status tune_device(diagnostics *d, arena *a, const char *folder, const artifact_flags *flags, uint32_t rounds,
-                   tuned_line *add, void *user) {
+                   const char *only, tuned_line *add, void *user) {
   const pinion_options options = artifact_options(flags);
   artifact opened = {0};
   status result = artifact_load(d, folder, &opened);
@@ -55,7 +55,7 @@ status tune_device(diagnostics *d, arena *a, const char *folder, const artifact_
                       "'%s' has one tile for each problem: compile it with --candidates=3", folder);
   if (result == STATUS_OK) result = artifact_open(d, &opened, &options);
   if (result == STATUS_OK) artifact_print_conditions(&opened, &options, stdout);
-  if (result == STATUS_OK) result = tune_opened(d, a, &opened, tuning, rounds, add, user);
+  if (result == STATUS_OK) result = tune_opened(d, a, &opened, tuning, rounds, only, add, user);
   artifact_close(&opened);
   return result;
 }

@@ -8,9 +8,9 @@
 /* Takes a problem's key and its line of the tuning file; both are the arena's. */
 typedef void tuned_line(void *user, const char *key, const char *line);
 
-/* Opens the artifact, measures every problem that has candidates, says on stderr what is measured, and on stdout what
-   all winners together gain. */
+/* Opens the artifact, measures every problem that has candidates and `only` in its key (NULL: every one), says on
+   stderr what is measured, and on stdout what all winners together gain. */
 status tune_device(diagnostics *d, arena *a, const char *folder, const artifact_flags *flags, uint32_t rounds,
-                   tuned_line *add, void *user);
+                   const char *only, tuned_line *add, void *user);
 
 #endif
