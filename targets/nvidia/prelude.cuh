@@ -217,10 +217,6 @@ PN_INLINE void pn_wgmma_commit(void) {
 template <int others = 0> PN_INLINE void pn_wgmma_wait(void) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(others) : "memory");
 }
-PN_INLINE void pn_wgmma_finish(void) {
-  pn_wgmma_commit();
-  pn_wgmma_wait();
-}
 /* Keeps ptxas from moving registers of accumulators across the waits. */
 template <int count> PN_INLINE void pn_pin(float (&registers)[count]) {
 #pragma unroll

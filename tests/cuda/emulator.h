@@ -309,7 +309,6 @@ static inline void pn_wgmma_sees_writes() {}
 static inline void pn_wgmma_begin() {}
 static inline void pn_wgmma_commit() {}
 template <int others = 0> static inline void pn_wgmma_wait() {}
-static inline void pn_wgmma_finish() {}
 template <typename type> static inline void pn_pin(type &) {}
 template <int count> static inline void pn_give_registers() {}
 template <int count> static inline void pn_take_registers() {}

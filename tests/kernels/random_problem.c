@@ -198,6 +198,7 @@ static void shape_attention(const problem_case *k, pinion_params *params, dimens
   for (int a = 0; a < params->arg_count; a++)
     for (int d = 0; d < 7; d++) use->used[a][d] = strchr(a < 4 ? operands[a] : mask, "bghqkde"[d]) != NULL;
   params->scalar[0] = 0.3 + 0.2 * random_unit();
+  if (k->key_mask && one_in(2)) params->scalar[0] *= 8;
   shape_blocks(params);
 }
 

@@ -31,7 +31,8 @@ typedef struct problem_case {
   int row_sums, column_sums;
   bool row_mask; /* the last type; the body yields 0 where the accumulators are 0 */
   /* Of attention with a mask of bools. */
-  bool key_mask; /* it is the same for all queries, and hides many keys in runs */
+  bool key_mask; /* it is the same for all queries, and hides many keys in runs; in half of the draws scores are far
+                    apart */
 } problem_case;
 
 /*
