@@ -60,23 +60,26 @@ PN_INLINE int row_limit(unsigned row) {
 
 /* ---- Softmax ---- */
 
-/* exp(x - maximum) is 2^(x * EXP_SCALE - centre). With an added mask x is the score as it is, and the maximum is taken
+/* exp(x - maximum) is 2^(x * SCALE * LOG2_E - centre). With an added mask x is the score as it is, and the maximum is taken
    off first: the least float times log2(e) would be infinite. */
 #define LOG2_E 1.4426950408889634f
 #define SCALE ((float)shape.scalar[0])
-#if PN_MASK == 1
-#define EXP_SCALE LOG2_E
-#else
-#define EXP_SCALE (SCALE * LOG2_E)
-#endif
 
 /* Of a row's greatest score: -inf - -inf is not a number, and a row that has seen no key keeps its zeros. */
 PN_INLINE float centre_of(float maximum) {
-  return maximum == -PN_INFINITY ? 0 : PN_MASK == 1 ? maximum : maximum * EXP_SCALE;
+#if PN_MASK == 1
+  return maximum == -PN_INFINITY ? 0 : maximum;
+#else
+  return maximum == -PN_INFINITY ? 0 : maximum * (SCALE * LOG2_E);
+#endif
 }
 /* Scores are products of q and k; with an added mask they are scaled, and it is added. */
 PN_INLINE float exponential(float score, float centre) {
-  return pn_exp2(PN_MASK == 1 ? (score - centre) * EXP_SCALE : score * EXP_SCALE - centre);
+#if PN_MASK == 1
+  return pn_exp2((score - centre) * LOG2_E);
+#else
+  return pn_exp2(score * (SCALE * LOG2_E) - centre);
+#endif
 }
 PN_INLINE float inverse_sum(float sum) {
   return sum == 0 ? 0 : pn_inverse(sum);

@@ -15,8 +15,7 @@
  * PN_WGMMA_SCORES and PN_WGMMA_COLUMNS(sums, a, b, add) are the instructions for PN_ROWS columns, the latter with a's
  * rows in the contiguous dimension.
  */
-static_assert(PN_ROWS == 16 || PN_ROWS == 32, "a lane knows a row, and a warp turns a power of two of eights");
-static_assert(8 % (PN_ROWS / PN_CLUSTER) == 0, "of each eight rows a block owns none or the same share");
+static_assert(PN_ROWS <= 32, "a lane knows a row");
 static_assert(PIECES(PN_E) <= 4, "a warpgroup has two groups of products at most");
 #define WARPS 8
 #define THREADS (WARPS * 32)
@@ -393,32 +392,16 @@ PN_INLINE void send_row(const block_state &state, float maximum) {
           float4{maximum, sum, 0, 0}, state.shared + ROWS_BARRIER_AT);
 }
 
-/* Exchanges eights, so that the one at i is i ^ turn. */
-PN_INLINE void turn_eights(tile_sums &value, int turn) {
+/* The same of every pair of rows' values in a tile. */
+PN_INLINE void send_tile(const block_state &state, int tile, const tile_sums &value) {
+  const int lane = threadIdx.x % 32, e_block = tile * 4 + threadIdx.x / 32 % 4;
 #pragma unroll
-  for (int bit = 1; bit < EIGHTS; bit *= 2)
-#pragma unroll
-    for (int i = 0; i < PN_ROWS / 2; i++) {
-      const int other = i + bit * 4;
-      const float here = value[i];
-      if (i / 4 & bit) continue;
-      value[i] = turn & bit ? value[other] : here;
-      value[other] = turn & bit ? here : value[other];
-    }
-}
-
-/* The same of every pair of rows' values in a tile. Each warp begins with another eight, for other blocks: if all began
-   with the same, two blocks at a time would receive what the whole cluster sends. */
-PN_INLINE void send_tile(const block_state &state, int tile, tile_sums &value) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4, e_block = tile * 4 + warp, turn = warp % EIGHTS;
-  const unsigned pair = row_of(0, 0) % OWN_ROWS / 2; /* of any eight */
-  const uint32_t slot = ((state.place.rank * OWN_PAIRS + pair) * E_BLOCKS + e_block) * 8 + lane / 4;
-  turn_eights(value, turn);
-#pragma unroll
-  for (int i = 0; i < EIGHTS; i++) {
-    const float *four = value + i * 4;
-    pn_send(state.shared + SUMS_AT + slot * 16, row_of(i ^ turn, 0) / OWN_ROWS,
-            float4{four[0], four[1], four[2], four[3]}, state.shared + SUMS_BARRIER_AT);
+  for (int eight = 0; eight < EIGHTS; eight++) {
+    const float *four = value + eight * 4;
+    const unsigned row = row_of(eight, 0), pair = row % OWN_ROWS / 2;
+    const uint32_t slot = ((state.place.rank * OWN_PAIRS + pair) * E_BLOCKS + e_block) * 8 + lane / 4;
+    pn_send(state.shared + SUMS_AT + slot * 16, row / OWN_ROWS, float4{four[0], four[1], four[2], four[3]},
+            state.shared + SUMS_BARRIER_AT);
   }
 }
 

@@ -25,10 +25,6 @@
 #define BARRIERS_AT (TILES_END > SUM_BYTES ? TILES_END : SUM_BYTES)
 #define VISIBLE_AT (BARRIERS_AT + (2 * PN_STAGES + 1) * 8)
 
-/* Exponentials are relative to a row's greatest score so far, or to an earlier one, and then 2^SLACK at most. They are
-   as exact; and what has been added up need not be scaled whenever a greater score comes. */
-#define SLACK 8.0f
-
 enum { MULTIPLYING_THREADS = 1, ALL_THREADS }; /* numbered barriers */
 
 /* What all threads of the block know. */
@@ -143,9 +139,8 @@ PN_INLINE void bring(const pinion_pointers &arguments, block_state &state) {
 /* One warpgroup's part of the work: element e of tile n is row lane / 4 + 8 (e / 2 % 2) of its warp's 16, column
    8 n + 2 (lane % 4) + e % 2. */
 typedef struct group_state {
-  int least_limit; /* of the warpgroup's rows */
-  float maximum[2],
-      sum[2]; /* of the thread's two rows, the maximum within SLACK; the sum of this thread's keys alone */
+  int least_limit;          /* of the warpgroup's rows */
+  float maximum[2], sum[2]; /* of the thread's two rows; the sum of this thread's keys alone */
   float total[E_TILES * 4];
 } group_state;
 
@@ -244,8 +239,7 @@ PN_INLINE void mask_scores(const pinion_pointers &arguments, const block_state &
 
 /* Takes the scores into the rows' maxima and sums; leaves their exponentials as wgmma takes them. */
 PN_INLINE void take_softmax(const float (&score)[PN_KEYS / 2], group_state &group, uint32_t (&p)[KEY_STEPS][4]) {
-  float centre[2], shrink[2];
-  bool moves = false;
+  float centre[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     float maximum = group.maximum[half];
@@ -253,16 +247,15 @@ PN_INLINE void take_softmax(const float (&score)[PN_KEYS / 2], group_state &grou
     for (int i = half * 2; i < PN_KEYS / 2; i += 4) maximum = fmaxf(maximum, fmaxf(score[i], score[i + 1]));
     maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
     maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2));
-    if (maximum <= group.maximum[half] + SLACK / EXP_SCALE) maximum = group.maximum[half];
-    moves |= maximum != group.maximum[half];
     centre[half] = centre_of(maximum);
-    shrink[half] = exponential(group.maximum[half], centre[half]);
+    const float shrink = exponential(group.maximum[half], centre[half]);
     group.maximum[half] = maximum;
-    group.sum[half] *= shrink[half];
-  }
-  if (__ballot_sync(0xffffffffu, moves)) {
+    group.sum[half] *= shrink;
 #pragma unroll
-    for (int i = 0; i < E_TILES * 4; i++) group.total[i] *= shrink[i / 2 % 2];
+    for (int n = 0; n < E_TILES; n++) {
+      group.total[n * 4 + half * 2] *= shrink;
+      group.total[n * 4 + half * 2 + 1] *= shrink;
+    }
   }
 #pragma unroll
   for (int i = 0; i < PN_KEYS / 2; i += 2) {
