@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* A stand-in for libnvidia-ml.so.1: one device, that of the stand-in driver, which uses 700 mJ from one look to the
+/* A stand-in for libnvidia-ml.so.1: one device, that of the stand-in driver, which uses 700 J from one look to the
  * next. */
 #include <string.h>
 
@@ -49,6 +49,6 @@ int nvmlDeviceGetEnforcedPowerLimit(device d, unsigned *out_milliwatts) {
 }
 int nvmlDeviceGetTotalEnergyConsumption(device d, unsigned long long *out_millijoules) {
   static unsigned long long used = 1000000;
-  *out_millijoules = used += 700;
+  *out_millijoules = used += 700000;
   return (char *)d != &the_device;
 }

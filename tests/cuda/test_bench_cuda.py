@@ -42,9 +42,16 @@ class Bench(unittest.TestCase):
         for expected in ("device 0: stand-in GPU at 0000:1B:00.0, driver for CUDA 13.0",
                          "captured: 10 launches, 0 copies; 9 of 9 edges between kernels are programmatic",
                          "after: SM clock 1755 of 1980 MHz, memory clock 3201 of 3201 MHz, 41 C, 123 of 700 W",
-                         "copies apart", "energy: 35.0 mJ a call", "p99/p50"):
+                         "copies apart", "energy: 35000.0 mJ a call", "p99/p50",
+                         "held back by the board's power limit of 700 W"):
             self.assertIn(expected, said)
         self.assertNotIn("empty kernels", said)
+
+    def test_a_board_that_rests_between_calls_is_not_held_back(self):
+        said = self.bench("--interval=100")
+        self.assertIn("measured calls begin 100 ms apart", said)
+        self.assertRegex(said, r"35000\.0 mJ a call, [1-3]\d\d W on average")
+        self.assertNotIn("held back", said)
 
     def test_without_nvml_one_line_says_so(self):
         said = self.bench(nvml="/nonexistent/libnvidia-ml.so.1")
@@ -68,7 +75,7 @@ class Bench(unittest.TestCase):
         with open(saved, encoding="utf-8") as file:
             baseline = json.load(file)
         self.assertEqual((baseline["device"], baseline["sm_clock_mhz"], baseline["programmatic_edges"]), ("stand-in GPU", 1755, 9))
-        self.assertEqual(baseline["millijoules"], 35)
+        self.assertEqual(baseline["millijoules"], 35000)
         said = self.bench("--empty-kernels", "--compare=" + saved)
         self.assertNotIn("note:", said)
         self.assertRegex(said, r"energy +1\.000")

@@ -72,7 +72,9 @@ static status measure_all(diagnostics *d, artifact *a, const bench_flags *f, con
   if (result == STATUS_OK) result = artifact_check(d, a, a->api.describe_capture(a->instance, &m->capture));
   if (result == STATUS_OK) result = artifact_print_capture(d, a);
   const uint64_t used = m->after.millijoules - m->before.millijoules;
+  const double seconds = m->after.seconds - m->before.seconds;
   if (m->before.millijoules) m->millijoules = (double)used / m->times.iterations;
+  if (m->before.millijoules && seconds > 0) m->watts = (double)used / 1e3 / seconds;
   return result;
 }
 

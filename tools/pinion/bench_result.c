@@ -31,9 +31,22 @@ static bool has_figure(const bench_measured *m, int index) {
 
 /* ---- Printing ---- */
 
+/* A board that uses more than this part of what it may sets its clocks by that, not by what there is to do. */
+#define AT_THE_LIMIT 0.97
+
 static void print_state(const char *when, const nvml_reading *r) {
   printf("%s: SM clock %u of %u MHz, memory clock %u of %u MHz, %u C, %.0f of %.0f W\n", when, r->sm_clock,
          r->sm_clock_most, r->memory_clock, r->memory_clock_most, r->celsius, r->watts, r->watts_limit);
+}
+
+static void print_energy(const bench_measured *m) {
+  if (m->after.sm_clock && !(m->millijoules > 0)) printf("energy: unknown, this device does not count it\n");
+  if (m->millijoules > 0)
+    printf("energy: %.1f mJ a call, %.0f W on average, of the whole device over %u replays\n", m->millijoules, m->watts,
+           m->times.iterations);
+  if (m->after.watts_limit > 0 && m->watts > AT_THE_LIMIT * m->after.watts_limit)
+    printf("held back by the board's power limit of %.0f W: --interval=MS leaves it a pause between calls\n",
+           m->after.watts_limit);
 }
 
 void bench_print(const bench_measured *m) {
@@ -55,9 +68,7 @@ void bench_print(const bench_measured *m) {
     printf("%-18s %11.4f %11.4f %11.4f %11.4f %13.3f\n", figures[i].title, q->p50 / 1000, q->p90 / 1000, q->p99 / 1000,
            q->minimum / 1000, q->p50 > 0 ? q->p99 / q->p50 : 1);
   }
-  if (m->after.sm_clock && !(m->millijoules > 0)) printf("energy: unknown, this device does not count it\n");
-  if (m->millijoules > 0)
-    printf("energy: %.1f mJ a call, of the whole device over %u replays\n", m->millijoules, r->iterations);
+  print_energy(m);
 }
 
 /* ---- Saving ---- */

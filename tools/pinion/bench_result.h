@@ -12,6 +12,7 @@ typedef struct bench_measured {
   bool has_empty;
   pinion_quantiles empty; /* replays of the same graph with empty kernels */
   double millijoules;     /* of a call; 0 unknown */
+  double watts;           /* on average over the timed replays; 0 unknown */
   pinion_device_facts device;
   pinion_capture_facts capture;
   nvml_reading before, after; /* the timed replays; zeros without the library */

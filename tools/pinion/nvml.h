@@ -12,6 +12,7 @@ typedef struct nvml_reading {
   unsigned celsius;
   double watts, watts_limit;
   uint64_t millijoules; /* that the device has used since the driver was loaded */
+  double seconds;       /* when it was read, from any start */
 } nvml_reading;
 
 typedef struct nvml nvml;
