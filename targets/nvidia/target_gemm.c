@@ -64,21 +64,21 @@ static const char *tile_refusal(const kernel_problem *problem, const gemm_tile *
 }
 
 /*
- * Microseconds: rounds of tiles over the multiprocessors, times the k slices of one tile, times what a slice takes: the
- * arithmetic (`rate` operations a microsecond) and the loads of all tiles that share the multiprocessor, `resident` at
- * most, and what these leave unhidden of the way to memory and back, with so many slices asked for ahead. A slice has
- * `row_bytes` of each row.
+ * Microseconds: the hand-over from the launch in front, and rounds of tiles over the multiprocessors, times the k
+ * slices of one tile, times what a slice takes: the arithmetic (`rate` operations a microsecond) and the loads of all
+ * tiles that share the multiprocessor, `resident` at most, and what these leave unhidden of the way to memory and back,
+ * with so many slices asked for ahead. A slice has `row_bytes` of each row.
  */
 static double tile_cost(const nvidia_chip *chip, const kernel_problem *problem, const gemm_tile *tile, int slice_k,
                         int row_bytes, double rate, int64_t resident, int ahead) {
-  const double latency = 0.6, ends = 2;
+  const double hand_over = 1, latency = 0.6, ends = 2;
   const int64_t tiles = tile_count(problem, tile), needed = round_up_division(tiles, chip->multiprocessors);
   if (resident > needed) resident = needed;
   if (resident < 1) resident = 1;
   const double work = 2.0 * tile->m * tile->n * slice_k / rate + (tile->m + tile->n) * row_bytes / chip->gemm.load;
   const double slice = (double)resident * work + latency / (double)(resident * ahead);
   const double slices = (double)round_up_division(problem->params.size[PINION_GEMM_K], slice_k);
-  return (double)round_up_division(tiles, chip->multiprocessors * resident) * (slices * slice + ends);
+  return hand_over + (double)round_up_division(tiles, chip->multiprocessors * resident) * (slices * slice + ends);
 }
 
 static void define_tile(const gemm_tile *tile, text *out) {

@@ -145,6 +145,7 @@ static void layers_of_pi0_get_the_tiles_that_were_measured_to_be_fast(void **sta
       {532, 32768, 2048, "wgmma_128x136"},    {532, 2048, 16384, "wgmma_128x72"},
       {51, 2560, 1024, "wgmma_64x56_split3"}, {51, 8192, 1024, "wgmma_64x56"},
       {51, 1024, 4096, "wgmma_64x56_split8"}, {51, 1024, 2048, "wgmma_64x56_split8"},
+      {50, 1024, 32, "wgmma_64x56"},
   };
   for (size_t i = 0; i < sizeof measured / sizeof *measured; i++) {
     kernel_problem problem = layer_problem(measured[i].m, measured[i].n, measured[i].k);
