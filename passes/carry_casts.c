@@ -152,10 +152,10 @@ static MlirAttribute body_with_copy(compilation *c, const program_launch *writer
 
 typedef struct attribute_list {
   int count;
-  MlirNamedAttribute items[24];
+  MlirNamedAttribute *items;
 } attribute_list;
 
-/* Sets one, or adds it. */
+/* Sets one, or adds it: there is room. */
 static void set(attribute_list *list, MlirContext context, const char *name, MlirAttribute value) {
   const MlirNamedAttribute item = make_named(context, name, value);
   int at = 0;
@@ -177,7 +177,9 @@ static attribute_list writer_attributes(const carried_cast *c, int at) {
     step_strides[a] = a == at ? 0 : writer->step_stride[from];
     strides[a] = make_i64s(context, writer->params.rank, a == at ? c->stride : writer->params.stride[from]);
   }
+  enum { SET_AT_MOST = 6 };
   attribute_list list = {.count = (int)mlirOperationGetNumAttributes(writer->op)};
+  list.items = arena_alloc(c->compilation->arena, (size_t)(list.count + SET_AT_MOST) * sizeof *list.items);
   for (int i = 0; i < list.count; i++) list.items[i] = mlirOperationGetAttribute(writer->op, i);
   set(&list, context, "results", make_i64(context, writer->result_count + 1));
   set(&list, context, "offsets", make_i64s(context, count, offsets));

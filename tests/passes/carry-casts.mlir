@@ -8,6 +8,7 @@
 // RUN: pinion opt --passes=lower-to-launches,carry-casts --remarks %t/part.mlir 2>&1 | FileCheck %t/part.mlir
 // RUN: pinion opt --passes=lower-to-launches,carry-casts --remarks %t/late.mlir 2>&1 | FileCheck %t/late.mlir
 // RUN: pinion opt --passes=carry-casts --remarks %t/halves.mlir 2>&1 | FileCheck %t/halves.mlir
+// RUN: pinion opt --passes=carry-casts %t/attributed.mlir 2>&1 | FileCheck %t/attributed.mlir
 // RUN: pinion opt --passes=carry-casts --remarks %t/rows.mlir 2>&1 | FileCheck %t/rows.mlir
 // RUN: pinion opt --passes=lower-to-launches,carry-casts --remarks %t/invariant.mlir 2>&1 | FileCheck %t/invariant.mlir
 
@@ -173,4 +174,23 @@ func.func private @step(%x: tensor<4x4xf32>, %i: tensor<4x4xf32>) -> tensor<4x4x
   %1 = "pinion.softmax"(%0) {axis = 1 : i64} : (tensor<4x4xbf16>) -> tensor<4x4xbf16>
   %2 = "pinion.pointwise"(%x, %1) {body = ["mul x0 x1", "yield v0"]} : (tensor<4x4xf32>, tensor<4x4xbf16>) -> tensor<4x4xf32>
   return %2 : tensor<4x4xf32>
+}
+
+//--- attributed.mlir
+// The launch keeps what else is said of it, however much.
+// CHECK: a00 = 0 : i64{{.*}} a29 = 0 : i64{{.*}}body = ["mul x0 x1", "yield v0 v0"]
+module attributes {pinion.stages = [{name = "main", repeat = 1 : i64}, {name = "step", repeat = 3 : i64}]} {
+  func.func @main() {
+    %0 = "pinion.buffer"() {bytes = 256 : i64, name = "x", offset = 0 : i64, pitch = 8 : i64, space = "input"} : () -> memref<8x8xf32>
+    %1 = "pinion.buffer"() {bytes = 256 : i64, name = "y", offset = 0 : i64, pitch = 8 : i64, space = "output"} : () -> memref<8x8xf32>
+    %2 = "pinion.buffer"() {bytes = 128 : i64, name = "value", offset = -1 : i64, pitch = 8 : i64, space = "arena"} : () -> memref<8x8xbf16>
+    %3 = "pinion.buffer"() {bytes = 128 : i64, name = "value", offset = -1 : i64, pitch = 8 : i64, space = "arena"} : () -> memref<8x8xbf16>
+    %4 = "pinion.buffer"() {bytes = 256 : i64, name = "value", offset = -1 : i64, pitch = 8 : i64, space = "arena"} : () -> memref<8x8xf32>
+    "pinion.launch"(%1, %0) {after = array<i64>, body = ["yield x0"], family = "pointwise", integers = array<i64>, nodes = [], offsets = array<i64: 0, 0>, results = 1 : i64, scalars = [], sizes = array<i64: 64>, stage = 0 : i64, step_strides = array<i64: 0, 0>, strides = [array<i64: 1>, array<i64: 1>]} : (memref<8x8xf32>, memref<8x8xf32>) -> ()
+    "pinion.launch"(%2, %1) {after = array<i64>, body = ["cast.bf16 x0", "yield v0"], family = "pointwise", integers = array<i64>, nodes = [], offsets = array<i64: 0, 0>, results = 1 : i64, scalars = [], sizes = array<i64: 64>, stage = 1 : i64, step_strides = array<i64: 0, 0>, strides = [array<i64: 1>, array<i64: 1>]} : (memref<8x8xbf16>, memref<8x8xf32>) -> ()
+    "pinion.launch"(%3, %2) {after = array<i64>, family = "softmax", integers = array<i64>, nodes = [], offsets = array<i64: 0, 0>, results = 1 : i64, scalars = [], sizes = array<i64: 8, 8>, stage = 1 : i64, step_strides = array<i64: 0, 0>, strides = [array<i64: 8, 1>, array<i64: 8, 1>]} : (memref<8x8xbf16>, memref<8x8xbf16>) -> ()
+    "pinion.launch"(%4, %3) {after = array<i64>, body = ["cast.f32 x0", "yield v0"], family = "pointwise", integers = array<i64>, nodes = [], offsets = array<i64: 0, 0>, results = 1 : i64, scalars = [], sizes = array<i64: 64>, stage = 1 : i64, step_strides = array<i64: 0, 0>, strides = [array<i64: 1>, array<i64: 1>]} : (memref<8x8xf32>, memref<8x8xbf16>) -> ()
+    "pinion.launch"(%1, %1, %4) {a00 = 0 : i64, a01 = 0 : i64, a02 = 0 : i64, a03 = 0 : i64, a04 = 0 : i64, a05 = 0 : i64, a06 = 0 : i64, a07 = 0 : i64, a08 = 0 : i64, a09 = 0 : i64, a10 = 0 : i64, a11 = 0 : i64, a12 = 0 : i64, a13 = 0 : i64, a14 = 0 : i64, a15 = 0 : i64, a16 = 0 : i64, a17 = 0 : i64, a18 = 0 : i64, a19 = 0 : i64, a20 = 0 : i64, a21 = 0 : i64, a22 = 0 : i64, a23 = 0 : i64, a24 = 0 : i64, a25 = 0 : i64, a26 = 0 : i64, a27 = 0 : i64, a28 = 0 : i64, a29 = 0 : i64, after = array<i64>, body = ["mul x0 x1", "yield v0"], family = "pointwise", integers = array<i64>, nodes = [], offsets = array<i64: 0, 0, 0>, results = 1 : i64, scalars = [], sizes = array<i64: 64>, stage = 1 : i64, step_strides = array<i64: 0, 0, 0>, strides = [array<i64: 1>, array<i64: 1>, array<i64: 1>]} : (memref<8x8xf32>, memref<8x8xf32>, memref<8x8xf32>) -> ()
+    return
+  }
 }
