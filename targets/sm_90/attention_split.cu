@@ -26,6 +26,8 @@ static_assert(PIECES(PN_E) <= 4, "a warpgroup has two groups of products at most
 #define E_TILES ((PIECES(PN_E) + 1) / 2) /* of 64 columns, a warpgroup's at most */
 #define E_BLOCKS (PIECES(PN_E) * 4)      /* of 16 columns */
 
+static_assert(OWN_PAIRS * E_BLOCKS * 8 <= THREADS, "the block's own rows are stored in one pass");
+
 /* Bytes from a multiple of 1024. A product reads 64 keys, also where there are fewer. */
 #define Q_AT 0
 #define P_AT Q_AT
@@ -345,7 +347,7 @@ PN_INLINE void mask_scores(const block_state &state, const thread_mask &mask, co
 PN_INLINE void take_softmax(const block_state &state, const tile_sums &score, float &maximum, row_values &sum) {
   const unsigned lane = threadIdx.x % 32;
   uint32_t p[EIGHTS][2]; /* [half] */
-  maximum = over_warps(state.memory + MAXIMA_AT, lane % PN_ROWS, [](float x, float y) { return fmaxf(x, y); });
+  maximum = greatest(state, lane % PN_ROWS);
   const float centre_of_lane = centre_of(maximum);
 #pragma unroll
   for (int eight = 0; eight < EIGHTS; eight++) {
