@@ -144,6 +144,10 @@ MlirValue build_cast(builder *b, MlirValue x, pinion_dtype to) {
   return first_result(build_op(b, OP_cast, 1, &x, 0, NULL, 1, &result));
 }
 
+MlirValue build_cast_to(builder *b, MlirValue x, pinion_dtype to) {
+  return mlirValueIsNull(x) || value_dtype(x) == to ? x : build_cast(b, x, to);
+}
+
 MlirValue build_reduce(builder *b, const char *kind, MlirValue x, int axis_count, const int64_t *axes, bool keep) {
   MlirContext context = context_of(b);
   MlirNamedAttribute attributes[] = {make_named(context, "kind", make_str(context, kind)),

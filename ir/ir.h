@@ -93,6 +93,7 @@ MlirOperation value_defined_by(MlirValue value, op_kind kind);
 bool value_type(MlirValue value, tensor_type *out_type);
 tensor_type tensor_type_of(MlirValue value); /* of a value that is known to have one; else {0} */
 pinion_dtype value_dtype(MlirValue value);   /* its element type */
+int64_t last_dimension(MlirValue value);     /* 1 of a scalar */
 bool value_has_one_use(MlirValue value);
 bool value_is_unused(MlirValue value);
 
@@ -159,6 +160,8 @@ MlirValue build_unary(builder *b, const char *kind, MlirValue x);
 MlirValue build_binary(builder *b, const char *kind, MlirValue x, MlirValue y);
 MlirValue build_select(builder *b, MlirValue condition, MlirValue x, MlirValue y);
 MlirValue build_cast(builder *b, MlirValue x, pinion_dtype to);
+/* x where it has that type; null where x is. */
+MlirValue build_cast_to(builder *b, MlirValue x, pinion_dtype to);
 MlirValue build_reduce(builder *b, const char *kind, MlirValue x, int axis_count, const int64_t *axes, bool keep);
 MlirValue build_matmul(builder *b, MlirValue x, MlirValue y);
 MlirValue build_reshape(builder *b, MlirValue x, int rank, const int64_t *dims);

@@ -31,6 +31,11 @@ pinion_dtype value_dtype(MlirValue value) {
   return tensor_type_of(value).dtype;
 }
 
+int64_t last_dimension(MlirValue value) {
+  const tensor_type type = tensor_type_of(value);
+  return type.rank ? type.dims[type.rank - 1] : 1;
+}
+
 bool value_is_unused(MlirValue value) {
   return mlirOpOperandIsNull(mlirValueGetFirstUse(value));
 }

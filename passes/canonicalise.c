@@ -164,9 +164,9 @@ static bool cast_is_exact(pinion_dtype from, pinion_dtype to) {
 /* A concatenation that is read in a narrower float alone is one of narrower pieces: what makes a piece rounds it in
    passing, and what does not change between steps is rounded once. */
 static MlirValue cast_of_concat(rewriter *r, MlirOperation op, MlirOperation concat) {
-  const pinion_dtype to = tensor_type_of(result_of(op)).dtype;
+  const pinion_dtype to = value_dtype(result_of(op));
   if (!value_has_one_use(result_of(concat)) || !dtype_is_float(to) ||
-      !cast_is_exact(to, tensor_type_of(result_of(concat)).dtype))
+      !cast_is_exact(to, value_dtype(result_of(concat))))
     return no_change;
   builder b = builder_before(r->compilation, concat);
   const intptr_t count = mlirOperationGetNumOperands(concat);
@@ -188,7 +188,7 @@ static MlirValue simplify_cast(rewriter *r, MlirOperation op) {
   if (mlirValueIsNull(inner) || !cast_is_exact(value_dtype(inner), value_dtype(x))) return no_change;
   if (same_type(inner, result_of(op))) return inner;
   builder b = builder_before(r->compilation, op);
-  return build_cast(&b, inner, tensor_type_of(result_of(op)).dtype);
+  return build_cast(&b, inner, value_dtype(result_of(op)));
 }
 
 static MlirValue simplify_unary(rewriter *r, MlirOperation op) {
@@ -197,7 +197,7 @@ static MlirValue simplify_unary(rewriter *r, MlirOperation op) {
   if (mlirOperationIsNull(inner)) return no_change;
   bool undone = (attr_str_is(op, "kind", "neg") && attr_str_is(inner, "kind", "neg")) ||
                 (attr_str_is(op, "kind", "not") && attr_str_is(inner, "kind", "not") &&
-                 tensor_type_of(result_of(op)).dtype == PINION_DTYPE_bool);
+                 value_dtype(result_of(op)) == PINION_DTYPE_bool);
   return undone ? operand_of(inner, 0) : no_change;
 }
 

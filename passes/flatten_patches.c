@@ -76,12 +76,6 @@ static MlirValue product(builder *b, const patches *p, MlirValue x, MlirValue w)
   return mlirOperationIsNull(matmul) ? (MlirValue){0} : mlirOperationGetResult(matmul, 0);
 }
 
-static MlirValue cast_to(builder *b, MlirValue value, pinion_dtype dtype) {
-  tensor_type type;
-  if (mlirValueIsNull(value) || !value_type(value, &type) || type.dtype == dtype) return value;
-  return build_cast(b, value, dtype);
-}
-
 /* [b, patches, o] */
 static MlirValue flat_result(builder *b, const patches *p) {
   MlirValue x = flat_patches(b, p), w = flat_kernel(b, p);
@@ -89,10 +83,10 @@ static MlirValue flat_result(builder *b, const patches *p) {
   MlirValue sum = product(b, p, x, w);
   if (!mlirValueIsNull(p->bias) && !mlirValueIsNull(sum)) {
     tensor_type type;
-    MlirValue bias = value_type(sum, &type) ? cast_to(b, p->bias, type.dtype) : (MlirValue){0};
+    MlirValue bias = value_type(sum, &type) ? build_cast_to(b, p->bias, type.dtype) : (MlirValue){0};
     sum = mlirValueIsNull(bias) ? bias : build_binary(b, "add", sum, bias);
   }
-  return cast_to(b, sum, p->result.dtype);
+  return build_cast_to(b, sum, p->result.dtype);
 }
 
 static status flatten(pass_context *context, const patches *p) {

@@ -33,7 +33,7 @@ enum { MAXIMUM_BIASES = 4 };
 
 typedef struct folder {
   pass_context *context;
-  known_values known;
+  const known_values *known;
   pointer_map folded; /* ops that make products of weights here: a run of products is folded one after the other */
 } folder;
 
@@ -47,14 +47,9 @@ typedef struct linear_pair {
 
 /* ---- Finding them ---- */
 
-static int64_t last_dimension(MlirValue value) {
-  const tensor_type type = tensor_type_of(value);
-  return type.rank ? type.dims[type.rank - 1] : 1;
-}
-
 static bool is_weight(const folder *f, MlirValue value) {
   const MlirOperation op = value_definition(value);
-  return value_is_from_weights(&f->known, value) ||
+  return value_is_from_weights(f->known, value) ||
          (!mlirOperationIsNull(op) && pointer_map_get(&f->folded, op.ptr) >= 0);
 }
 
@@ -62,14 +57,8 @@ static bool is_weight(const folder *f, MlirValue value) {
 static bool is_projection(const folder *f, MlirOperation op) {
   if (op_kind_of(op) != OP_matmul) return false;
   MlirValue x = mlirOperationGetOperand(op, 0), weight = mlirOperationGetOperand(op, 1);
-  return dtype_is_float(value_dtype(x)) && !value_is_known(&f->known, x) && is_weight(f, weight) &&
+  return dtype_is_float(value_dtype(x)) && !value_is_known(f->known, x) && is_weight(f, weight) &&
          tensor_type_of(weight).rank == 2;
-}
-
-/* The same for every row: only the last dimension is not 1. */
-static bool is_one_row(MlirValue value) {
-  const tensor_type type = tensor_type_of(value);
-  return type_elements(&type) == last_dimension(value);
 }
 
 /* What `value` is rows of, reshaped; null if it is not. */
@@ -139,10 +128,6 @@ static const char *why_not(const linear_pair *p) {
 
 /* ---- Folding ---- */
 
-static MlirValue cast_to(builder *b, MlirValue value, pinion_dtype dtype) {
-  return mlirValueIsNull(value) || value_dtype(value) == dtype ? value : build_cast(b, value, dtype);
-}
-
 static MlirValue reshape_to(builder *b, MlirValue value, int rank, const int64_t *dims) {
   const tensor_type type = tensor_type_of(value);
   const bool is_same = type.rank == rank && memcmp(type.dims, dims, (size_t)rank * sizeof *dims) == 0;
@@ -156,7 +141,7 @@ static pinion_dtype sum_dtype(const linear_pair *p) {
 
 /* y W, by W in that type. */
 static MlirValue times_second_weight(builder *b, const linear_pair *p, MlirValue y) {
-  MlirValue weight = cast_to(b, mlirOperationGetOperand(p->second, 1), sum_dtype(p));
+  MlirValue weight = build_cast_to(b, mlirOperationGetOperand(p->second, 1), sum_dtype(p));
   return mlirValueIsNull(y) || mlirValueIsNull(weight) ? (MlirValue){0} : build_matmul(b, y, weight);
 }
 
@@ -165,17 +150,18 @@ static MlirValue folded_product(folder *f, builder *b, const linear_pair *p) {
   tensor_type rows = tensor_type_of(mlirOperationGetOperand(p->second, 0));
   MlirValue x = mlirOperationGetOperand(p->first, 0), weight = mlirOperationGetOperand(p->first, 1);
   const pinion_dtype dtype = folded_dtype(p), result_dtype = value_dtype(mlirOperationGetResult(p->second, 0));
-  weight = cast_to(b, times_second_weight(b, p, cast_to(b, weight, sum_dtype(p))), dtype);
+  weight = build_cast_to(b, times_second_weight(b, p, build_cast_to(b, weight, sum_dtype(p))), dtype);
   if (mlirValueIsNull(weight)) return weight;
   pointer_map_set(&f->folded, value_definition(weight).ptr, 1);
   rows.dims[rows.rank - 1] = last_dimension(x);
-  x = cast_to(b, reshape_to(b, x, rows.rank, rows.dims), dtype);
+  x = build_cast_to(b, reshape_to(b, x, rows.rank, rows.dims), dtype);
   if (mlirValueIsNull(x)) return x;
   tensor_type result = tensor_type_of(mlirOperationGetResult(p->second, 0));
   if (operand_dtype(p->second) != dtype) result.dtype = dtype;
   const MlirType type = type_make(b->compilation->context, &result);
   MlirOperation product = build_op(b, OP_matmul, 2, (MlirValue[]){x, weight}, 0, NULL, 1, &type);
-  return mlirOperationIsNull(product) ? (MlirValue){0} : cast_to(b, mlirOperationGetResult(product, 0), result_dtype);
+  return mlirOperationIsNull(product) ? (MlirValue){0}
+                                      : build_cast_to(b, mlirOperationGetResult(product, 0), result_dtype);
 }
 
 /* b W [n] of all that is added between the two, in the type of the second product. */
@@ -184,13 +170,13 @@ static MlirValue moved_bias(builder *b, const linear_pair *p) {
   MlirValue sum = {0};
   for (int i = 0; i < p->bias_count; i++) {
     const int64_t own_width = last_dimension(p->biases[i]);
-    MlirValue bias = cast_to(b, reshape_to(b, p->biases[i], 1, &own_width), sum_dtype(p));
+    MlirValue bias = build_cast_to(b, reshape_to(b, p->biases[i], 1, &own_width), sum_dtype(p));
     if (own_width != width && !mlirValueIsNull(bias)) bias = build_broadcast(b, bias, 1, &width);
     if (i > 0 && !mlirValueIsNull(bias)) bias = build_binary(b, "add", sum, bias);
     if (mlirValueIsNull(bias)) return bias;
     sum = bias;
   }
-  return cast_to(b, times_second_weight(b, p, sum), value_dtype(mlirOperationGetResult(p->second, 0)));
+  return build_cast_to(b, times_second_weight(b, p, sum), value_dtype(mlirOperationGetResult(p->second, 0)));
 }
 
 /* The sum with something known that alone reads the second product, and which of its operands that is; null if there is
@@ -203,7 +189,7 @@ static MlirOperation known_sum(const folder *f, const linear_pair *p, intptr_t *
   MlirOperation sum = mlirOpOperandGetOwner(use);
   if (op_kind_of(sum) != OP_binary || !attr_str_is(sum, "kind", "add")) return none;
   *out_index = 1 - (intptr_t)mlirOpOperandGetOperandNumber(use);
-  const bool is_known = value_is_known(&f->known, mlirOperationGetOperand(sum, *out_index));
+  const bool is_known = value_is_known(f->known, mlirOperationGetOperand(sum, *out_index));
   return is_known && values_same_shape(product, mlirOperationGetResult(sum, 0)) ? sum : none;
 }
 
@@ -239,14 +225,12 @@ static status fold(folder *f, const linear_pair *p) {
 
 /* ---- The pass ---- */
 
-static status fold_function(pass_context *context, arena *a, const op_list *functions, MlirOperation function) {
-  folder f = {.context = context, .known = known_values_of(a, functions, function), .folded = pointer_map_create(a)};
-  const op_list *ops = &f.known.ops;
-  const int before = context->changes;
+static status fold_function(pass_context *context, arena *a, const known_values *known) {
+  folder f = {.context = context, .known = known, .folded = pointer_map_create(a)};
   status code = STATUS_OK;
-  for (int i = 0; i < ops->count && code == STATUS_OK; i++) {
+  for (int i = 0; i < known->ops.count && code == STATUS_OK; i++) {
     linear_pair p;
-    if (!is_projection(&f, ops->ops[i]) || !find_pair(&f, ops->ops[i], &p)) continue;
+    if (!is_projection(&f, known->ops.ops[i]) || !find_pair(&f, known->ops.ops[i], &p)) continue;
     const MlirLocation location = match_location(&p.match);
     const char *why = why_not(&p);
     if (why)
@@ -254,17 +238,9 @@ static status fold_function(pass_context *context, arena *a, const op_list *func
     else if (pass_may_rewrite(context, location))
       code = fold(&f, &p);
   }
-  if (code == STATUS_OK && context->changes > before) block_erase_dead(function_body(function));
   return code;
 }
 
 status pass_fold_linear(pass_context *context, MlirModule module) {
-  arena *a = arena_create();
-  op_list functions = module_functions(a, module);
-  status code = STATUS_OK;
-  for (int i = 0; i < functions.count && code == STATUS_OK; i++)
-    if (!attr_str_is(functions.ops[i], "sym_name", "weights")) /* evaluated once, op by op */
-      code = fold_function(context, a, &functions, functions.ops[i]);
-  arena_destroy(a);
-  return code;
+  return each_known_function(context, module, fold_function);
 }

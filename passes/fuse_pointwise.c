@@ -56,12 +56,6 @@ static bool widens(MlirOperation op) {
          value_type(mlirOperationGetResult(op, 0), &to) && pinion_dtype_size(from.dtype) <= pinion_dtype_size(to.dtype);
 }
 
-static bool is_read_by_elementwise_ops(MlirValue value) {
-  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
-    if (!op_is_elementwise(mlirOpOperandGetOwner(use))) return false;
-  return true;
-}
-
 /* Whether the operands have less than half the elements of the result, which broadcasts them. */
 static bool spreads(MlirOperation op) {
   int64_t read = 0;
@@ -69,7 +63,7 @@ static bool spreads(MlirOperation op) {
     const tensor_type type = tensor_type_of(value_before_broadcast(mlirOperationGetOperand(op, i)));
     read += type_elements(&type);
   }
-  return 2 * read < result_elements(op) && op_is_cheap(op) && is_read_by_elementwise_ops(mlirOperationGetResult(op, 0));
+  return 2 * read < result_elements(op) && op_is_cheap(op) && elementwise_ops_read(mlirOperationGetResult(op, 0));
 }
 
 static bool may_join(const tree *t, MlirOperation op) {

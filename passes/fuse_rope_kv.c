@@ -48,11 +48,6 @@ typedef struct rotation {
   pointwise_body built;
 } rotation;
 
-static int64_t last_dimension(MlirValue value) {
-  const tensor_type type = tensor_type_of(value);
-  return type.rank ? type.dims[type.rank - 1] : 1;
-}
-
 static MlirOperation only_user(MlirValue value) {
   return value_has_one_use(value) ? mlirOpOperandGetOwner(mlirValueGetFirstUse(value)) : (MlirOperation){0};
 }
@@ -154,9 +149,7 @@ static void take_casts(rotation *r) {
     MlirOperation user = only_user(r->parts[i].last);
     if (mlirOperationIsNull(user) || op_kind_of(user) != OP_cast) return;
     cast[i] = mlirOperationGetResult(user, 0);
-    if (!dtype_is_float(tensor_type_of(cast[i]).dtype) ||
-        tensor_type_of(cast[i]).dtype != tensor_type_of(cast[0]).dtype)
-      return;
+    if (!dtype_is_float(value_dtype(cast[i])) || value_dtype(cast[i]) != value_dtype(cast[0])) return;
   }
   for (int i = 0; i < r->count; i++) r->parts[i].last = cast[i];
 }

@@ -39,11 +39,28 @@ static int64_t first_table_of(arena *a, const op_list *functions, MlirOperation 
   return first < 0 ? arguments : first;
 }
 
-known_values known_values_of(arena *a, const op_list *functions, MlirOperation function) {
+/* Of `function`, one of `functions`, as it is now; the arena's. */
+static known_values known_values_of(arena *a, const op_list *functions, MlirOperation function) {
   known_values k = {.first_table = first_table_of(a, functions, function)};
   k.ops = block_ops(a, function_body(function));
   k.positions = op_positions(a, &k.ops);
   k.from_weights = ops_from_weights(a, &k.ops, &k.positions);
   mark_known(a, &k);
   return k;
+}
+
+status each_known_function(pass_context *context, MlirModule module,
+                           status (*visit)(pass_context *context, arena *a, const known_values *known)) {
+  arena *a = arena_create();
+  const op_list functions = module_functions(a, module);
+  status code = STATUS_OK;
+  for (int i = 0; i < functions.count && code == STATUS_OK; i++) {
+    if (attr_str_is(functions.ops[i], "sym_name", "weights")) continue;
+    const known_values known = known_values_of(a, &functions, functions.ops[i]);
+    const int before = context->changes;
+    code = visit(context, a, &known);
+    if (code == STATUS_OK && context->changes > before) block_erase_dead(function_body(functions.ops[i]));
+  }
+  arena_destroy(a);
+  return code;
 }

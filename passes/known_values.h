@@ -15,10 +15,12 @@ typedef struct known_values {
   bool *from_weights, *known; /* per op: by weights and constants alone; by rows of tables, too */
 } known_values;
 
-/* Of `function`, one of `functions`, as it is now; the arena's. */
-known_values known_values_of(arena *a, const op_list *functions, MlirOperation function);
 /* Both are false for a value of an op that was made since. */
 bool value_is_known(const known_values *k, MlirValue value);
 bool value_is_from_weights(const known_values *k, MlirValue value);
+
+/* Calls `visit` for every function but @weights, which is evaluated once, op by op; then removes what died. */
+status each_known_function(pass_context *context, MlirModule module,
+                           status (*visit)(pass_context *context, arena *a, const known_values *known));
 
 #endif

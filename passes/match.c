@@ -42,8 +42,7 @@ MlirValue match_through_casts(match *m, MlirValue value) {
     MlirOperation cast = value_defined_by(value, OP_cast);
     if (mlirOperationIsNull(cast)) return value;
     MlirValue source = mlirOperationGetOperand(cast, 0);
-    if (!dtype_is_float(type_of_value(source).dtype) || mlirOperationIsNull(match_op(m, value, OP_cast, NULL)))
-      return value;
+    if (!dtype_is_float(value_dtype(source)) || mlirOperationIsNull(match_op(m, value, OP_cast, NULL))) return value;
     value = source;
   }
 }
@@ -109,14 +108,8 @@ bool is_rounded(double number, double exact, pinion_dtype dtype) {
   return fabs(number - exact) <= ldexp(1.0, ilogb(exact) - significand_bits(dtype)) * (1 + 1e-6);
 }
 
-tensor_type type_of_value(MlirValue value) {
-  tensor_type type = {0};
-  value_type(value, &type);
-  return type;
-}
-
 bool values_same_shape(MlirValue a, MlirValue b) {
-  tensor_type x = type_of_value(a), y = type_of_value(b);
+  tensor_type x = tensor_type_of(a), y = tensor_type_of(b);
   return x.rank == y.rank && memcmp(x.dims, y.dims, (size_t)x.rank * sizeof x.dims[0]) == 0;
 }
 

@@ -48,7 +48,6 @@ bool values_same_data(MlirValue a, MlirValue b);
 bool is_rounded(double number, double exact, pinion_dtype dtype);
 /* Shapes alone. */
 bool values_same_shape(MlirValue a, MlirValue b);
-tensor_type type_of_value(MlirValue value); /* rank 0 if it is no tensor */
 
 /* Runs `visit` on each op of one kind (OP_NONE: of any), in order, in every function but @weights; then removes what
  * died. */

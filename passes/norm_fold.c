@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-static int64_t last_dimension(MlirValue value) {
-  const tensor_type type = tensor_type_of(value);
-  return type.rank ? type.dims[type.rank - 1] : 1;
-}
-
 /* ---- Reading ---- */
 
 /* Reads a norm of this kind over its last dimension; false for any other op. */
@@ -32,12 +27,6 @@ bool norm_fold_is_constant(const norm_fold *f, MlirValue value) {
   if (mlirValueIsNull(value)) return true;
   const int64_t at = value_position(f->positions, value);
   return at >= 0 && f->from_weights[at];
-}
-
-/* The same for every row: only the last dimension is not 1. */
-static bool is_one_row(MlirValue value) {
-  const tensor_type type = tensor_type_of(value);
-  return type_elements(&type) == (type.rank ? type.dims[type.rank - 1] : 1);
 }
 
 /* Whether the slice is of whole rows. */
@@ -221,7 +210,7 @@ static body_operand literal(double value) {
 /* x, or x * scale in the norm's type, as the readers' operand. */
 static bool yield_copy(const norm_fold *f, pointwise_body *built, body_operand x, pinion_dtype x_dtype,
                        body_operand scale) {
-  const pinion_dtype dtype = tensor_type_of(mlirOperationGetResult(f->norm, 0)).dtype;
+  const pinion_dtype dtype = value_dtype(mlirOperationGetResult(f->norm, 0));
   if (!f->scale_is_constant && !multiply(built, x, scale, &x)) return false;
   const bool is_rounded = dtype == f->read_dtype || (f->scale_is_constant && dtype == x_dtype);
   if (!is_rounded && !pointwise_body_round(built, dtype, &x)) return false;
@@ -264,10 +253,6 @@ static void extend_results(norm_fold *f, gemm_parts *p) {
 
 /* ---- A reader ---- */
 
-static MlirValue cast_to(builder *b, MlirValue value, pinion_dtype dtype) {
-  return mlirValueIsNull(value) || value_dtype(value) == dtype ? value : build_cast(b, value, dtype);
-}
-
 /* Whether it was rounded from f32 for the product: each of the weights that it is made of. */
 static bool was_wide(MlirValue weight) {
   MlirOperation op = value_definition(weight);
@@ -296,7 +281,7 @@ static MlirValue before_rounding(builder *b, MlirValue weight) {
 
 /* W in f32, rounded by nothing that the exporter did not round. */
 static MlirValue wide_weight(builder *b, MlirValue weight) {
-  return was_wide(weight) ? before_rounding(b, weight) : cast_to(b, weight, PINION_DTYPE_f32);
+  return was_wide(weight) ? before_rounding(b, weight) : build_cast_to(b, weight, PINION_DTYPE_f32);
 }
 
 /* Each row times the scale, where that is constant. */
@@ -304,7 +289,7 @@ static MlirValue scaled(const norm_fold *f, builder *b, MlirValue weight, bool t
   if (mlirValueIsNull(f->scale) || !f->scale_is_constant) return weight;
   const int64_t size = last_dimension(f->scale), column[] = {size, 1}, row[] = {1, size};
   MlirValue scale = build_reshape(b, f->scale, 2, transposed ? row : column);
-  scale = cast_to(b, scale, PINION_DTYPE_f32);
+  scale = build_cast_to(b, scale, PINION_DTYPE_f32);
   return mlirValueIsNull(scale) ? scale : build_binary(b, "mul", weight, scale);
 }
 
@@ -321,14 +306,14 @@ static MlirValue folded_weight(const norm_fold *f, builder *b, const gemm_parts 
   MlirValue weight = wide_weight(b, reader->b);
   if (!mlirValueIsNull(weight)) weight = scaled(f, b, weight, reader->transpose_b);
   if (!mlirValueIsNull(weight) && f->subtracts_mean) weight = centred(b, weight, reader->transpose_b);
-  return mlirValueIsNull(weight) ? weight : cast_to(b, weight, value_dtype(reader->b));
+  return mlirValueIsNull(weight) ? weight : build_cast_to(b, weight, value_dtype(reader->b));
 }
 
 /* bias W [.., columns] in f32. */
 static MlirValue bias_of_columns(const norm_fold *f, builder *b, const gemm_parts *reader) {
   static const int64_t swapped[] = {1, 0};
   tensor_type type = tensor_type_of(f->bias);
-  MlirValue bias = cast_to(b, f->bias, PINION_DTYPE_f32), weight = wide_weight(b, reader->b);
+  MlirValue bias = build_cast_to(b, f->bias, PINION_DTYPE_f32), weight = wide_weight(b, reader->b);
   if (last_dimension(f->bias) != f->width && !mlirValueIsNull(bias)) { /* one number */
     if (type.rank == 0) type.rank = 1;
     type.dims[type.rank - 1] = f->width;
@@ -449,7 +434,7 @@ static MlirValue squares(builder *b, MlirValue part) {
 /* A part's sums of kind `index`, as many a row as a gemm writes. */
 static MlirValue sums_of_part(const norm_fold *f, builder *b, MlirValue part, int index) {
   const bool is_squared = index == sum_count(f) - 1;
-  MlirValue summed = is_squared ? squares(b, part) : cast_to(b, part, PINION_DTYPE_f32);
+  MlirValue summed = is_squared ? squares(b, part) : build_cast_to(b, part, PINION_DTYPE_f32);
   tensor_type type = tensor_type_of(part);
   const int64_t axis = type.rank;
   type.dims[type.rank - 1] = sum_blocks(f);
@@ -473,7 +458,7 @@ static MlirValue joined_again(const norm_fold *f, builder *b, MlirValue made, in
 
 static MlirValue copy_of_part(const norm_fold *f, builder *b, MlirValue part, int index) {
   (void)index;
-  return cast_to(b, part, f->read_dtype);
+  return build_cast_to(b, part, f->read_dtype);
 }
 
 /* Finds what the readers read: of the new producer, joined where x was. */

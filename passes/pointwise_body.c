@@ -30,6 +30,17 @@ bool op_is_cheap(MlirOperation op) {
   }
 }
 
+bool elementwise_ops_read(MlirValue value) {
+  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
+    if (!op_is_elementwise(mlirOpOperandGetOwner(use))) return false;
+  return true;
+}
+
+bool is_one_row(MlirValue value) {
+  const tensor_type type = tensor_type_of(value);
+  return type_elements(&type) == last_dimension(value);
+}
+
 MlirValue value_before_broadcast(MlirValue value) {
   MlirOperation op = value_defined_by(value, OP_broadcast);
   return mlirOperationIsNull(op) ? value : mlirOperationGetOperand(op, 0);

@@ -22,6 +22,10 @@ typedef struct pointwise_body {
 bool op_is_elementwise(MlirOperation op);
 /* A few arithmetic instructions: worth repeating per element rather than a pass over memory. */
 bool op_is_cheap(MlirOperation op);
+/* Whether only such ops read it; also if nothing does. */
+bool elementwise_ops_read(MlirValue value);
+/* The same for every row: only the last dimension is not 1. */
+bool is_one_row(MlirValue value);
 /* The operand of the broadcast that makes `value`, else `value`. */
 MlirValue value_before_broadcast(MlirValue value);
 

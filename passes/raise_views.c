@@ -44,11 +44,10 @@ static MlirOperation made_for(MlirValue value, MlirOperation reader) {
   return op;
 }
 
-static bool elementwise_ops_read(MlirOperation op) {
+/* It is read, and by elementwise ops alone. */
+static bool feeds_elementwise_ops(MlirOperation op) {
   MlirValue value = mlirOperationGetResult(op, 0);
-  for (MlirOpOperand use = mlirValueGetFirstUse(value); !mlirOpOperandIsNull(use); use = mlirOpOperandGetNextUse(use))
-    if (!op_is_elementwise(mlirOpOperandGetOwner(use))) return false;
-  return !value_is_unused(value);
+  return !value_is_unused(value) && elementwise_ops_read(value);
 }
 
 /* `op` takes over from `view`: `made`, a clone of the op in front of it, has other operands and the view's shape. */
@@ -112,7 +111,7 @@ static status raise_reshape(const raising *r, MlirOperation reshape) {
   int source[PINION_MAX_RANK];
   const tensor_type from = tensor_type_of(before), to = tensor_type_of(mlirOperationGetResult(reshape, 0));
   if (mlirOperationIsNull(op) || mlirOperationGetNumOperands(op) > PINION_MAX_ARGS || is_from_weights(r, before) ||
-      !elementwise_ops_read(reshape) || !match_dimensions(&from, &to, source))
+      !feeds_elementwise_ops(reshape) || !match_dimensions(&from, &to, source))
     return STATUS_OK;
   const intptr_t count = mlirOperationGetNumOperands(op);
   for (intptr_t i = 0; i < count; i++)
@@ -159,7 +158,7 @@ static MlirValue repeated(builder *b, MlirValue value, intptr_t count, int64_t a
 
 static status raise_concat(const raising *r, MlirOperation concat) {
   MlirValue value = repeated_value(concat);
-  if (mlirValueIsNull(value) || is_from_weights(r, value) || !elementwise_ops_read(concat)) return STATUS_OK;
+  if (mlirValueIsNull(value) || is_from_weights(r, value) || !feeds_elementwise_ops(concat)) return STATUS_OK;
   MlirOperation op = made_for(value, concat);
   if (mlirOperationIsNull(op) || mlirOperationGetNumOperands(op) > PINION_MAX_ARGS) return STATUS_OK;
   const int64_t axis = attr_i64(concat, "axis", 0);

@@ -116,7 +116,7 @@ static bool is_erf_argument(match *m, MlirValue value, MlirValue x, pinion_dtype
 
 /* The kind of the activation that x times `gate` times `number` is; NULL if it is none. */
 static const char *activation_kind(match *m, MlirValue x, MlirValue gate, double number) {
-  const pinion_dtype dtype = type_of_value(x).dtype;
+  const pinion_dtype dtype = value_dtype(x);
   MlirOperation sigmoid = match_op(m, gate, OP_unary, "sigmoid");
   if (!mlirOperationIsNull(sigmoid))
     return number == 1 && mlirValueEqual(mlirOperationGetOperand(sigmoid, 0), x) ? "silu" : NULL;

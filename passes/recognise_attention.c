@@ -59,7 +59,7 @@ static MlirValue operand_without_scale(match *m, MlirValue value, double *scale)
 /* ---- Scores ---- */
 
 static bool is_mask_of(MlirValue mask, MlirValue scores) {
-  tensor_type type = type_of_value(mask), whole = type_of_value(scores), both;
+  tensor_type type = tensor_type_of(mask), whole = tensor_type_of(scores), both;
   return dtype_is_float(type.dtype) && shape_broadcast(&type, &whole, &both) && both.rank == whole.rank &&
          type_elements(&both) == type_elements(&whole);
 }
@@ -119,7 +119,7 @@ static bool match_masked_scores(match *m, MlirValue value, attention_parts *out)
 /* ---- K and V ---- */
 
 static bool has_rank(MlirValue value, int rank) {
-  return type_of_value(value).rank == rank;
+  return tensor_type_of(value).rank == rank;
 }
 
 /* reshape(transpose(reshape(x, [B*H, K, D]), swapped)) of x = [B, H, K, D]; null if it is not. */
@@ -135,7 +135,7 @@ static MlirValue transposed_through_rank_3(MlirValue value) {
   if (attr_i64s(transpose, "permutation", permutation, PINION_MAX_RANK) != 3 || permutation[1] != 2 ||
       !has_rank(x, RANK))
     return none;
-  tensor_type from = type_of_value(x), to = type_of_value(value);
+  tensor_type from = tensor_type_of(x), to = tensor_type_of(value);
   const bool fits = from.dims[BATCH] == to.dims[BATCH] && from.dims[HEAD] == to.dims[HEAD] &&
                     from.dims[ROW] == to.dims[COLUMN] && from.dims[COLUMN] == to.dims[ROW];
   return fits && permutation[0] == 0 ? x : none;
@@ -160,7 +160,7 @@ static MlirValue transposed_keys(builder *b, MlirValue value) {
 }
 
 static bool has_dims(MlirValue value, const int64_t dims[RANK]) {
-  tensor_type type = type_of_value(value);
+  tensor_type type = tensor_type_of(value);
   return type.rank == RANK && memcmp(type.dims, dims, RANK * sizeof dims[0]) == 0;
 }
 
@@ -172,8 +172,8 @@ static MlirValue before_repetition(builder *b, MlirValue value) {
       value_defined_by(mlirOperationIsNull(reshape) ? value : mlirOperationGetOperand(reshape, 0), OP_broadcast);
   if (mlirOperationIsNull(broadcast)) return value;
   MlirValue source = mlirOperationGetOperand(broadcast, 0);
-  tensor_type from = type_of_value(source), spread = type_of_value(mlirOperationGetResult(broadcast, 0)),
-              to = type_of_value(value);
+  tensor_type from = tensor_type_of(source), spread = tensor_type_of(mlirOperationGetResult(broadcast, 0)),
+              to = tensor_type_of(value);
   const int repeated = mlirOperationIsNull(reshape) ? HEAD : HEAD + 1; /* the dimension that was spread */
   if (spread.rank != RANK - HEAD + repeated) return value;
   int64_t dims[RANK];
@@ -206,7 +206,7 @@ static status build_attention(pass_context *context, const match *m, attention_p
   builder b = match_builder(m);
   MlirContext mlir = context->compilation->context;
   MlirValue k = before_repetition(&b, parts->k), v = before_repetition(&b, parts->v);
-  if (type_of_value(k).dims[HEAD] == type_of_value(v).dims[HEAD]) {
+  if (tensor_type_of(k).dims[HEAD] == tensor_type_of(v).dims[HEAD]) {
     parts->k = k;
     parts->v = v;
   }
@@ -224,8 +224,8 @@ static status build_attention(pass_context *context, const match *m, attention_p
 
 /* Why q [B, H, Q, D], k [B, G, K, D], v [B, G, K, E] cannot be an attention's; NULL if they can. */
 static const char *misfit(const attention_parts *parts, MlirValue result) {
-  const tensor_type q = type_of_value(parts->q), k = type_of_value(parts->k), v = type_of_value(parts->v),
-                    y = type_of_value(result);
+  const tensor_type q = tensor_type_of(parts->q), k = tensor_type_of(parts->k), v = tensor_type_of(parts->v),
+                    y = tensor_type_of(result);
   if (q.dtype != k.dtype || q.dtype != v.dtype || q.dtype != y.dtype) return "q, k and v are of several types";
   if (!dtype_is_float(q.dtype)) return "its operands are integers";
   bool fits = q.dims[BATCH] == y.dims[BATCH] && k.dims[BATCH] == y.dims[BATCH] && v.dims[BATCH] == y.dims[BATCH];

@@ -26,7 +26,7 @@ typedef struct norm_parts {
 } norm_parts;
 
 static bool is_wide(MlirValue value) {
-  const pinion_dtype dtype = type_of_value(value).dtype;
+  const pinion_dtype dtype = value_dtype(value);
   return dtype == PINION_DTYPE_f32 || dtype == PINION_DTYPE_f64;
 }
 
@@ -39,7 +39,7 @@ static bool match_mean(match *m, MlirValue value, MlirValue *out_of, int64_t *ou
   int64_t axes[PINION_MAX_RANK];
   const int count = attr_i64s(reduce, "axes", axes, PINION_MAX_RANK);
   *out_of = mlirOperationGetOperand(reduce, 0);
-  const int rank = type_of_value(*out_of).rank;
+  const int rank = tensor_type_of(*out_of).rank;
   *out_axis = rank - count;
   unsigned reduced = 0;
   for (int i = 0; i < count; i++) reduced |= 1u << axes[i];
@@ -154,7 +154,7 @@ static norm_parts read_norm(MlirOperation norm) {
 /* Whether `value` has no dimension but the normalised ones, or also the first of several before them: a row, or one a
    batch element. */
 static bool is_row(MlirValue value, MlirValue norm, int64_t axis) {
-  tensor_type type = type_of_value(value), whole = type_of_value(norm);
+  tensor_type type = tensor_type_of(value), whole = tensor_type_of(norm);
   if (!dtype_is_float(type.dtype) || type.rank > whole.rank) return false;
   const int ahead = whole.rank - type.rank;
   for (int d = 0; d < type.rank; d++)
@@ -174,7 +174,7 @@ static bool takes(MlirOperation norm, MlirOperation user, norm_parts *parts) {
   const op_kind kind = op_kind_of(user);
   if (kind != OP_binary && kind != OP_cast) return false;
   result = mlirOperationGetResult(user, 0);
-  if (kind == OP_cast) return dtype_is_float(type_of_value(result).dtype);
+  if (kind == OP_cast) return dtype_is_float(value_dtype(result));
   const bool swapped = mlirValueEqual(mlirOperationGetOperand(user, 1), y);
   MlirValue other = operand_in_order(user, 1, swapped);
   if (!values_same_shape(result, y) || !is_row(other, y, parts->axis)) return false;
@@ -208,7 +208,7 @@ static status take_wide_operand(pass_context *context, MlirOperation norm) {
   MlirOperation cast = value_defined_by(op_operand(norm, "x"), OP_cast);
   if (mlirOperationIsNull(cast)) return STATUS_OK;
   MlirValue source = mlirOperationGetOperand(cast, 0);
-  const pinion_dtype from = type_of_value(source).dtype, to = type_of_value(mlirOperationGetResult(cast, 0)).dtype;
+  const pinion_dtype from = value_dtype(source), to = value_dtype(mlirOperationGetResult(cast, 0));
   if (to != PINION_DTYPE_f32 || (from != PINION_DTYPE_bf16 && from != PINION_DTYPE_f16)) return STATUS_OK;
   MlirLocation parts[] = {mlirOperationGetLocation(cast), mlirOperationGetLocation(norm)};
   MlirLocation joined = location_fuse(context->compilation->context, 2, parts);

@@ -25,14 +25,9 @@ enum { RANK = 4, MAXIMUM_DEPTH = 48, MAXIMUM_CONSTANT_BYTES = 1 << 24 };
 
 static bool halves_equal(compilation *c, MlirValue value, int depth);
 
-static int64_t last_dimension(MlirValue value) {
-  tensor_type type = type_of_value(value);
-  return type.rank ? type.dims[type.rank - 1] : 1;
-}
-
 /* Rows of equal halves, in the bytes of a constant or of a weight. */
 static bool bytes_have_equal_halves(compilation *c, MlirOperation op) {
-  tensor_type type = type_of_value(mlirOperationGetResult(op, 0));
+  tensor_type type = tensor_type_of(mlirOperationGetResult(op, 0));
   if (type_bytes(&type) > MAXIMUM_CONSTANT_BYTES || attr_str_is(op, "file", "@weights")) return false;
   const char *bytes = constant_bytes(c, op);
   const int64_t width = type.dims[type.rank - 1];
@@ -53,7 +48,7 @@ static bool operands_have_equal_halves(compilation *c, MlirOperation op, intptr_
 static bool keeps_last_dimension(MlirOperation op) {
   const int64_t width = last_dimension(mlirOperationGetResult(op, 0));
   MlirValue x = mlirOperationGetOperand(op, 0);
-  const int rank = type_of_value(x).rank;
+  const int rank = tensor_type_of(x).rank;
   int64_t order[PINION_MAX_RANK];
   switch (op_kind_of(op)) {
   case OP_broadcast: return last_dimension(x) == width || last_dimension(x) == 1;
@@ -68,7 +63,7 @@ static bool keeps_last_dimension(MlirOperation op) {
 
 static bool concat_has_equal_halves(compilation *c, MlirOperation op, int depth) {
   const intptr_t count = mlirOperationGetNumOperands(op);
-  if (attr_i64(op, "axis", 0) < type_of_value(mlirOperationGetResult(op, 0)).rank - 1)
+  if (attr_i64(op, "axis", 0) < tensor_type_of(mlirOperationGetResult(op, 0)).rank - 1)
     return operands_have_equal_halves(c, op, count, depth);
   return count == 2 && mlirValueEqual(mlirOperationGetOperand(op, 0), mlirOperationGetOperand(op, 1));
 }
@@ -126,7 +121,7 @@ static bool match_half(match *m, MlirValue value, bool second, MlirValue *out_x)
   MlirOperation slice = match_op(m, value, OP_slice, NULL);
   if (mlirOperationIsNull(slice)) return false;
   *out_x = mlirOperationGetOperand(slice, 0);
-  tensor_type x = type_of_value(*out_x), half = type_of_value(value);
+  tensor_type x = tensor_type_of(*out_x), half = tensor_type_of(value);
   int64_t starts[PINION_MAX_RANK], steps[PINION_MAX_RANK];
   if (x.rank != RANK || attr_i64s(slice, "starts", starts, PINION_MAX_RANK) != RANK ||
       attr_i64s(slice, "steps", steps, PINION_MAX_RANK) != RANK)
@@ -158,7 +153,7 @@ static bool same_shape_behind_ones(const tensor_type *a, const tensor_type *b) {
 
 /* `value` is x, whether or not ones are in front of its shape. */
 static bool is_x(MlirValue value, MlirValue x) {
-  tensor_type type = type_of_value(value), whole = type_of_value(x);
+  tensor_type type = tensor_type_of(value), whole = tensor_type_of(x);
   return same_shape_behind_ones(&type, &whole) && values_same_data(value, x);
 }
 
@@ -229,7 +224,7 @@ static bool match_rope_of_halves(match *m, rope_parts *out) {
 
 /* Whether cos or sin is [B or 1, 1, S, width] behind ones, or, `rows_first`, [B or 1, S, 1, width], of x's type. */
 static bool is_angle_table(MlirValue value, const rope_parts *parts, bool rows_first) {
-  tensor_type type = type_of_value(value), whole = type_of_value(parts->x);
+  tensor_type type = tensor_type_of(value), whole = tensor_type_of(parts->x);
   const int64_t width = whole.dims[RANK - 1] / (parts->half_angles ? 2 : 1);
   if (type.rank < (rows_first ? RANK - 1 : 2) || type.rank > RANK || type.dtype != whole.dtype) return false;
   int64_t dims[RANK] = {1, 1, 1, 1};
@@ -245,8 +240,8 @@ static bool are_angle_tables(const rope_parts *parts, bool rows_first) {
 
 /* [B or 1, S, D/2]: of each row the first D/2. */
 static MlirValue half_table(builder *b, MlirValue value, const rope_parts *parts) {
-  const tensor_type x = type_of_value(parts->x);
-  tensor_type type = type_of_value(value);
+  const tensor_type x = tensor_type_of(parts->x);
+  tensor_type type = tensor_type_of(value);
   const int64_t starts[RANK] = {0}, steps[RANK] = {1, 1, 1, 1}, half = x.dims[RANK - 1] / 2;
   const bool is_half = type.dims[type.rank - 1] == half;
   type.dims[type.rank - 1] = half;

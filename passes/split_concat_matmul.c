@@ -20,7 +20,7 @@
 typedef struct splitter {
   pass_context *context;
   arena *arena;
-  known_values known;
+  const known_values *known;
 } splitter;
 
 /* The concatenation along k that a product with a weight reads, of pieces some of which are known; null if there is
@@ -30,11 +30,11 @@ static MlirOperation splittable(const splitter *s, MlirOperation op) {
   if (op_kind_of(op) != OP_matmul) return none;
   MlirValue a = mlirOperationGetOperand(op, 0), b = mlirOperationGetOperand(op, 1);
   MlirOperation concat = value_defined_by(a, OP_concat);
-  if (mlirOperationIsNull(concat) || !value_is_from_weights(&s->known, b) || tensor_type_of(b).rank != 2) return none;
+  if (mlirOperationIsNull(concat) || !value_is_from_weights(s->known, b) || tensor_type_of(b).rank != 2) return none;
   tensor_type type = tensor_type_of(a);
   if (!dtype_is_float(type.dtype) || type.rank < 2 || attr_i64(concat, "axis", 0) != type.rank - 1) return none;
   intptr_t known = 0, pieces = mlirOperationGetNumOperands(concat);
-  for (intptr_t i = 0; i < pieces; i++) known += value_is_known(&s->known, mlirOperationGetOperand(concat, i));
+  for (intptr_t i = 0; i < pieces; i++) known += value_is_known(s->known, mlirOperationGetOperand(concat, i));
   return known > 0 && known < pieces ? concat : none;
 }
 
@@ -74,7 +74,7 @@ static MlirValue product_of_pieces(const splitter *s, builder *b, MlirOperation 
   MlirValue x = pieces[0];
   if (end - first > 1)
     x = build_concat(b, (int)(end - first), pieces, attr_i64(concat, "axis", 0));
-  else if (value_is_known(&s->known, x))
+  else if (value_is_known(s->known, x))
     x = before_broadcast(x);
   MlirValue rows = build_slice(b, weight, starts, sizes, steps);
   return mlirValueIsNull(x) || mlirValueIsNull(rows) ? (MlirValue){0}
@@ -90,9 +90,9 @@ static status split(const splitter *s, MlirOperation op, MlirOperation concat) {
   intptr_t pieces = mlirOperationGetNumOperands(concat);
   int64_t row = 0;
   for (intptr_t first = 0, end; first < pieces; first = end) {
-    bool is_bias = value_is_known(&s->known, mlirOperationGetOperand(concat, first));
+    bool is_bias = value_is_known(s->known, mlirOperationGetOperand(concat, first));
     int64_t next_row = row;
-    for (end = first; end < pieces && value_is_known(&s->known, mlirOperationGetOperand(concat, end)) == is_bias; end++)
+    for (end = first; end < pieces && value_is_known(s->known, mlirOperationGetOperand(concat, end)) == is_bias; end++)
       next_row += columns_of(mlirOperationGetOperand(concat, end));
     MlirValue part = product_of_pieces(s, &b, op, concat, first, end, row);
     if (mlirValueIsNull(part)) return STATUS_FAILED;
@@ -108,25 +108,16 @@ static status split(const splitter *s, MlirOperation op, MlirOperation concat) {
   return STATUS_OK;
 }
 
-static status split_function(pass_context *context, arena *a, const op_list *functions, MlirOperation function) {
-  const splitter s = {.context = context, .arena = a, .known = known_values_of(a, functions, function)};
-  const op_list *ops = &s.known.ops;
+static status split_function(pass_context *context, arena *a, const known_values *known) {
+  const splitter s = {.context = context, .arena = a, .known = known};
   status code = STATUS_OK;
-  int before = context->changes;
-  for (int i = 0; i < ops->count && code == STATUS_OK; i++) {
-    MlirOperation concat = splittable(&s, ops->ops[i]);
-    if (!mlirOperationIsNull(concat)) code = split(&s, ops->ops[i], concat);
+  for (int i = 0; i < known->ops.count && code == STATUS_OK; i++) {
+    MlirOperation concat = splittable(&s, known->ops.ops[i]);
+    if (!mlirOperationIsNull(concat)) code = split(&s, known->ops.ops[i], concat);
   }
-  if (code == STATUS_OK && context->changes > before) block_erase_dead(function_body(function));
   return code;
 }
 
 status pass_split_concat_matmul(pass_context *context, MlirModule module) {
-  arena *a = arena_create();
-  op_list functions = module_functions(a, module);
-  status code = STATUS_OK;
-  for (int i = 0; i < functions.count && code == STATUS_OK; i++)
-    code = split_function(context, a, &functions, functions.ops[i]);
-  arena_destroy(a);
-  return code;
+  return each_known_function(context, module, split_function);
 }

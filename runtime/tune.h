@@ -255,9 +255,9 @@ static inline pinion_status pinion_tune_all(const pinion_tuning_run *run, pinion
   pinion_status outcome = PINION_OK;
   for (uint32_t i = 0; i < tuning->candidate_count && !outcome; i++) {
     const char *problem = tuning->launches[tuning->candidates[i].launch].problem;
-    bool known = t->only && !strstr(problem, t->only);
-    for (uint32_t j = 0; j < result->count; j++) known |= !strcmp(result->problems[j].problem, problem);
-    if (!known) outcome = pinion_tune_problem(run, problem, &result->problems[result->count++]);
+    bool is_left_out = t->only && !strstr(problem, t->only);
+    for (uint32_t j = 0; j < result->count; j++) is_left_out |= !strcmp(result->problems[j].problem, problem);
+    if (!is_left_out) outcome = pinion_tune_problem(run, problem, &result->problems[result->count++]);
   }
   if (outcome) return outcome;
   qsort(result->problems, result->count, sizeof *result->problems, pinion_compare_tuned);
